@@ -1,0 +1,19 @@
+"""From graphs to numbers: the numpy reference, `jax.lax` calls, and XLA executables."""
+
+from . import lax as lax
+from . import reference as reference
+from . import xla as xla
+from .arrays import jax_dtype, shape_struct, to_jax, to_numpy, type_of
+from .xla import Executable
+
+__all__ = [
+    "Executable",
+    "jax_dtype",
+    "lax",
+    "reference",
+    "shape_struct",
+    "to_jax",
+    "to_numpy",
+    "type_of",
+    "xla",
+]

@@ -1,0 +1,62 @@
+"""What the backends share: arrays and types as numpy and as JAX have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..ir import Literal, Node, Type
+from ..ir.dtypes import dtype_name, key_words, keys_of_words, numpy_dtype
+
+GENERATORS = {"fry": "threefry2x32", "rbg": "rbg", "urbg": "unsafe_rbg"}
+"""JAX's names of the random generators whose keys it tags so."""
+
+
+def to_numpy(array: Any) -> np.ndarray[Any, Any]:
+    """Return an array as numpy; JAX keys become the structured elements of `numpy_dtype`."""
+    if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return keys_of_words(np.asarray(jax.random.key_data(array)), str(array.dtype))
+    return np.asarray(array)
+
+
+def to_jax(array: np.ndarray[Any, Any]) -> jax.Array:
+    """Return a numpy array as JAX; the inverse of `to_numpy`."""
+    if array.dtype.names:
+        (generator,) = array.dtype.names
+        return jax.random.wrap_key_data(key_words(array), impl=GENERATORS[generator])
+    return jax.numpy.asarray(array)
+
+
+def jax_dtype(name: str) -> Any:
+    """Return the dtype that JAX has for a dtype named as in `Type`."""
+    if not name.startswith("key<"):
+        return numpy_dtype(name)
+    impl = GENERATORS[name[len("key<") : -1]]
+    return jax.eval_shape(lambda: jax.random.key(0, impl=impl)).dtype
+
+
+def shape_struct(type: Type) -> jax.ShapeDtypeStruct:
+    """Return the abstract array that JAX has for a type."""
+    return jax.ShapeDtypeStruct(type.shape, jax_dtype(type.dtype))
+
+
+def type_of(array: Any) -> Type:
+    """Return the type of a numpy or JAX array, of a tracer or of an abstract array."""
+    dtype = array.dtype
+    return Type(dtype_name(dtype) if isinstance(dtype, np.dtype) else str(dtype), array.shape)
+
+
+def literal_array(literal: Literal) -> np.ndarray[Any, Any]:
+    """Return a literal as a rank-0 array of just its dtype."""
+    return np.array(literal.value, numpy_dtype(literal.type.dtype))
+
+
+def describe(node: Node) -> str:
+    """Return one line that tells a node from others, for error messages."""
+    types = ", ".join(str(operand.type) for operand in node.operands)
+    results = ", ".join(str(value.type) for value in node.results)
+    attrs = ", ".join(f"{name}={value!r}" for name, value in node.attrs.items())
+    where = f", from {node.loc}" if node.loc else ""
+    return f"{node.op.name}({types}) {{{attrs}}} : {results}{where}"

@@ -1,0 +1,90 @@
+"""Emits graphs as `jax.lax` calls, for JAX to trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.extend.core.primitives  # the rules of ops reach it through `jax`
+import jax.extend.random
+
+from ..ir import Effect, Graph, GraphError, Literal, Node, Operand, Value
+from .arrays import describe, literal_array
+
+
+def emit(graph: Graph) -> Callable[..., tuple[Any, ...]]:
+    """Return a function that computes a graph under a JAX trace.
+
+    The function takes one array for each parameter of the graph and then one for each of its
+    consts, so no executable has large arrays baked into it. It is meant to be called under
+    `jax.jit`, `jax.vmap`, `jax.make_jaxpr` and the like.
+
+    Raises
+    ------
+    GraphError
+        When called, if states are left (see the pass `purify`), or transformations that a pass
+        should have expanded.
+    """
+    inputs = (*graph.params, *(const.value for const in graph.consts))
+
+    def function(*arrays: Any) -> tuple[Any, ...]:
+        if len(arrays) != len(inputs):
+            raise GraphError(
+                f"@{graph.name} takes {len(graph.params)} arrays and {len(graph.consts)} consts, "
+                f"not {len(arrays)} in all"
+            )
+        return _Emitter().run_nodes(graph, inputs, arrays)
+
+    function.__name__ = function.__qualname__ = graph.name or "graph"
+    return function
+
+
+class _Emitter:
+    """Emits one graph in one environment, through which regions see what they capture."""
+
+    def __init__(self) -> None:
+        self.environment: dict[Value, Any] = {}
+
+    def __call__(self, region: Graph, *arrays: Any) -> tuple[Any, ...]:
+        """Emit a region; this is the `run` that region ops are given."""
+        return self.run_nodes(region, region.params, arrays)
+
+    def run_nodes(
+        self, graph: Graph, inputs: Sequence[Value], arrays: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """Emit the nodes of a graph and return its results."""
+        environment = self.environment
+        environment.update(zip(inputs, arrays, strict=True))
+        for node in graph.nodes:
+            try:
+                results = self._emit(node)
+            except Exception as error:
+                error.add_note(f"while emitting {describe(node)}")
+                raise
+            if isinstance(results, (tuple, list)):
+                environment.update(zip(node.results, results, strict=True))
+            else:
+                environment[node.results[0]] = results
+        return tuple(map(self._look_up, graph.results))
+
+    def _look_up(self, operand: Operand) -> Any:
+        if isinstance(operand, Literal):
+            return jax.numpy.asarray(literal_array(operand))
+        return self.environment[operand]
+
+    def _emit(self, node: Node) -> Any:
+        environment = self.environment
+        arrays = [
+            literal_array(operand) if isinstance(operand, Literal) else environment[operand]
+            for operand in node.operands
+        ]
+        op = node.op
+        if op.has_regions:
+            return op.lax(jax, self, *arrays, regions=node.regions, **node.attrs)
+        if op.effects and op.effects != {Effect.IO}:
+            raise GraphError(
+                f"{op.name} @{node.attrs['state'].name} cannot be emitted; the pass purify turns "
+                "states into parameters and results"
+            )
+        return op.lax(jax, *arrays, **node.attrs)

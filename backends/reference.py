@@ -1,0 +1,126 @@
+"""The reference backend: numpy, node by node. What it computes is what a graph means.
+
+Random keys are structured elements (see `brainir.ir.dtypes`). JAX arrays are taken as arguments and
+numpy arrays are given back; `to_jax` turns keys among them into JAX's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import Effect, Graph, GraphError, Literal, Node, Operand, StateVar, Type, Value
+from ..ir.dtypes import numpy_dtype, type_of_array
+from .arrays import describe, literal_array, to_numpy
+
+Array = np.ndarray[Any, Any]
+Arrays = tuple[Array, ...]
+Store = Mapping[StateVar, Sequence[Any]]
+"""The arrays that each state holds, one for each of its types."""
+
+
+def run(graph: Graph, *arguments: Any, states: Store | None = None) -> Arrays:
+    """Return the results of a graph; see `evaluate`."""
+    return evaluate(graph, arguments, states)[0]
+
+
+def evaluate(
+    graph: Graph, arguments: Sequence[Any], states: Store | None = None
+) -> tuple[Arrays, dict[StateVar, Arrays]]:
+    """Run a graph in any form, and return its results and the final value of every state.
+
+    Parameters
+    ----------
+    graph : Graph
+        At any stage of the pipeline, as long as its ops have a meaning of their own: all but
+        `grad` and `jvp`.
+    arguments : sequence of arrays
+        One for each parameter of the graph.
+    states : mapping of StateVar to sequence of arrays, optional
+        What the states of the graph hold at first. It is not changed.
+
+    Raises
+    ------
+    GraphError
+        If arrays and types do not agree. Whatever a node raises carries a note that names the
+        node and its place in the user's source.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value
+    >>> x, build = Value(Type("float32", (3,))), Builder()
+    >>> twice = build.graph([x], [build("add", x, x)], "twice")
+    >>> run(twice, np.arange(3, dtype=np.float32))
+    (array([0., 2., 4.], dtype=float32),)
+    """
+    evaluator = _Evaluator()
+    for state, arrays in (states or {}).items():
+        evaluator.store[state] = tuple(map(to_numpy, arrays))
+    for const in graph.consts:
+        if const.data is None:
+            raise GraphError(f"a const {const.value.type} of @{graph.name} has no data")
+        evaluator.bind([const.value], [to_numpy(const.data)], "const")
+    with np.errstate(all="ignore"):
+        results = evaluator(graph, *map(to_numpy, arguments))
+    created = evaluator.created
+    return results, {s: arrays for s, arrays in evaluator.store.items() if s not in created}
+
+
+class _Evaluator:
+    """Evaluates a graph and its regions in one environment, through which regions see captures."""
+
+    def __init__(self) -> None:
+        self.environment: dict[Value, Array] = {}
+        self.store: dict[StateVar, Arrays] = {}
+        self.created: set[StateVar] = set()
+
+    def __call__(self, graph: Graph, *arguments: Any) -> Arrays:
+        """Evaluate a graph or region; this is the `run` that region ops are given."""
+        self.bind(graph.params, arguments, "argument")
+        for node in graph.nodes:
+            try:
+                self.bind(node.results, self._evaluate(node), "result")
+            except Exception as error:
+                error.add_note(f"while running {describe(node)}")
+                raise
+        return tuple(map(self._look_up, graph.results))
+
+    def empty(self, type: Type) -> Array:
+        """Return an array without elements."""
+        return np.empty(type.shape, numpy_dtype(type.dtype))
+
+    def bind(self, values: Sequence[Value], arrays: Sequence[Any], what: str) -> None:
+        """Make arrays known under values, whose types they must have."""
+        if len(values) != len(arrays):
+            raise GraphError(f"expected {len(values)} {what}s, got {len(arrays)}")
+        for i, (value, array) in enumerate(zip(values, map(np.asarray, arrays), strict=True)):
+            if type_of_array(array) != value.type:
+                raise GraphError(f"{what} {i} should be {value.type}, not {type_of_array(array)}")
+            self.environment[value] = array
+
+    def _look_up(self, operand: Operand) -> Array:
+        return literal_array(operand) if isinstance(operand, Literal) else self.environment[operand]
+
+    def _evaluate(self, node: Node) -> Sequence[Any]:
+        arrays = tuple(map(self._look_up, node.operands))
+        effects = node.op.effects
+        if Effect.READ in effects:
+            return self._read(node.attrs["state"])
+        if Effect.WRITE in effects or Effect.NEW in effects:
+            state: StateVar = node.attrs["state"]
+            self.store[state] = arrays
+            if Effect.NEW in effects:
+                self.created.add(state)
+            return ()
+        if node.op.has_regions:
+            results = node.op.numpy(self, *arrays, regions=node.regions, **node.attrs)
+        else:
+            results = node.op.numpy(*arrays, **node.attrs)
+        return results if isinstance(results, tuple) else (results,)
+
+    def _read(self, state: StateVar) -> Arrays:
+        if state not in self.store:
+            raise GraphError(f"state @{state.name} has no value; give it one through `states`")
+        return self.store[state]

@@ -1,0 +1,43 @@
+"""From Python to graphs, and everything that a user imports."""
+
+from . import environ, init, nn, random, surrogate, transform, typing
+from .errors import BatchAxisError, BrainIRError, TraceContextError
+from .random import RandomState
+from .state import (
+    BatchState,
+    DelayState,
+    HiddenState,
+    LongTermState,
+    NewStateCatcher,
+    NonBatchState,
+    ParamState,
+    ShortTermState,
+    State,
+    catch_new_states,
+    maybe_state,
+)
+
+__all__ = [
+    "BatchAxisError",
+    "BatchState",
+    "BrainIRError",
+    "DelayState",
+    "HiddenState",
+    "LongTermState",
+    "NewStateCatcher",
+    "NonBatchState",
+    "ParamState",
+    "RandomState",
+    "ShortTermState",
+    "State",
+    "TraceContextError",
+    "catch_new_states",
+    "environ",
+    "init",
+    "maybe_state",
+    "nn",
+    "random",
+    "surrogate",
+    "transform",
+    "typing",
+]

@@ -1,0 +1,490 @@
+"""Capture: how Python that touches States becomes a JAX program with state operations in it.
+
+Tracing is JAX's own. While a capture is active, reading a State binds a primitive without operands,
+and writing one binds another; they land in the jaxpr in program order, also inside the user's own
+``jax.jit``, ``jax.lax.scan`` and ``jax.lax.cond``. A transformation traces its function into a
+jaxpr and binds one *region* primitive that carries it. `importer` turns the whole into a Graph.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.extend.core as jex
+import numpy as np
+from jax.interpreters import ad, batching, mlir
+
+from ..ir import Loc
+from .errors import TraceContextError
+
+if TYPE_CHECKING:
+    from .state import State
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Handle:
+    """What a captured program knows of a State: a light name that does not keep it alive.
+
+    Inside ``vmap`` a batched State is seen one lane at a time: that view is a handle of its own,
+    with ``outer`` the handle it is a view of.
+
+    Attributes
+    ----------
+    name : str
+        What graphs call the State.
+    kind : str
+        What it was declared as.
+    """
+
+    __slots__ = ("__weakref__", "_state", "kind", "name", "outer")
+
+    def __init__(self, state: State[Any], outer: Handle | None = None) -> None:
+        self._state = weakref.ref(state)
+        self.outer = outer
+        self.name, self.kind = type(state).__name__, state.kind
+
+    @property
+    def state(self) -> State[Any]:
+        """The State itself.
+
+        Raises
+        ------
+        TraceContextError
+            If it was garbage collected.
+        """
+        state = self._state()
+        if state is None:
+            raise TraceContextError("a State that a compiled function uses no longer exists")
+        return state
+
+    def peek(self) -> Any:
+        """Return what the State holds; AttributeError if it no longer exists."""
+        return self._state()._value  # pyright: ignore
+
+    def accept(self, value: Any) -> None:
+        """Give the State a value."""
+        self._state()._value = value  # pyright: ignore
+
+    @property
+    def alive(self) -> bool:
+        """Whether the State still exists."""
+        return self._state() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a State looks like at some point of a capture: its structure, and one aval a leaf."""
+
+    tree: Any
+    avals: tuple[Any, ...]
+
+    def same_types(self, other: View) -> bool:
+        """Whether shapes and dtypes agree; weak types do not count."""
+        return [(a.shape, a.dtype) for a in self.avals] == [(a.shape, a.dtype) for a in other.avals]
+
+    def __str__(self) -> str:
+        return describe_tree(self.tree, self.avals)
+
+
+def describe_tree(tree: Any, avals: Sequence[Any]) -> str:
+    """Spell a pytree of array types, units included, for an error message."""
+    strings = [f"{a.dtype}{list(a.shape)}" for a in avals]
+    try:
+        return str(jax.tree.unflatten(tree, [_Spelled(s) for s in strings]))
+    except (TypeError, ValueError, AttributeError):
+        return f"{tree} of {', '.join(strings)}"
+
+
+class _Spelled:
+    """A leaf that prints as the type it stands for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Frame:
+    """One function being traced: what it has made of the States so far."""
+
+    parent: Frame | None
+    views: dict[Handle, View] = field(default_factory=dict)
+    written: dict[Handle, Loc | None] = field(default_factory=dict)
+    touched: set[Handle] = field(default_factory=set)
+    created: list[Handle] = field(default_factory=list)
+    lanes: Mapping[Handle, Handle] = field(default_factory=dict)
+    alive: bool = True
+
+    def chain(self) -> Iterator[Frame]:
+        """Yield this frame and those around it, outermost last."""
+        frame: Frame | None = self
+        while frame is not None:
+            yield frame
+            frame = frame.parent
+
+    def resolve(self, handle: Handle) -> Handle:
+        """Return the view of a State that code in this frame means by it."""
+        for frame in reversed(list(self.chain())):
+            handle = frame.lanes.get(handle, handle)
+        return handle
+
+    def view(self, handle: Handle) -> View:
+        """Return what a State looks like here.
+
+        Raises
+        ------
+        TraceContextError
+            If it was created in a trace that has ended.
+        """
+        for frame in self.chain():
+            found = frame.views.get(handle)
+            if found is not None:
+                return found
+            root = frame
+        view = view_of(handle.state)
+        root.views[handle] = view
+        return view
+
+
+class _Frames(threading.local):
+    top: Frame | None = None
+
+
+_frames = _Frames()
+_generation = itertools.count(1)
+# Part of JAX's own cache keys: a user's jax.jit is traced anew in every capture, so that what it
+# did to States in one is never replayed in another.
+_capturing: Any = jax.make_user_context(None)
+
+
+def current_frame() -> Frame | None:
+    """Return the innermost function being captured by this thread, or None."""
+    return _frames.top
+
+
+@contextmanager
+def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
+    """Trace something: States read and written in the block belong to the captured program."""
+    parent = _frames.top
+    frame = Frame(parent, lanes=lanes or {})
+    _frames.top = frame
+    try:
+        if parent is None:
+            with _capturing(next(_generation)):
+                yield frame
+        else:
+            yield frame
+    finally:
+        _frames.top = parent
+        frame.alive = False
+
+
+def user_loc() -> Loc | None:
+    """Return the innermost line of Python that is not brainir's or a library's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(HERE) and "site-packages" not in file and not file.startswith("<"):
+            return Loc(file, frame.f_lineno, 0, frame.f_code.co_name)
+        frame = frame.f_back
+    return None
+
+
+# --- avals
+# ------------------------------------------------------------------------------------------
+
+
+def aval_of(leaf: Any) -> Any:
+    """Return shape, dtype and weak type of an array-like, as JAX would hold it.
+
+    Raises
+    ------
+    TypeError
+        If JAX cannot hold it.
+    """
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
+    aval = jax.typeof(leaf)
+    if type(leaf) in (bool, int, float, complex) or isinstance(leaf, (np.ndarray, np.generic)):
+        dtype = jax.dtypes.canonicalize_dtype(aval.dtype)
+        return jax.ShapeDtypeStruct(aval.shape, dtype, weak_type=aval.weak_type)
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+
+
+def view_of(state: State[Any]) -> View:
+    """Return what a State looks like from outside any trace.
+
+    Raises
+    ------
+    TraceContextError
+        If it has no value any more.
+    TypeError, ValueError
+        If what it holds is not an array.
+    """
+    held = state.peek()
+    leaves, tree = jax.tree.flatten(held)
+    if not leaves:
+        raise ValueError(
+            f"{state.describe()} holds {held!r}, which has no arrays. Every State that a "
+            "transformed function touches needs a value first."
+        )
+    avals: list[Any] = []
+    for leaf in leaves:
+        try:
+            avals.append(aval_of(leaf))
+        except TypeError:
+            if hasattr(leaf, "frame"):
+                raise state._dead() from None
+            raise TypeError(
+                f"{state.describe()} holds {leaf!r} of type {type(leaf).__name__}, "
+                "which is not an array"
+            ) from None
+    return View(tree, tuple(avals))
+
+
+# --- state primitives
+# ---------------------------------------------------------------------------------
+
+
+def _state_primitive(name: str, abstract_eval: Callable[..., Any]) -> Any:
+    primitive = jex.Primitive(name)
+    primitive.multiple_results = True
+    primitive.def_abstract_eval(abstract_eval)
+    return primitive
+
+
+def _shaped(aval: Any) -> Any:
+    return jax.core.ShapedArray(aval.shape, aval.dtype, weak_type=aval.weak_type)
+
+
+state_read_p = _state_primitive("state_read", lambda *, handle, avals: [_shaped(a) for a in avals])
+state_write_p = _state_primitive("state_write", lambda *leaves, handle: [])
+state_new_p = _state_primitive("state_new", lambda *leaves, handle: [])
+
+
+def _no_rule(action: str) -> Callable[..., Any]:
+    def refuse(args: Any, _: Any, *, handle: Handle) -> Any:
+        raise TraceContextError(
+            f"{handle.state.describe()} is {action} inside a plain JAX transformation (jax.vmap, "
+            "jax.grad, jax.jvp, ...), which cannot carry States. "
+            "Use brainir.transform.vmap, grad, ... there."
+        )
+
+    return refuse
+
+
+def _not_in_a_capture(*_: Any, handle: Handle, **__: Any) -> Any:
+    raise TraceContextError(
+        f"{handle.state.describe()} is touched by code that was traced in a capture that has ended"
+    )
+
+
+for _primitive, _action in ((state_write_p, "written"), (state_new_p, "created")):
+    batching.primitive_batchers[_primitive] = _no_rule(_action)
+    ad.primitive_jvps[_primitive] = _no_rule(_action)
+for _primitive in (state_read_p, state_write_p, state_new_p):
+    _primitive.def_impl(_not_in_a_capture)
+    mlir.register_lowering(_primitive, _not_in_a_capture)
+
+
+def read(handle: Handle) -> Any:
+    """Bind a read of a State and return the traced value."""
+    frame = _active()
+    handle = frame.resolve(handle)
+    view = frame.view(handle)
+    frame.touched.add(handle)
+    leaves = state_read_p.bind(handle=handle, avals=view.avals)
+    return jax.tree.unflatten(view.tree, leaves)
+
+
+def write(handle: Handle, value: Any) -> None:
+    """Bind a write of a State."""
+    frame = _active()
+    handle = frame.resolve(handle)
+    frame.view(handle)  # a State that was never readable cannot be written either
+    view = _bind_value(state_write_p, handle, value)
+    frame.views[handle] = view
+    frame.touched.add(handle)
+    frame.written[handle] = user_loc()
+
+
+def create(handle: Handle, value: Any) -> None:
+    """Bind the creation of a State inside the captured program."""
+    frame = _active()
+    frame.views[handle] = _bind_value(state_new_p, handle, value)
+    frame.created.append(handle)
+
+
+def _bind_value(primitive: Any, handle: Handle, value: Any) -> View:
+    leaves, tree = jax.tree.flatten(value)
+    avals: list[Any] = []
+    for leaf in leaves:
+        try:
+            avals.append(aval_of(leaf))
+        except TypeError:
+            raise TypeError(
+                f"{handle.state.describe()} is given {leaf!r} of type {type(leaf).__name__} inside "
+                "a transformed function, where States hold arrays only"
+            ) from None
+    if not leaves and primitive is state_write_p:
+        raise ValueError(f"{handle.state.describe()} is given {value!r}, which has no arrays")
+    arrays = [
+        leaf.astype(aval.dtype) if isinstance(leaf, np.ndarray | np.generic) else leaf
+        for leaf, aval in zip(leaves, avals, strict=True)
+    ]
+    primitive.bind(*arrays, handle=handle)
+    return View(tree, tuple(avals))
+
+
+def _active() -> Frame:
+    frame = _frames.top
+    if frame is None:
+        raise RuntimeError("no capture is active")
+    return frame
+
+
+# --- tracing a function
+# -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traced:
+    """A function as a jaxpr, with what came out of it."""
+
+    jaxpr: Any
+    consts: tuple[Any, ...]
+    out_tree: Any
+    out_avals: tuple[Any, ...]
+    frame: Frame
+
+    @property
+    def result(self) -> str:
+        """The type of what it returns, spelled for messages."""
+        return describe_tree(self.out_tree, self.out_avals)
+
+
+def trace(
+    function: Callable[..., Any],
+    avals: Any,
+    lanes: Mapping[Handle, Handle] | None = None,
+    views: Mapping[Handle, View] | None = None,
+) -> Traced:
+    """Trace ``function(*args)`` in a frame of its own, for args that look like ``avals``.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns pytrees of arrays.
+    avals : tuple of pytrees
+        What JAX's ``ShapeDtypeStruct`` says of each leaf of each argument.
+    lanes, views : mapping, optional
+        Handles that stand for lanes of batched States, and what they look like.
+
+    Raises
+    ------
+    TypeError
+        If the function returns something that is not an array.
+    ValueError
+        If it returns a State.
+    """
+    with new_frame(lanes) as frame:
+        frame.views.update(views or {})
+        return trace_within(frame, function, avals)
+
+
+def trace_within(frame: Frame, function: Callable[..., Any], avals: Any) -> Traced:
+    """Trace a function in a frame that is open already; see `trace`."""
+    from .state import reject_states
+
+    leaves, in_tree = jax.tree.flatten(avals)
+    out_tree: Any = None
+
+    def flat(*arrays: Any) -> list[Any]:
+        nonlocal out_tree
+        out = function(*jax.tree.unflatten(in_tree, arrays))
+        reject_states(f"the result of {name_of(function)}", out)
+        results, out_tree = jax.tree.flatten(out)
+        for result in results:
+            _check_array(function, result)
+        return results
+
+    closed = jax.make_jaxpr(flat)(*leaves)
+    jaxpr = getattr(closed, "jaxpr", closed)
+    out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
+    return Traced(jaxpr, tuple(closed.consts), out_tree, out_avals, frame)
+
+
+def aval_of_abstract(aval: Any) -> Any:
+    """Return a ShapeDtypeStruct for one of JAX's abstract values."""
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+
+
+def _check_array(function: Any, leaf: Any) -> None:
+    try:
+        jax.typeof(leaf)
+    except TypeError:
+        raise TypeError(
+            f"{name_of(function)} returned {leaf!r} of type {type(leaf).__name__}; a transformed "
+            "function returns arrays, or containers of them"
+        ) from None
+
+
+def name_of(function: Any) -> str:
+    """Return how messages and graphs call a function."""
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+# --- the region primitive
+# -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A transformation as it stands in a jaxpr: an op's name and attributes, and traced functions.
+
+    The operands of the equation are the op's own, followed by the constants of every function.
+    """
+
+    op: str
+    attrs: Mapping[str, Any]
+    bodies: tuple[Traced, ...]
+    operands: int
+    avals: tuple[Any, ...]
+    name: str
+    finish: Callable[..., Any] | None = None
+
+
+region_p = _state_primitive("region", lambda *args, spec: [_shaped(a) for a in spec.avals])
+
+
+def bind_region(spec: Region, operands: Sequence[Any]) -> list[Any]:
+    """Bind a region primitive over its operands and what its functions close over."""
+    consts = [const for body in spec.bodies for const in body.consts]
+    return region_p.bind(*operands, *consts, spec=spec)
+
+
+def leave(body: Traced, parent: Frame) -> None:
+    """Tell the frame around a region what the region did to States, lane views apart."""
+    created = set(body.frame.created)
+    lanes = {lane: outer for outer, lane in body.frame.lanes.items()}
+    parent.touched.update(lanes.get(h, h) for h in body.frame.touched - created)
+    for handle, loc in body.frame.written.items():
+        if handle in created:
+            continue
+        if handle in lanes:
+            continue
+        parent.written.setdefault(handle, loc)
+        parent.views[handle] = body.frame.views[handle]

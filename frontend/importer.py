@@ -1,0 +1,503 @@
+"""From jaxpr to Graph. With `opaque`, the only place that looks inside a jaxpr.
+
+Between JAX 0.10 and 0.11 closed and open jaxprs became one class and ``scan`` changed its
+parameters; both are told apart here by what they have, not by version.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import brainunit
+import jax
+import jax.extend.core as jex
+import numpy as np
+from jax.extend import source_info_util
+
+from ..backends import shape_struct, type_of
+from ..ir import (
+    Builder,
+    Const,
+    Graph,
+    Literal,
+    Loc,
+    Operand,
+    StateVar,
+    Type,
+    Value,
+    find_op,
+)
+from .capture import HERE, Handle, Region, Traced, View
+from .opaque import bind, opaque_op
+from .primitives import TRANSLATE
+
+# A node's location is the innermost line that is neither ours nor the unit library's.
+for _library in (HERE, os.path.dirname(inspect.getfile(brainunit.Quantity))):
+    source_info_util.register_exclusion(_library)
+
+
+@dataclass(slots=True)
+class Imported:
+    """A captured program: its graph, and what the graph's states and consts stand for."""
+
+    graph: Graph
+    handles: dict[StateVar, Handle]
+    consts: list[Any]
+
+
+def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
+    """Turn a traced function into a graph.
+
+    Parameters
+    ----------
+    traced : Traced
+        The function, traced without a capture around it.
+    name : str
+        The graph's name.
+    rules : int
+        How often somebody outside may differentiate the graph: custom derivatives keep their rules
+        to that order, and one more inside each `grad` and `jvp`. Rules cost tracing time.
+    """
+    importer = _Importer()
+    importer.rules = rules
+    builder = Builder()
+    env = importer.bind_consts(traced)
+    params = _new_params(traced.jaxpr.invars, env)
+    importer.run(builder, traced.jaxpr.eqns, env)
+    results = [importer.operand(v, env) for v in traced.jaxpr.outvars]
+    graph = Graph(
+        name,
+        params,
+        tuple(builder.nodes),
+        tuple(results),
+        tuple(v for v in importer.states.values() if v not in importer.local),
+        tuple(Const(v, d) for v, d in importer.consts.values()),
+    )
+    handles = {var: handle for (handle, _), var in importer.states.items()}
+    return Imported(graph, handles, [data for _, data in importer.consts.values()])
+
+
+def import_function(
+    builder: Builder, function: Callable[..., Any], operands: Sequence[Operand]
+) -> list[Operand]:
+    """Build what a function of JAX arrays does, without States, over operands of a graph.
+
+    Its array constants become consts by value, which only small ones should be.
+    """
+    closed = jax.make_jaxpr(function)(*(shape_struct(o.type) for o in operands))
+    jaxpr = _open(closed)
+    importer = _Importer()
+    env: Env = dict(zip(jaxpr.invars, operands, strict=True))
+    for var, const in zip(jaxpr.constvars, closed.consts, strict=True):
+        env[var] = _inline_const(builder, const)
+    importer.rules = 1
+    importer.run(builder, jaxpr.eqns, env)
+    return [importer.operand(v, env) for v in jaxpr.outvars]
+
+
+def _inline_const(builder: Builder, const: Any) -> Operand:
+    """Spell a small constant array with literals."""
+    array = np.asarray(const)
+    type = type_of(array)
+    if array.size and (array == array.flat[0]).all():
+        return builder.full(type, array.flat[0].item())
+    rows = [builder("reshape", Literal(x.item(), Type(type.dtype)), shape=(1,)) for x in array.flat]
+    return builder("reshape", builder("concatenate", *rows, dimension=0), shape=type.shape)
+
+
+Env = dict[Any, Operand]
+
+
+def _new_params(variables: Sequence[Any], env: Env) -> tuple[Value, ...]:
+    params = tuple(Value(type_of(v.aval)) for v in variables)
+    env.update(zip(variables, params, strict=True))
+    return params
+
+
+def _open(jaxpr: Any) -> Any:
+    """Return the jaxpr inside a closed one; from JAX 0.11 on they are the same."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+class _Importer:
+    def __init__(self) -> None:
+        self.states: dict[tuple[Handle, tuple[Type, ...]], StateVar] = {}
+        self.local: set[StateVar] = set()
+        self.consts: dict[int, tuple[Value, Any]] = {}
+        self.rules = 0
+        self._names: set[str] = set()
+
+    # --- values ---
+
+    def operand(self, atom: Any, env: Env) -> Operand:
+        """Return what a variable or literal of a jaxpr is in the graph."""
+        if isinstance(atom, jex.Literal):
+            type = type_of(atom.aval)
+            if type.shape:
+                return self.const(atom.val)
+            return Literal(np.asarray(atom.val).item(), type)
+        return env[atom]
+
+    def const(self, data: Any) -> Value:
+        """Return the const of the graph that holds an array."""
+        found = self.consts.get(id(data))
+        if found is None:
+            aval = jax.typeof(data)
+            type = type_of(aval)
+            if not type.is_key:
+                type = Type(str(jax.dtypes.canonicalize_dtype(aval.dtype)), type.shape)
+            found = self.consts[id(data)] = (Value(type, "const"), data)
+        return found[0]
+
+    def bind_consts(self, traced: Traced) -> Env:
+        """Return an environment in which a function's constants are consts of the graph."""
+        return {
+            var: self.const(data)
+            for var, data in zip(traced.jaxpr.constvars, traced.consts, strict=True)
+        }
+
+    def state(self, handle: Handle, types: tuple[Type, ...]) -> StateVar:
+        """Return the symbol of a State, one for each type that it takes."""
+        var = self.states.get((handle, types))
+        if var is None:
+            unit = unit_name(handle.state.peek()) if handle.alive else None
+            var = StateVar(self._unique(handle.name), types, handle.kind, unit)
+            self.states[handle, types] = var
+        return var
+
+    def _unique(self, name: str) -> str:
+        clean = "".join(c if c.isalnum() or c in "_." else "_" for c in name)
+        candidate, n = clean, 1
+        while candidate in self._names:
+            n += 1
+            candidate = f"{clean}.{n}"
+        self._names.add(candidate)
+        return candidate
+
+    # --- equations ---
+
+    def run(self, builder: Builder, eqns: Sequence[Any], env: Env) -> None:
+        """Build the nodes of a list of equations."""
+        for eqn in eqns:
+            builder.loc = loc_of(eqn.source_info)
+            operands = [self.operand(v, env) for v in eqn.invars]
+            special = _SPECIAL.get(eqn.primitive.name)
+            if special is not None:
+                results = special(self, builder, eqn, operands)
+            else:
+                results = self.plain(builder, eqn, operands)
+            env.update(zip(eqn.outvars, results, strict=True))
+
+    def plain(self, builder: Builder, eqn: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
+        """Build an equation that has no jaxprs in it: a modelled op, or else an opaque one."""
+        name = eqn.primitive.name
+        translate = TRANSLATE.get(name)
+        if translate is not None:
+            found = translate(eqn.params, tuple(v.aval for v in eqn.invars))
+            if found is not None:
+                op = find_op(found[0])
+                if op is not None:
+                    return builder.emit(op, operands, found[1])
+        op = opaque_op(eqn.primitive, bool(eqn.effects))
+        return builder.emit(op, operands, eqn.params)
+
+    def inline(self, builder: Builder, jaxpr: Any, operands: Sequence[Operand]) -> list[Operand]:
+        """Build a closed jaxpr's nodes in place."""
+        body = _open(jaxpr)
+        env: Env = dict(zip(body.invars, operands, strict=True))
+        consts = getattr(jaxpr, "consts", ())
+        env.update((v, self.const(c)) for v, c in zip(body.constvars, consts, strict=True))
+        self.run(builder, body.eqns, env)
+        return [self.operand(v, env) for v in body.outvars]
+
+    def region(
+        self,
+        jaxpr: Any,
+        captured: Sequence[Operand] = (),
+        consts: Sequence[Operand] = (),
+        params: int | None = None,
+    ) -> Graph:
+        """Build a region whose first variables are captured values, and the others parameters."""
+        body = _open(jaxpr)
+        env: Env = dict(zip(body.invars[: len(captured)], captured, strict=True))
+        if consts:
+            env.update(zip(body.constvars, consts, strict=True))
+        else:
+            own = getattr(jaxpr, "consts", ())
+            env.update((v, self.const(c)) for v, c in zip(body.constvars, own, strict=True))
+        new = _new_params(body.invars[len(captured) :], env)
+        builder = Builder()
+        self.run(builder, body.eqns, env)
+        return builder.graph(new, [self.operand(v, env) for v in body.outvars])
+
+    def derived(self, function: Callable[..., Any], types: Sequence[Type]) -> Graph:
+        """Build a region of parameters only from a function of arrays."""
+        closed = jax.make_jaxpr(function)(*map(shape_struct, types))
+        return self.region(closed)
+
+
+# --- equations with jaxprs in them
+# ------------------------------------------------------------------
+
+
+Results = Sequence[Operand]
+
+
+def _state_read(importer: _Importer, builder: Builder, eqn: Any, _: Results) -> Results:
+    types = tuple(type_of(v.aval) for v in eqn.outvars)
+    var = importer.state(eqn.params["handle"], types)
+    return builder.emit("state.read", (), {"state": var}, hints=_hints(var))
+
+
+def _hints(var: StateVar) -> list[str]:
+    return [var.name.rsplit(".", 1)[-1]] * len(var.types)
+
+
+def _state_write(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    var = importer.state(eqn.params["handle"], tuple(o.type for o in operands))
+    builder.emit("state.write", operands, {"state": var})
+    return ()
+
+
+def _state_new(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    var = importer.state(eqn.params["handle"], tuple(o.type for o in operands))
+    importer.local.add(var)
+    builder.emit("state.new", operands, {"state": var})
+    return ()
+
+
+def _jit(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    return importer.inline(builder, eqn.params["jaxpr"], operands)
+
+
+def _closed_call(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    return importer.inline(builder, eqn.params["call_jaxpr"], operands)
+
+
+def _remat(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    region = importer.region(eqn.params["jaxpr"])
+    attrs = {"prevent_cse": bool(eqn.params["prevent_cse"])}
+    return builder.emit("checkpoint", operands, attrs, [region])
+
+
+def _scan(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    params = eqn.params
+    if "num_consts" in params:
+        consts, carries = params["num_consts"], params["num_carry"]
+    else:
+        consts, carries = (len(list(group)) for group in list(params["ft_in"])[:2])
+    body = importer.region(params["jaxpr"], operands[:consts])
+    attrs = {
+        "carries": carries,
+        "length": params["length"],
+        "reverse": params["reverse"],
+        "unroll": params["unroll"],
+    }
+    return builder.emit("for_loop", operands[consts:], attrs, [body])
+
+
+def _while(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    params = eqn.params
+    nc, nb = params["cond_nconsts"], params["body_nconsts"]
+    condition = importer.region(params["cond_jaxpr"], operands[:nc])
+    body = importer.region(params["body_jaxpr"], operands[nc : nc + nb])
+    return builder.emit("while", operands[nc + nb :], {}, [condition, body])
+
+
+def _cond(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    index, *rest = operands
+    regions = [importer.region(branch, rest) for branch in eqn.params["branches"]]
+    return builder.emit("cond", [index], {}, regions)
+
+
+def _custom(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    """A custom derivative; its rules are what ``jax.jvp`` or ``jax.vjp`` make of the bound call."""
+    primal = eqn.params["call_jaxpr"]
+    if not importer.rules:
+        return importer.inline(builder, primal, operands)
+    function = functools.partial(_bound, eqn)
+    types = [o.type for o in operands]
+    jvp_mode = eqn.primitive.name.startswith("custom_jvp")
+    region = importer.region(primal)
+    # A rule may well use the function itself, so every derivative of it would have one more.
+    importer.rules -= 1
+    rules = (_jvp_rule if jvp_mode else _vjp_rules)(importer, function, types)
+    importer.rules += 1
+    attrs = {"mode": "jvp" if jvp_mode else "vjp"}
+    return builder.emit("custom_derivative", operands, attrs, [region, *rules])
+
+
+def _bound(eqn: Any, *args: Any) -> tuple[Any, ...]:
+    return bind(eqn.primitive, eqn.params, args)
+
+
+def _active(types: Sequence[Type]) -> list[int]:
+    return [i for i, t in enumerate(types) if t.is_differentiable]
+
+
+def _over_active(
+    function: Callable[..., Any], arrays: Sequence[Any], active: Sequence[int]
+) -> Callable[..., Any]:
+    def chosen(*values: Any) -> Any:
+        full = list(arrays)
+        for i, value in zip(active, values, strict=True):
+            full[i] = value
+        return function(*full)
+
+    return chosen
+
+
+def _jvp_rule(
+    importer: _Importer, function: Callable[..., Any], types: Sequence[Type]
+) -> list[Graph]:
+    active = _active(types)
+
+    def rule(*args: Any) -> Any:
+        primals, tangents = args[: len(types)], args[len(types) :]
+        outs, pushed = jax.jvp(
+            _over_active(function, primals, active),
+            tuple(primals[i] for i in active),
+            tuple(tangents[i] for i in active),
+        )
+        return [*outs, *(_like(out, ct) for out, ct in zip(outs, pushed, strict=True))]
+
+    return [importer.derived(rule, [*types, *types])]
+
+
+def _like(primal: Any, derivative: Any) -> Any:
+    """Replace JAX's float0 derivative of an integer with zeros of the integer's own type."""
+    if jax.typeof(derivative).dtype == jax.dtypes.float0:
+        return jax.numpy.zeros_like(primal)
+    return derivative
+
+
+def _vjp_rules(
+    importer: _Importer, function: Callable[..., Any], types: Sequence[Type]
+) -> list[Graph]:
+    active = _active(types)
+    tree: Any = None
+
+    def forward(*primals: Any) -> Any:
+        nonlocal tree
+        outs, vjp = jax.vjp(_over_active(function, primals, active), *(primals[i] for i in active))
+        residuals, tree = jax.tree.flatten(vjp)
+        return [*outs, *residuals]
+
+    first = importer.derived(forward, types)
+    outs = len(jax.eval_shape(function, *map(shape_struct, types)))
+    residuals = len(first.results) - outs
+
+    def backward(*args: Any) -> Any:
+        vjp = jax.tree.unflatten(tree, args[:residuals])
+        cts = tuple(
+            np.zeros(np.shape(c), jax.dtypes.float0) if not _inexact(c) else c
+            for c in args[residuals:]
+        )
+        found = dict(zip(active, vjp(cts), strict=True))
+        return [
+            found[i] if i in found else jax.numpy.zeros(t.shape, shape_struct(t).dtype)
+            for i, t in enumerate(types)
+        ]
+
+    order = [*first.results[outs:], *first.results[:outs]]
+    second = importer.derived(backward, [r.type for r in order])
+    return [first, second]
+
+
+def _inexact(array: Any) -> bool:
+    return jax.numpy.issubdtype(jax.typeof(array).dtype, jax.numpy.inexact)
+
+
+def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    spec: Region = eqn.params["spec"]
+    rest = list(operands[spec.operands :])
+    regions: list[Graph] = []
+    outer = importer.rules
+    importer.rules = outer + (spec.op in ("grad", "jvp"))
+    for body in spec.bodies:
+        captured, rest = rest[: len(body.consts)], rest[len(body.consts) :]
+        env: Env = dict(zip(body.jaxpr.constvars, captured, strict=True))
+        params = _new_params(body.jaxpr.invars, env)
+        inner = Builder()
+        importer.run(inner, body.jaxpr.eqns, env)
+        results = [importer.operand(v, env) for v in body.jaxpr.outvars]
+        regions.append(inner.graph(params, results, name=spec.name))
+    importer.rules = outer
+    attrs = {key: _symbols(importer, value) for key, value in spec.attrs.items()}
+    builder.loc = loc_of(eqn.source_info)
+    return builder.emit(spec.op, operands[: spec.operands], attrs, regions)
+
+
+def _symbols(importer: _Importer, value: Any) -> Any:
+    """Replace (handle, avals) pairs in an attribute by the graph's own symbols."""
+    if isinstance(value, StateRef):
+        return importer.state(value.handle, value.types)
+    if isinstance(value, tuple):
+        return tuple(_symbols(importer, v) for v in value)
+    return value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateRef:
+    """A State in an attribute of a region, before the graph has a symbol for it."""
+
+    handle: Handle
+    types: tuple[Type, ...]
+
+
+def state_ref(handle: Handle, view: View) -> StateRef:
+    """Return a State as it stands in an attribute, where it looks like ``view``."""
+    return StateRef(handle, tuple(type_of(a) for a in view.avals))
+
+
+_SPECIAL: Mapping[str, Callable[[_Importer, Builder, Any, Results], Results]] = {
+    "state_read": _state_read,
+    "state_write": _state_write,
+    "state_new": _state_new,
+    "region": _region,
+    "jit": _jit,
+    "pjit": _jit,
+    "closed_call": _closed_call,
+    "core_call": _closed_call,
+    "remat2": _remat,
+    "checkpoint": _remat,
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+    "custom_jvp_call": _custom,
+    "custom_vjp_call": _custom,
+}
+
+
+# --- source locations and units
+# -----------------------------------------------------------------------
+
+
+def loc_of(source_info: Any) -> Loc | None:
+    """Return the user's line of an equation, our own frames left out."""
+    text = source_info_util.summarize(source_info)
+    return parse_summary(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def parse_summary(text: str) -> Loc | None:
+    """Read JAX's ``file:line:column (function)``."""
+    place, _, function = text.partition(" (")
+    parts = place.rsplit(":", 2)
+    if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+        return Loc(parts[0], int(parts[1]), int(parts[2]), function.rstrip(")"))
+    if len(parts) >= 2 and parts[-1].isdigit():
+        return Loc(place.rsplit(":", 1)[0], int(parts[-1]), 0, function.rstrip(")"))
+    return None
+
+
+def unit_name(value: Any) -> str | None:
+    """Return the name of a Quantity's unit; None for anything without one."""
+    unit = getattr(value, "unit", None)
+    name = getattr(unit, "dispname", None)
+    return None if unit is None or name in (None, "", "1") else str(name)

@@ -1,0 +1,324 @@
+"""Programs: captured graphs, the executables they become, and running them on real States.
+
+Executables are found by the fingerprint of the captured graph. A transformation that is used
+outside `jit` is traced again at every call, since its Python may mean something else by then, but
+neither the passes nor XLA see a graph twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import brainunit
+import jax
+import numpy as np
+
+from ..backends import shape_struct, type_of, xla
+from ..ir import Const, Graph, StateVar, fingerprint, touched_by, walk
+from ..passes import PIPELINE, LaneDependentWrite, run_pipeline
+from . import environ
+from .capture import (
+    Frame,
+    Handle,
+    View,
+    aval_of,
+    current_frame,
+    new_frame,
+    trace_within,
+    view_of,
+)
+from .errors import BatchAxisError
+from .importer import import_traced, unit_name
+from .state import in_foreign_trace, reject_states
+
+FOREIGN_ORDER = 2
+"""Up to which order somebody else's ``jax.grad`` finds our custom derivatives."""
+
+CACHED = 512
+"""How many executables are kept; the least recently used go first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """One state of a program's graph, and the State that it stands for.
+
+    A State that changes its type in the program has a slot for each type; ``before`` is how the
+    program finds the State, ``after`` how it leaves it, and ``final`` says whether it leaves it in
+    this slot.
+    """
+
+    var: StateVar
+    handle: Handle
+    before: View
+    after: View
+    final: bool
+
+    def entry_leaves(self, leaves: Sequence[Any]) -> list[Any]:
+        """Return what the program is given for this slot, from the leaves that the State holds.
+
+        A slot of a type that the State only gets later is written before it is read, so zeros do.
+        """
+        if tuple(type_of(a) for a in self.before.avals) == self.var.types:
+            return list(leaves)
+        return [np.zeros(s.shape, s.dtype) for s in map(shape_struct, self.var.types)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A captured function: its graph, and what connects that to Python.
+
+    Attributes
+    ----------
+    graph : Graph
+        As captured; no pass has run.
+    slots : tuple of Slot
+        One for each of the graph's states.
+    written : tuple of Slot
+        Those that a compiled graph returns leaves for, in that order.
+    in_tree, in_avals, out_tree, out_avals
+        Structure and leaves of the arguments and of the result.
+    reads : environ.Reads
+        What was read of the environment while tracing.
+    foreign : bool
+        Whether somebody else's JAX transformation was under way: it may come to need custom
+        derivatives.
+    """
+
+    graph: Graph
+    slots: tuple[Slot, ...]
+    written: tuple[Slot, ...]
+    in_tree: Any
+    in_avals: tuple[Any, ...]
+    out_tree: Any
+    out_avals: tuple[Any, ...]
+    reads: environ.Reads
+    foreign: bool
+
+    @property
+    def consts(self) -> list[Any]:
+        """The data of the graph's consts."""
+        return [const.data for const in self.graph.consts]
+
+    @property
+    def key(self) -> Hashable:
+        """What an executable of this program is found by."""
+        return fingerprint(self.graph), self.foreign, jax.config.jax_enable_x64
+
+    @property
+    def has_io(self) -> bool:
+        """Whether running it talks to the host, so that it can fail there."""
+        return touched_by(self.graph).io
+
+    @property
+    def has_custom_derivatives(self) -> bool:
+        """Whether it matters who differentiates it."""
+        return any(node.op.name == "custom_derivative" for node in walk(self.graph))
+
+    def state_leaves(self) -> list[Any]:
+        """Return the present leaves of all States, as an executable takes them."""
+        return [
+            leaf
+            for slot in self.slots
+            for leaf in slot.entry_leaves(jax.tree.leaves(slot.handle.state.peek()))
+        ]
+
+    def written_values(self, leaves: Sequence[Any]) -> list[tuple[Handle, Any]]:
+        """Return what States are left with, from the leaves that an executable returns for them."""
+        values: list[tuple[Handle, Any]] = []
+        start = 0
+        for slot in self.written:
+            stop = start + len(slot.var.types)
+            if slot.final:
+                value = jax.tree.unflatten(slot.after.tree, leaves[start:stop])
+                values.append((slot.handle, value))
+            start = stop
+        return values
+
+
+def capture(function: Callable[..., Any], args: tuple[Any, ...], name: str) -> Program:
+    """Trace ``function(*args)`` into a program; no State changes.
+
+    Raises
+    ------
+    ValueError
+        If an argument or the result is a State.
+    TypeError
+        If an argument or result is not an array.
+    """
+    reject_states(f"an argument of {name}", args)
+    leaves, in_tree = jax.tree.flatten(args)
+    avals = tuple(_argument_aval(name, leaf) for leaf in leaves)
+    foreign = in_foreign_trace()
+    with environ.watch() as reads, new_frame() as frame:
+        traced = trace_within(frame, function, jax.tree.unflatten(in_tree, avals))
+        # Custom derivative rules are Python that runs now, so States must still be captured.
+        imported = import_traced(traced, name, rules=FOREIGN_ORDER if foreign else 0)
+        graph = imported.graph
+        slots = tuple(_slot(var, imported.handles[var], frame) for var in graph.states)
+    writes = touched_by(graph).writes
+    by_var = {slot.var: slot for slot in slots}
+    graph = graph.with_(
+        param_units=_units(in_tree, avals),
+        result_units=_units(traced.out_tree, traced.out_avals),
+    )
+    return Program(
+        graph,
+        slots,
+        tuple(by_var[var] for var in writes),
+        in_tree,
+        avals,
+        traced.out_tree,
+        traced.out_avals,
+        reads,
+        foreign,
+    )
+
+
+def _slot(var: StateVar, handle: Handle, frame: Frame) -> Slot:
+    after = frame.view(handle)
+    final = tuple(type_of(a) for a in after.avals) == var.types
+    return Slot(var, handle, view_of(handle.state), after, final)
+
+
+def _argument_aval(name: str, leaf: Any) -> Any:
+    try:
+        return aval_of(leaf)
+    except TypeError:
+        raise TypeError(
+            f"an argument of {name} is {leaf!r} of type {type(leaf).__name__}; arguments are arrays or "
+            "containers of them (make it static, or close over it)"
+        ) from None
+
+
+def _units(tree: Any, avals: Sequence[Any]) -> tuple[str | None, ...]:
+    """Return the unit of every leaf that a Quantity holds; nothing if there is none."""
+    value = jax.tree.unflatten(tree, avals)
+    units: list[str | None] = []
+    for item in jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, brainunit.Quantity)):
+        units.extend([unit_name(item)] * len(jax.tree.leaves(item)))
+    return tuple(units) if any(units) else ()
+
+
+# --- executables
+# --------------------------------------------------------------------------------------
+
+
+class ExecutableCache:
+    """A bounded table of executables; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._table: OrderedDict[Hashable, xla.Executable] = OrderedDict()
+
+    def find(self, key: Hashable, make: Callable[[], xla.Executable]) -> xla.Executable:
+        """Return what is kept for the key, or make it."""
+        with self._lock:
+            found = self._table.get(key)
+            if found is not None:
+                self._table.move_to_end(key)
+                return found
+        made = make()
+        with self._lock:
+            self._table[key] = made
+            while len(self._table) > CACHED:
+                self._table.popitem(last=False)
+        return made
+
+    def clear(self) -> None:
+        """Forget every executable."""
+        with self._lock:
+            self._table.clear()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+executables = ExecutableCache()
+
+
+def optimise(program: Program, observers: Sequence[Any] = (), until: str | None = None) -> Graph:
+    """Run the passes on a program's graph.
+
+    Parameters
+    ----------
+    program : Program
+        Its graph is what the first pass gets.
+    observers : sequence of callable
+        Called after every pass; see `brainir.passes.run_pipeline`.
+    until : str, optional
+        The pass to stop after; ``"capture"`` runs none.
+
+    Raises
+    ------
+    BatchAxisError
+        If a State inside ``vmap`` is written with a value that depends on the lane.
+    ValueError
+        If there is no such pass.
+    """
+    passes = PIPELINE
+    if program.foreign:
+        passes = tuple(p for p in PIPELINE if p.name != "forget-derivatives")
+    try:
+        return run_pipeline(program.graph, passes, observers=observers, until=until)
+    except LaneDependentWrite as error:
+        raise BatchAxisError(str(error)) from None
+
+
+def executable(program: Program) -> xla.Executable:
+    """Return the executable of a program; one that was built for an equal graph serves again.
+
+    Its function takes the arguments, the leaves of all states and the consts, and returns the
+    results and then the leaves of the written states.
+    """
+    return executables.find(program.key, lambda: xla.compile(_without_data(optimise(program))))
+
+
+def _without_data(graph: Graph) -> Graph:
+    """Return a graph that keeps no array of a model alive."""
+    return graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
+
+
+def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
+    """Capture a function, run it, and give its States their new values.
+
+    Nothing is written before everything has succeeded.
+    """
+    program = capture(function, args, name)
+    pairs = zip(jax.tree.leaves(args), program.in_avals, strict=True)
+    given = [_strong(leaf, aval) for leaf, aval in pairs]
+    call = executable(program).function
+    outs = call(*given, *program.state_leaves(), *program.consts)
+    if program.has_io:
+        jax.block_until_ready(outs)
+    count = len(program.out_avals)
+    result = jax.tree.unflatten(program.out_tree, outs[:count])
+    give_back(program.written_values(outs[count:]), program.foreign)
+    return result
+
+
+def _strong(leaf: Any, aval: Any) -> Any:
+    """Return a Python number as an array, so that JAX need not compile again for its weak type."""
+    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf, aval.dtype)
+
+
+def give_back(values: Sequence[tuple[Handle, Any]], foreign: bool) -> None:
+    """Give States their new values, after all of them are known to be acceptable."""
+    pairs = [(handle.state, value) for handle, value in values]
+    if foreign:
+        for state, value in pairs:
+            state.check_writable(value)
+    for state, value in pairs:
+        state.accept(value)
+
+
+def in_capture(function: Callable[..., Any], *args: Any, name: str) -> Any:
+    """Run ``function(*args)``, which binds a region: in the capture under way, or in one of its
+    own."""
+    if current_frame() is not None:
+        reject_states(f"an argument of {name}", args)
+        return function(*args)
+    return run_once(function, *args, name=name)

@@ -1,0 +1,493 @@
+"""The distributions of real numbers.
+
+Names follow NumPy, numbers are those of :mod:`jax.random`. Locations and scales may have units,
+which the sample then has; shape parameters may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from brainunit import get_mantissa
+from jax import random as jr
+
+from ..typing import ArrayLike, DTypeLike, SeedOrKey, Size
+from .parameters import Generator, bare, fit, in_one_unit, real_type, to_unit, with_unit
+
+__all__ = ["Continuous"]
+
+
+class Continuous(Generator):
+    """Samples of real numbers.
+
+    All methods take
+
+    size
+        The shape of the sample, to which the parameters must broadcast; by default theirs.
+    key
+        A key or seed to use instead of the generator's own, which then stays as it is.
+    dtype
+        The type of the sample; by default ``environ.dftype()``.
+
+    and raise ``ValueError`` for parameters that do not fit the size or that have a unit where none
+    is taken, and ``brainunit.UnitMismatchError`` for units that do not go together.
+    """
+
+    def uniform(
+        self,
+        low: ArrayLike = 0.0,
+        high: ArrayLike = 1.0,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw evenly from `low` (included) to `high` (excluded).
+
+        >>> import brainunit as u
+        >>> from brainir import random
+        >>> random.uniform(-70.0 * u.mV, -50.0 * u.mV, size=3).shape
+        (3,)
+        """
+        unit, parts = in_one_unit(low, high)
+        dtype = real_type(dtype)
+        bottom, top = (jnp.asarray(part, dtype) for part in parts)
+        shape = fit(size, bottom, top)
+        return with_unit(jr.uniform(self.take_key(key), shape, dtype, bottom, top), unit)
+
+    def random(
+        self, size: Size | None = None, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
+    ) -> jax.Array:
+        """Draw evenly from 0 (included) to 1 (excluded).
+
+        >>> from brainir import random
+        >>> random.random((2, 3)).shape
+        (2, 3)
+        """
+        shape = fit(size)
+        return jr.uniform(self.take_key(key), shape, real_type(dtype))
+
+    def rand(
+        self, *shape: int, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
+    ) -> jax.Array:
+        """Draw evenly from 0 to 1, the shape given number by number.
+
+        >>> from brainir import random
+        >>> random.rand(2, 3).shape
+        (2, 3)
+        """
+        return self.random(shape, key, dtype)
+
+    def rand_like(
+        self, input: ArrayLike, *, dtype: DTypeLike | None = None, key: SeedOrKey | None = None
+    ) -> jax.Array:
+        """Draw evenly from 0 to 1, in the shape and, if it is real, the dtype of `input`.
+
+        >>> import jax.numpy as jnp
+        >>> from brainir import random
+        >>> random.rand_like(jnp.zeros(3, jnp.float16)).dtype
+        dtype('float16')
+        """
+        return self.random(np.shape(get_mantissa(input)), key, real_type(dtype, input))
+
+    def normal(
+        self,
+        loc: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the normal distribution of mean `loc` (0) and standard deviation `scale` (1).
+
+        >>> import brainunit as u
+        >>> from brainir import random
+        >>> random.normal(-65.0 * u.mV, 5.0 * u.mV, size=4).unit
+        Unit("mV")
+        """
+        return self._located(jr.normal, loc, scale, size, key, dtype)
+
+    def standard_normal(
+        self, size: Size | None = None, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
+    ) -> jax.Array:
+        """Draw from the normal distribution of mean 0 and standard deviation 1.
+
+        >>> from brainir import random
+        >>> random.standard_normal(3).shape
+        (3,)
+        """
+        return self.normal(size=size, key=key, dtype=dtype)
+
+    def randn(
+        self, *shape: int, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
+    ) -> jax.Array:
+        """Draw from the standard normal distribution, the shape given number by number.
+
+        >>> from brainir import random
+        >>> random.randn(2, 3).shape
+        (2, 3)
+        """
+        return self.standard_normal(shape, key, dtype)
+
+    def randn_like(
+        self, input: ArrayLike, *, dtype: DTypeLike | None = None, key: SeedOrKey | None = None
+    ) -> jax.Array:
+        """Draw standard normal numbers, in the shape and, if it is real, the dtype of `input`.
+
+        >>> import numpy as np
+        >>> from brainir import random
+        >>> random.randn_like(np.zeros((2, 3), np.float32)).shape
+        (2, 3)
+        """
+        return self.standard_normal(np.shape(get_mantissa(input)), key, real_type(dtype, input))
+
+    def truncated_normal(
+        self,
+        lower: ArrayLike,
+        upper: ArrayLike,
+        size: Size | None = None,
+        loc: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the normal distribution restricted to the interval from `lower` to `upper`.
+
+        `loc` and `scale` are the mean (0) and standard deviation (1) before the restriction.
+
+        >>> from brainir import random
+        >>> sample = random.truncated_normal(-1.0, 3.0, size=100, loc=1.0, scale=5.0)
+        >>> bool((sample >= -1).all() and (sample <= 3).all())
+        True
+        """
+        unit, parts = in_one_unit(lower, upper, 0.0 if loc is None else loc, scale)
+        dtype = real_type(dtype)
+        a, b, mean, deviation = (jnp.asarray(1.0 if p is None else p, dtype) for p in parts)
+        shape = fit(size, a, b, mean, deviation)
+        bounds = (a - mean) / deviation, (b - mean) / deviation
+        sample = jr.truncated_normal(self.take_key(key), *bounds, shape, dtype)
+        return with_unit(jnp.clip(mean + deviation * sample, a, b), unit)
+
+    def lognormal(
+        self,
+        mean: ArrayLike = 0.0,
+        sigma: ArrayLike = 1.0,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw the exponential of normal numbers of that `mean` and standard deviation `sigma`.
+
+        >>> from brainir import random
+        >>> bool((random.lognormal(size=10) > 0).all())
+        True
+        """
+        dtype = real_type(dtype)
+        mean, sigma = bare(mean, "mean", dtype), bare(sigma, "sigma", dtype)
+        return jnp.exp(self.normal(mean, sigma, size, key, dtype))
+
+    def multivariate_normal(
+        self,
+        mean: ArrayLike,
+        cov: ArrayLike,
+        size: Size | None = None,
+        method: str = "cholesky",
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw vectors of that `mean` and covariance `cov`, whose unit is that of the mean squared.
+
+        `size` is the shape in front of the vector's own axis; `method`, ``"cholesky"``, ``"eigh"``
+        or ``"svd"``, is how the covariance is factored.
+
+        >>> import jax.numpy as jnp
+        >>> from brainir import random
+        >>> random.multivariate_normal(jnp.zeros(2), jnp.eye(2), size=5).shape
+        (5, 2)
+        """
+        unit, [mean] = in_one_unit(mean)
+        dtype = real_type(dtype)
+        mean, cov = jnp.asarray(mean, dtype), jnp.asarray(to_unit(cov, unit**2), dtype)
+        shape = None if size is None else fit(size)
+        sample = jr.multivariate_normal(self.take_key(key), mean, cov, shape, dtype, method=method)
+        return with_unit(sample, unit)
+
+    def laplace(
+        self,
+        loc: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the two-sided exponential distribution around `loc` (0), of width `scale` (1).
+
+        >>> from brainir import random
+        >>> random.laplace(size=3).shape
+        (3,)
+        """
+        return self._located(jr.laplace, loc, scale, size, key, dtype)
+
+    def logistic(
+        self,
+        loc: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the logistic distribution around `loc` (0), of width `scale` (1).
+
+        >>> from brainir import random
+        >>> random.logistic(size=3).shape
+        (3,)
+        """
+        return self._located(jr.logistic, loc, scale, size, key, dtype)
+
+    def gumbel(
+        self,
+        loc: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the Gumbel distribution of mode `loc` (0) and width `scale` (1).
+
+        >>> from brainir import random
+        >>> random.gumbel(size=3).shape
+        (3,)
+        """
+        return self._located(jr.gumbel, loc, scale, size, key, dtype)
+
+    def cauchy(
+        self,
+        loc: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the Cauchy distribution around `loc` (0), of half width `scale` (1).
+
+        >>> from brainir import random
+        >>> random.cauchy(size=3).shape
+        (3,)
+        """
+        return self._located(jr.cauchy, loc, scale, size, key, dtype)
+
+    def standard_cauchy(
+        self, size: Size | None = None, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
+    ) -> jax.Array:
+        """Draw from the Cauchy distribution around 0, of half width 1.
+
+        >>> from brainir import random
+        >>> random.standard_cauchy(3).shape
+        (3,)
+        """
+        return self.cauchy(size=size, key=key, dtype=dtype)
+
+    def standard_t(
+        self,
+        df: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from Student's distribution with `df` degrees of freedom.
+
+        >>> from brainir import random
+        >>> random.standard_t(3.0, size=3).shape
+        (3,)
+        """
+        return self._shaped(jr.t, df, "df", size, key, dtype)
+
+    def exponential(
+        self,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the exponential distribution of mean `scale` (1).
+
+        >>> import brainunit as u
+        >>> from brainir import random
+        >>> random.exponential(20.0 * u.ms, size=3).unit
+        Unit("ms")
+        """
+        return self._located(jr.exponential, None, scale, size, key, dtype)
+
+    def standard_exponential(
+        self, size: Size | None = None, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
+    ) -> jax.Array:
+        """Draw from the exponential distribution of mean 1.
+
+        >>> from brainir import random
+        >>> random.standard_exponential(3).shape
+        (3,)
+        """
+        return self.exponential(size=size, key=key, dtype=dtype)
+
+    def gamma(
+        self,
+        shape: ArrayLike,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the gamma distribution of that `shape`, of mean `shape` times `scale` (1).
+
+        >>> from brainir import random
+        >>> random.gamma(2.0, size=3).shape
+        (3,)
+        """
+        a = bare(shape, "shape", real_type(dtype))
+
+        def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+            return jr.gamma(key, a, shape, dtype)
+
+        return self._located(draw, None, scale, size, key, dtype, a)
+
+    def standard_gamma(
+        self,
+        shape: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from the gamma distribution of that `shape`, which is also its mean.
+
+        >>> from brainir import random
+        >>> random.standard_gamma(2.0, size=3).shape
+        (3,)
+        """
+        return self.gamma(shape, None, size, key, dtype)
+
+    def chisquare(
+        self,
+        df: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from the chi-square distribution with `df` degrees of freedom.
+
+        >>> from brainir import random
+        >>> random.chisquare(3.0, size=3).shape
+        (3,)
+        """
+        return self._shaped(jr.chisquare, df, "df", size, key, dtype)
+
+    def rayleigh(
+        self,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from the Rayleigh distribution of mode `scale` (1).
+
+        >>> from brainir import random
+        >>> random.rayleigh(size=3).shape
+        (3,)
+        """
+
+        def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+            return jr.rayleigh(key, jnp.ones((), dtype), shape, dtype)
+
+        return self._located(draw, None, scale, size, key, dtype)
+
+    def weibull(
+        self,
+        a: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from the Weibull distribution of shape `a` and scale 1.
+
+        >>> from brainir import random
+        >>> random.weibull(1.5, size=3).shape
+        (3,)
+        """
+
+        def draw(key: jax.Array, a: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+            return jr.weibull_min(key, jnp.ones((), dtype), a, shape, dtype)
+
+        return self._shaped(draw, a, "a", size, key, dtype)
+
+    def pareto(
+        self,
+        a: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from the Pareto distribution of shape `a`, from 1 upwards (NumPy's starts at 0).
+
+        >>> from brainir import random
+        >>> bool((random.pareto(3.0, size=10) >= 1).all())
+        True
+        """
+        return self._shaped(jr.pareto, a, "a", size, key, dtype)
+
+    def beta(
+        self,
+        a: ArrayLike,
+        b: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from the beta distribution, whose mean is ``a / (a + b)``.
+
+        >>> from brainir import random
+        >>> random.beta(2.0, 3.0, size=3).shape
+        (3,)
+        """
+        dtype = real_type(dtype)
+        a, b = bare(a, "a", dtype), bare(b, "b", dtype)
+        shape = fit(size, a, b)
+        return jr.beta(self.take_key(key), a, b, shape, dtype)
+
+    def _located(
+        self,
+        draw: Callable[..., jax.Array],
+        loc: ArrayLike | None,
+        scale: ArrayLike | None,
+        size: Size | None,
+        key: SeedOrKey | None,
+        dtype: DTypeLike | None,
+        *others: jax.Array,
+    ) -> Any:
+        """Draw ``loc + scale * x`` for an x of a standard distribution."""
+        unit, (loc, scale) = in_one_unit(loc, scale)
+        dtype = real_type(dtype)
+        given = [jnp.asarray(part, dtype) for part in (loc, scale) if part is not None]
+        shape = fit(size, *given, *others)
+        sample = draw(self.take_key(key), shape, dtype)
+        if scale is not None:
+            sample = given[-1] * sample
+        if loc is not None:
+            sample = given[0] + sample
+        return with_unit(sample, unit)
+
+    def _shaped(
+        self,
+        draw: Callable[..., jax.Array],
+        parameter: ArrayLike,
+        name: str,
+        size: Size | None,
+        key: SeedOrKey | None,
+        dtype: DTypeLike | None,
+    ) -> jax.Array:
+        """Draw from a distribution with one parameter, which takes no unit."""
+        dtype = real_type(dtype)
+        parameter = bare(parameter, name, dtype)
+        shape = fit(size, parameter)
+        return draw(self.take_key(key), parameter, shape, dtype)

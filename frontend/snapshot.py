@@ -1,0 +1,70 @@
+"""Snapshots: small hashable stand-ins for values, to tell later whether a value has changed."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+__all__ = ["snapshot"]
+
+SMALL = 64
+"""Arrays of at most so many elements are compared by value, larger ones by identity."""
+
+
+def snapshot(value: object) -> Hashable:
+    """Return what equals the snapshot of another value if and only if both values are the same.
+
+    Numbers, strings and arrays of at most 64 elements count by value and type, quantities also by
+    unit, containers by their parts. Anything else (a traced value, a large array, a function) is
+    the same only if it is the same object, and is not kept alive.
+
+    Examples
+    --------
+    >>> import brainunit as u
+    >>> from brainir.frontend.snapshot import snapshot
+    >>> snapshot({"dt": 0.1 * u.ms}) == snapshot({"dt": 0.1 * u.ms})
+    True
+    >>> snapshot(1) == snapshot(1.0)
+    False
+    """
+    leaves, tree = jax.tree.flatten(value)
+    return tree, *map(_leaf_snapshot, leaves)
+
+
+def _leaf_snapshot(leaf: object) -> Hashable:
+    if isinstance(leaf, bool | int | float | complex | str | bytes):
+        return type(leaf), leaf
+    if isinstance(leaf, np.ndarray | np.generic | jax.Array) and _has_few_numbers(leaf):
+        return type(leaf), leaf.dtype, leaf.shape, np.asarray(leaf).tobytes()
+    return _Same(leaf)
+
+
+def _has_few_numbers(array: np.ndarray | np.generic | jax.Array) -> bool:
+    if isinstance(array, Tracer) or array.size > SMALL or array.dtype == object:
+        return False
+    return not jnp.issubdtype(array.dtype, jax.dtypes.extended)
+
+
+class _Same:
+    """Equal only to what was made from the same object, while that is alive."""
+
+    __slots__ = ("_hash", "_object")
+
+    def __init__(self, thing: object):
+        self._hash = id(thing)
+        try:
+            self._object = weakref.ref(thing)
+        except TypeError:
+            self._object = lambda: thing
+
+    def __eq__(self, other: object) -> bool:
+        mine = self._object()
+        return isinstance(other, _Same) and mine is not None and mine is other._object()
+
+    def __hash__(self) -> int:
+        return self._hash

@@ -1,0 +1,455 @@
+"""State: a mutable cell that transformations see.
+
+Outside a capture a State simply holds its value. Inside one, reading and writing become operations
+of the program that is being captured, and the value held here is left alone; a failed or
+interrupted trace therefore cannot damage it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Generic, TypeVar
+
+import brainunit
+import jax
+import numpy as np
+from jax.extend.core import get_opaque_trace_state
+
+from . import capture
+from .errors import TraceContextError
+from .pretty import render, summary
+
+T = TypeVar("T")
+
+
+class _Poisoned:
+    """What a State holds that was created inside a trace: nothing, once the trace is over."""
+
+    def __init__(self, frame: capture.Frame) -> None:
+        self.frame = frame
+
+    def __repr__(self) -> str:
+        return "<invalidated: created in a trace that has ended>"
+
+
+class _Epoch:
+    """Counts replacements of States anywhere, so that compiled functions know when to look."""
+
+    count = 0
+
+
+epoch = _Epoch()
+
+
+def same_trace(token: Any) -> bool:
+    """Whether JAX is in the very trace that the token was taken in."""
+    return token == get_opaque_trace_state(convention="brainir")
+
+
+_OUTSIDE = get_opaque_trace_state(convention="brainir")
+
+
+def in_foreign_trace() -> bool:
+    """Whether a JAX transformation that is not ours is tracing right now."""
+    return not same_trace(_OUTSIDE)
+
+
+class Recorder:
+    """Notes which States plain Python touches, so that a transformation can undo what it did.
+
+    Recorders nest; a touch is told to the outermost first. ``on_touch`` is called once for each
+    State that was there before, ahead of the touch itself.
+    """
+
+    def __init__(self, on_touch: Callable[[State[Any]], None] | None = None) -> None:
+        self.originals: dict[State[Any], Any] = {}
+        self.written: dict[State[Any], None] = {}
+        self.created: set[State[Any]] = set()
+        self._on_touch = on_touch
+
+    def touch(self, state: State[Any], written: bool) -> None:
+        """Note that a State is read or written."""
+        if state in self.created:
+            return
+        if state not in self.originals:
+            self.originals[state] = state.peek()
+            if self._on_touch is not None:
+                self._on_touch(state)
+        if written:
+            self.written.setdefault(state)
+
+    def __enter__(self) -> Recorder:
+        _recording.stack.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _recording.stack.remove(self)
+        for state, value in self.originals.items():
+            state.accept(value)
+
+
+class _Recording(threading.local):
+    def __init__(self) -> None:
+        self.stack: list[Recorder] = []
+
+
+_recording = _Recording()
+
+
+class State(Generic[T]):
+    """A mutable cell that holds a pytree of arrays.
+
+    Parameters
+    ----------
+    value : pytree
+        The initial value: arrays, Quantities, numbers, or containers of them.
+    name : str, optional
+        A name for error messages and graph dumps.
+    tag : str or iterable of str, optional
+        Labels that filters can select by.
+    **metadata
+        Kept as attributes.
+
+    Raises
+    ------
+    TraceContextError
+        On reading a State that was created inside a trace, after that trace has ended; and on
+        writing a traced value inside a JAX transformation that is not brainir's.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> count = brainir.State(0)
+    >>> count.value += 1
+    >>> count.value
+    1
+    """
+
+    kind: ClassVar[str] = "state"
+
+    def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
+        if isinstance(value, State):
+            value = value.value
+        tag = metadata.pop("tag", None)
+        self.name = name
+        self.tag: set[str] | None = None if tag is None else _tags(tag)
+        self._replaced = False
+        self.handle = capture.Handle(self)
+        if name is not None:
+            self.handle.name = name
+        for key, item in metadata.items():
+            setattr(self, key, item)
+        frame = capture.current_frame()
+        if frame is None:
+            self._trace = get_opaque_trace_state(convention="brainir")
+            self._value: Any = value
+            for recorder in _recording.stack:
+                recorder.created.add(self)
+        else:
+            self._value = _Poisoned(frame)
+            capture.create(self.handle, value)
+        for catcher in _catchers.active:
+            catcher.offer(self)
+
+    @property
+    def value(self) -> T:
+        """The value; assigning gives the State a new one."""
+        if capture.current_frame() is not None:
+            return capture.read(self.handle)
+        for recorder in _recording.stack:
+            recorder.touch(self, written=False)
+        if type(self._value) is _Poisoned:
+            raise self._dead()
+        return self._value
+
+    @value.setter
+    def value(self, value: T) -> None:
+        if isinstance(value, State):
+            raise ValueError("a State cannot hold a State; assign its .value instead")
+        if capture.current_frame() is not None:
+            capture.write(self.handle, value)
+            return
+        for recorder in _recording.stack:
+            recorder.touch(self, written=True)
+        if not _recording.stack:
+            self.check_writable(value)
+        self._value = value
+
+    def accept(self, value: Any) -> None:
+        """Take a new value from a finished program."""
+        self._value = value
+
+    def check_writable(self, value: Any) -> None:
+        """Refuse to store a tracer that outlives the JAX trace it belongs to."""
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)) and (
+            type(self._value) is _Poisoned or not same_trace(self._trace)
+        ):
+            raise TraceContextError(
+                f"{self.describe()} would be given a traced value inside a plain JAX "
+                "transformation, which cannot carry States. Use brainir.transform.jit, grad, vmap, "
+                "for_loop, ... there, or create the State inside the transformed function."
+            )
+
+    def restore_value(self, value: T) -> None:
+        """Give the State another value of the same structure.
+
+        Raises
+        ------
+        ValueError
+            If the structure differs from that of the present value.
+        """
+        old, new = jax.tree.structure(self.value), jax.tree.structure(value)
+        if old != new:
+            raise ValueError(f"{self.describe()} has the structure {old}, not {new}")
+        self.value = value
+
+    def peek(self) -> Any:
+        """Return what is held for the runtime: the value, or a poisoned marker that JAX refuses."""
+        return self._value
+
+    def describe(self) -> str:
+        """Return how messages call this State."""
+        kind, name = type(self).__name__, self.handle.name
+        return f"an unnamed {kind}" if name == kind else f"{kind} {name!r}"
+
+    def _dead(self) -> TraceContextError:
+        return TraceContextError(
+            f"{self.describe()} was created inside a trace that has ended, so it has no value. "
+            "Create it outside the transformed function, or return what you need from it; "
+            "assigning .value makes it usable again."
+        )
+
+    # --- what modules and graphs want to know ---
+
+    def suggest_name(self, hint: str) -> None:
+        """Remember where this State was first attached, to name it in graphs."""
+        if self.handle.name == type(self).__name__:
+            self.handle.name = hint
+
+    @property
+    def replaced(self) -> bool:
+        """Whether a module has put another State in this one's place."""
+        return self._replaced
+
+    def mark_replaced(self) -> None:
+        """Note that a module no longer holds this State; compiled users of it look again."""
+        self._replaced = True
+        epoch.count += 1
+
+    def mark_attached(self) -> None:
+        """Note that a module holds this State again."""
+        self._replaced = False
+
+    # --- small conveniences ---
+
+    def numel(self) -> int:
+        """Return the number of elements of all leaves."""
+        return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.value))
+
+    def value_call(self, function: Callable[[Any], Any]) -> Any:
+        """Apply a function to every leaf of the value."""
+        return jax.tree.map(function, self.value)
+
+    def add_tag(self, tag: str | Iterable[str]) -> None:
+        """Add labels."""
+        self.tag = (self.tag or set()) | _tags(tag)
+
+    def copy(self) -> State[T]:
+        """Return a new State with the same value and metadata."""
+        return self.replace()
+
+    def replace(self, value: Any = None, **metadata: Any) -> State[T]:
+        """Return a new State of the same class with another value or metadata."""
+        own = ("name", "tag", "handle")
+        kept = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in own}
+        new = object.__new__(type(self))
+        State.__init__(
+            new,
+            self.value if value is None else value,
+            **{"name": self.name, "tag": self.tag, **kept, **metadata},
+        )
+        return new
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        """Yield what is shown of the State: its type, not its numbers, and its metadata."""
+        yield "value", summary(self._value)
+        for name, item in vars(self).items():
+            if item is not None and name != "handle" and not name.startswith("_"):
+                yield name, item
+
+    def __repr__(self) -> str:
+        return render(self)
+
+
+def _tags(tag: str | Iterable[str]) -> set[str]:
+    return {tag} if isinstance(tag, str) else set(tag)
+
+
+class ShortTermState(State[T]):
+    """A State that one run of a simulation uses up, such as a membrane potential."""
+
+    kind = "short"
+
+
+class LongTermState(State[T]):
+    """A State that outlives a run, such as a running mean."""
+
+    kind = "long"
+
+
+class HiddenState(ShortTermState[T]):
+    """The hidden state of a dynamical model: one array or Quantity.
+
+    Raises
+    ------
+    TypeError
+        If the initial value is not an array or Quantity.
+    """
+
+    kind = "hidden"
+
+    def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
+        held = value.peek() if isinstance(value, State) else value
+        if not isinstance(held, (np.ndarray, jax.Array, brainunit.Quantity)):
+            raise TypeError(
+                "a HiddenState holds an array or a Quantity, not "
+                f"{type(value).__name__}; for {value!r} use jax.numpy.asarray, or a plain State"
+            )
+        super().__init__(value, name, **metadata)
+
+    @property
+    def varshape(self) -> tuple[int, ...]:
+        """The shape of the value."""
+        return tuple(np.shape(self.value))  # pyright: ignore[reportArgumentType]
+
+
+class ParamState(LongTermState[T]):
+    """A trainable parameter."""
+
+    kind = "param"
+
+
+class BatchState(LongTermState[T]):
+    """A State that holds a batch of data."""
+
+    kind = "batch"
+
+
+class DelayState(ShortTermState[T]):
+    """The history that a delay keeps."""
+
+    kind = "delay"
+
+
+class NonBatchState(ShortTermState[T]):
+    """A State that is the same for every lane of a batch."""
+
+    kind = "nonbatch"
+
+
+# --- catching new states ---
+
+
+class NewStateCatcher:
+    """Collects the States that are created while it is active, in order of creation."""
+
+    def __init__(self, wanted: Callable[[Any, State[Any]], bool], tag: str | None) -> None:
+        self._wanted = wanted
+        self._tag = tag
+        self.states: list[State[Any]] = []
+
+    def offer(self, state: State[Any]) -> None:
+        """Take a new State if it is wanted."""
+        if self._wanted((), state):
+            if self._tag is not None:
+                state.add_tag(self._tag)
+            self.states.append(state)
+
+    @property
+    def values(self) -> list[Any]:
+        """The values of the caught States."""
+        return [state.value for state in self.states]
+
+    def get_by_tag(self, tag: str) -> list[State[Any]]:
+        """Return the caught States that carry a tag."""
+        return [state for state in self.states if state.tag and tag in state.tag]
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __iter__(self) -> Iterator[State[Any]]:
+        return iter(self.states)
+
+    def __getitem__(self, index: int) -> State[Any]:
+        return self.states[index]
+
+    def __contains__(self, state: object) -> bool:
+        return any(state is caught for caught in self.states)
+
+
+class _Catchers(threading.local):
+    def __init__(self) -> None:
+        self.active: list[NewStateCatcher] = []
+
+
+_catchers = _Catchers()
+
+
+@contextmanager
+def catch_new_states(
+    state_tag: str | None = None, state_to_exclude: Any = False
+) -> Iterator[NewStateCatcher]:
+    """Collect the States that are created in a ``with`` block.
+
+    Parameters
+    ----------
+    state_tag : str, optional
+        A label that every caught State gets.
+    state_to_exclude : filter, optional
+        States not to catch: a class, tag, predicate, or a list of them.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> with brainir.catch_new_states("mine") as caught:
+    ...     x = brainir.State(1.0)
+    >>> caught.states == [x], x.tag
+    (True, {'mine'})
+    """
+    from .filter import to_predicate
+
+    excluded = to_predicate(state_to_exclude)
+    catcher = NewStateCatcher(lambda path, state: not excluded(path, state), state_tag)
+    _catchers.active.append(catcher)
+    try:
+        yield catcher
+    finally:
+        _catchers.active.remove(catcher)
+
+
+def maybe_state(value: Any) -> Any:
+    """Return the value of a State, and anything else as it is."""
+    return value.value if isinstance(value, State) else value
+
+
+def reject_states(what: str, tree: Any) -> None:
+    """Raise if a pytree of arguments or results contains a State.
+
+    Raises
+    ------
+    ValueError
+        Naming the State and where it stands.
+    """
+    for leaf in jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, State)):
+        if isinstance(leaf, State):
+            raise ValueError(
+                f"{what} cannot be an instance of State, but {leaf.describe()} is one of them. "
+                "Transformed functions see States by themselves: refer to it in the function, "
+                "or pass its .value."
+            )
+
+
+weak_state = weakref.ref

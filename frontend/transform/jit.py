@@ -1,0 +1,423 @@
+"""`jit`: compile a function once, and call it with hardly more overhead than ``jax.jit`` itself."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+
+import jax
+
+from ...backends import lax
+from ...ir import Graph
+from .. import environ
+from ..capture import (
+    Region,
+    Traced,
+    aval_of,
+    bind_region,
+    current_frame,
+    leave,
+    name_of,
+    trace,
+)
+from ..program import Program, capture, give_back, optimise
+from ..state import epoch, in_foreign_trace, reject_states
+from ..typing import Missing
+from .regions import check_callable, frame_here
+from .watch import Watch
+
+SIGNATURES = 128
+"""How many signatures of one function stay compiled, the least recently used go first."""
+
+
+def jit(
+    fun: Any = Missing,
+    *,
+    static_argnums: int | Iterable[int] = (),
+    static_argnames: str | Iterable[str] = (),
+    donate_argnums: int | Iterable[int] = (),
+    name: str | None = None,
+) -> Any:
+    """Return a compiled version of a function that may read and write States.
+
+    It is traced once for each signature: structure, shapes, dtypes and units of arguments, values
+    of static ones. It is traced again, never silently wrong, when a State changes its shape, dtype
+    or unit, when a module replaces a State object by another, or when a value of `environ` that it
+    has read is different.
+
+    Parameters
+    ----------
+    fun : callable
+        A function, method or Module. Left out, ``jit`` returns a decorator.
+    static_argnums, static_argnames : int, str, or iterables of them
+        Arguments that are Python values rather than arrays; they must be hashable.
+    donate_argnums : int or iterable of int
+        Arguments whose memory the results may take over.
+    name : str, optional
+        What the graph is called.
+
+    Returns
+    -------
+    Jitted
+        Called like ``fun``, with ``trace``, ``lower``, ``eval_shape`` and ``clear_cache``.
+
+    Raises
+    ------
+    ValueError
+        If an argument or result is a State, a static argument is not hashable, or an argument
+        number is invalid.
+    TypeError
+        If a dynamic argument or a result is not an array.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> v = brainir.HiddenState(jnp.zeros(2))
+    >>> @brainir.transform.jit
+    ... def step(x):
+    ...     v.value = 0.5 * v.value + x
+    ...     return v.value.sum()
+    >>> step(1.0), step(1.0)
+    (Array(2., dtype=float32), Array(3., dtype=float32))
+    """
+    if fun is Missing:
+        return functools.partial(
+            jit,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            donate_argnums=donate_argnums,
+            name=name,
+        )
+    return Jitted(fun, static_argnums, static_argnames, donate_argnums, name)
+
+
+class _Mismatch(Exception):
+    """Arguments or States do not look as they did when this was compiled."""
+
+
+class Jitted:
+    """A compiled function; see `jit`.
+
+    Attributes
+    ----------
+    origin_fun : callable
+        The function that was compiled.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        static_argnums: int | Iterable[int],
+        static_argnames: str | Iterable[str],
+        donate_argnums: int | Iterable[int],
+        name: str | None,
+    ) -> None:
+        check_callable("the function given to jit", fun)
+        self.origin_fun = fun
+        self._name = name or name_of(fun)
+        self._static = _argument_numbers("static_argnums", static_argnums, fun)
+        self._donate = _argument_numbers("donate_argnums", donate_argnums, fun)
+        names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+        self._static_names = frozenset(names)
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._lock = threading.RLock()
+        self._only: _Entry | None = None
+        functools.update_wrapper(self, fun, updated=())
+
+    def __repr__(self) -> str:
+        return f"jit({self._name})"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Compile methods: a decorated function in a class body binds like any other."""
+        if instance is None:
+            return self
+        key = f"_jitted_{self._name}"
+        bound = vars(instance).get(key)
+        if bound is None:
+            bound = Jitted(
+                self.origin_fun.__get__(instance, owner), (), self._static_names, (), self._name
+            )
+            bound._static = tuple(i - 1 for i in self._static)
+            bound._donate = tuple(i - 1 for i in self._donate)
+            object.__setattr__(instance, key, bound)
+        return bound
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        entry = self._only
+        if (
+            entry is not None
+            and current_frame() is None
+            and not jax.config.jax_disable_jit
+            and entry.usable()
+        ):
+            try:
+                return entry.run(args, kwargs)
+            except (_Mismatch, TypeError, AttributeError):
+                pass  # a new signature, or an argument that the careful way describes
+        return self._call_carefully(args, kwargs)
+
+    def _call_carefully(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if jax.config.jax_disable_jit:
+            return self.origin_fun(*args, **kwargs)
+        if current_frame() is not None:
+            return self._bind(args, kwargs)
+        dynamic = self._dynamic(args, kwargs)
+        entry = self._find(args, kwargs)
+        try:
+            return entry.run(*dynamic)
+        except _Mismatch:
+            # A State looks different now: its shape, dtype or unit.
+            return self._find(args, kwargs, renew=True).run(*dynamic)
+
+    # --- arguments ---
+
+    def _dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return what is not static."""
+        if not self._static and not self._static_names:
+            return args, kwargs
+        for i in self._static:
+            if i >= len(args):
+                raise ValueError(
+                    f"static_argnums names argument {i} of {self._name}, which was called with "
+                    f"{len(args)} positional arguments"
+                )
+        kept = tuple(a for i, a in enumerate(args) if i not in self._static)
+        return kept, {k: v for k, v in kwargs.items() if k not in self._static_names}
+
+    def _closed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
+        """Return a function of the dynamic arguments."""
+        if not self._static and not self._static_names:
+            return self.origin_fun
+        fixed = {k: v for k, v in kwargs.items() if k in self._static_names}
+
+        def function(*given: Any, **named: Any) -> Any:
+            rest = iter(given)
+            full = [a if i in self._static else next(rest) for i, a in enumerate(args)]
+            return self.origin_fun(*full, **named, **fixed)
+
+        function.__name__ = self._name
+        return function
+
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
+        static = (
+            tuple(args[i] for i in self._static),
+            tuple((k, v) for k, v in sorted(kwargs.items()) if k in self._static_names),
+        )
+        try:
+            hash(static)
+        except TypeError:
+            raise ValueError(
+                f"a static argument of {self._name} is not hashable: {static}; pass it as a tuple, or "
+                "as a dynamic argument"
+            ) from None
+        dynamic = self._dynamic(args, kwargs)
+        reject_states(f"an argument of {self._name}", dynamic)
+        leaves, tree = jax.tree.flatten(dynamic)
+        avals = []
+        for leaf in leaves:
+            try:
+                avals.append(aval_of(leaf))
+            except TypeError:
+                raise TypeError(
+                    f"an argument of {self._name} is {leaf!r} of type {type(leaf).__name__}; make it "
+                    "static, or close over it"
+                ) from None
+        shapes = tuple((a.shape, a.dtype, a.weak_type) for a in avals)
+        return static, tree, shapes, in_foreign_trace(), jax.config.jax_enable_x64
+
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any], renew: bool = False) -> _Entry:
+        key = self._key(args, kwargs)
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or renew or not (entry.usable() and entry.alive()):
+                self._entries.pop(key, None)
+                entry = self._compile(args, kwargs)
+                self._entries[key] = entry
+                while len(self._entries) > SIGNATURES:
+                    self._entries.popitem(last=False)
+            self._entries.move_to_end(key)
+            alone = len(self._entries) == 1 and not self._static and not self._static_names
+            self._only = entry if alone else None
+            return entry
+
+    def _compile(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Entry:
+        program = self._program(args, kwargs)
+        return _Entry(program, self._donate_positions(len(args)), Watch(self.origin_fun))
+
+    def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+        closed = self._closed(args, kwargs)
+        return capture(
+            lambda args, kwargs: closed(*args, **kwargs), self._dynamic(args, kwargs), self._name
+        )
+
+    def _donate_positions(self, count: int) -> tuple[int, ...]:
+        dynamic = [i for i in range(count) if i not in self._static]
+        return tuple(dynamic.index(i) for i in self._donate if i in dynamic)
+
+    # --- inside another capture ---
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        reject_states(f"an argument of {self._name}", (args, kwargs))
+        frame = frame_here()
+        closed = self._closed(args, kwargs)
+        leaves, tree = jax.tree.flatten(self._dynamic(args, kwargs))
+        avals = jax.tree.unflatten(tree, [aval_of(x) for x in leaves])
+        body: Traced = trace(lambda args, kwargs: closed(*args, **kwargs), avals)
+        spec = Region(
+            "call", {"name": self._name}, (body,), len(leaves), body.out_avals, self._name
+        )
+        results = bind_region(spec, leaves)
+        leave(body, frame)
+        return jax.tree.unflatten(body.out_tree, results)
+
+    # --- to look at it ---
+
+    def trace(self, *args: Any, **kwargs: Any) -> Stages:
+        """Trace without running: see the graph at every stage. No State changes."""
+        return Stages(self._program(args, kwargs))
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """Return what `jax.jit` calls lowered: its text, and ``compile()`` for cost and memory."""
+        return self.trace(*args, **kwargs).lower()
+
+    def compile(self, *args: Any, **kwargs: Any) -> jax.stages.Compiled:
+        """Compile ahead of the first call. No State changes."""
+        return self.lower(*args, **kwargs).compile()
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Return ``(states, result)`` as shapes and dtypes, without running. No State changes."""
+        program = self._program(args, kwargs)
+        states = tuple(
+            jax.tree.unflatten(slot.after.tree, slot.after.avals) for slot in program.slots
+        )
+        return states, jax.tree.unflatten(program.out_tree, program.out_avals)
+
+    def clear_cache(self) -> None:
+        """Forget everything that was compiled."""
+        with self._lock:
+            self._entries.clear()
+            self._only = None
+
+
+class Stages:
+    """A traced function at every stage of compilation; what ``jitted.trace(...)`` returns."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def graph(self, stage: str | None = None) -> Graph:
+        """Return the graph after the pass called ``stage``; ``"capture"`` for before all, None for after all.
+
+        Raises
+        ------
+        ValueError
+            If there is no such stage.
+        """
+        return optimise(self.program, until=stage)
+
+    def lower(self) -> jax.stages.Lowered:
+        """Lower what a backend makes of the last stage."""
+        graph = self.graph()
+        given = [*self.program.in_avals, *self.program.state_leaves(), *self.program.consts]
+        return jax.jit(lax.emit(graph)).lower(*given)
+
+    def __str__(self) -> str:
+        return str(self.graph())
+
+
+class _Entry:
+    """One signature of a jitted function, compiled."""
+
+    def __init__(self, program: Program, donate: Sequence[int], watch: Watch) -> None:
+        self._program = program
+        self._watch = watch
+        self._epoch = epoch.count
+        self._states = [slot.handle for slot in program.slots]
+        self._written = [slot.handle for slot in program.written if slot.final]
+        self._io = program.has_io
+        self._custom = program.has_custom_derivatives
+        self._consts = program.consts
+        self._emitted = lax.emit(optimise(program))
+        self._call = jax.jit(self._traced, donate_argnums=tuple(3 + i for i in donate))
+
+    def usable(self) -> bool:
+        """Whether what was assumed while tracing still holds; types apart, which JAX compares."""
+        if self._custom and in_foreign_trace() != self._program.foreign:
+            return False
+        if epoch.count != self._epoch:
+            if not self.alive():
+                return False
+            self._epoch = epoch.count
+        return self._watch.unchanged() and environ.unchanged(self._program.reads)
+
+    def alive(self) -> bool:
+        """Whether every State still exists and has not been replaced by another one."""
+        return all(h.alive and not h.state.replaced for h in self._states)
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run on the present States, and give them their new values after all has succeeded."""
+        values = [handle.peek() for handle in self._states]
+        out, new = self._call(values, self._consts, kwargs, *args)
+        if self._io:
+            jax.block_until_ready((out, new))
+        if self._program.foreign:
+            give_back(list(zip(self._written, new, strict=True)), foreign=True)
+            return out
+        for handle, value in zip(self._written, new, strict=True):
+            handle.accept(value)
+        return out
+
+    def _traced(self, values: Any, consts: Any, kwargs: Any, *args: Any) -> Any:
+        """What JAX traces: check that it is the signature we know, and emit the graph."""
+        program = self._program
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        if tree != program.in_tree or not _same_avals(leaves, program.in_avals, weak=True):
+            raise _Mismatch
+        held: list[Any] = []
+        for value, slot in zip(values, program.slots, strict=True):
+            found, now = jax.tree.flatten(value)
+            if now != slot.before.tree or not _same_avals(found, slot.before.avals, weak=False):
+                raise _Mismatch
+            held.extend(slot.entry_leaves(found))
+        outs = self._emitted(*leaves, *held, *consts)
+        count = len(program.out_avals)
+        result = jax.tree.unflatten(program.out_tree, outs[:count])
+        return result, [value for _, value in program.written_values(outs[count:])]
+
+
+def _same_avals(leaves: Sequence[Any], avals: Sequence[Any], weak: bool) -> bool:
+    found = map(jax.typeof, leaves)
+    return all(
+        a.shape == b.shape and a.dtype == b.dtype and (not weak or a.weak_type == b.weak_type)
+        for a, b in zip(found, avals, strict=True)
+    )
+
+
+def _argument_numbers(
+    what: str, given: int | Iterable[int], fun: Callable[..., Any]
+) -> tuple[int, ...]:
+    """Return argument numbers, negative ones counted from the end.
+
+    Raises
+    ------
+    ValueError
+        If the function has no such argument.
+    """
+    numbers = (given,) if isinstance(given, int) else tuple(given)
+    try:
+        parameters = inspect.signature(fun).parameters.values()
+    except (TypeError, ValueError):
+        return numbers
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    count = sum(p.kind in kinds for p in parameters)
+    variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    for number in numbers:
+        if number < 0 or (number >= count and not variadic):
+            raise ValueError(
+                f"{what} names argument {number}, but {name_of(fun)} has arguments 0 to {count - 1}"
+            )
+    return numbers

@@ -1,0 +1,324 @@
+"""Loops: `for_loop`, `scan` and `while_loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..capture import Region, Traced, aval_of, bind_region, leave, name_of, trace
+from ..program import in_capture
+from . import plain
+from .progress import ProgressBar, as_progress_bar
+from .regions import (
+    check_callable,
+    check_carried,
+    frame_here,
+    leading_length,
+    promoted,
+    same_array,
+    with_shape,
+)
+
+
+def for_loop(
+    f: Callable[..., Any],
+    *xs: Any,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    pbar: ProgressBar | int | None = None,
+) -> Any:
+    """Run a function once for each leading index of ``xs``, carrying States from step to step.
+
+    Parameters
+    ----------
+    f : callable
+        One step: ``f(*slices)``. What it returns is stacked.
+    *xs : pytrees of arrays
+        Of shape ``(length, ...)``; Quantities keep their unit.
+    length : int, optional
+        The number of steps; needed when there are no ``xs``.
+    reverse : bool
+        Run from the last index to the first; results stay in the order of the indices.
+    unroll : int or bool
+        How many steps the compiled loop runs between two of its tests.
+    pbar : ProgressBar or int, optional
+        A progress bar, or after how many steps to update one.
+
+    Returns
+    -------
+    pytree
+        What ``f`` returns, each array with a new leading axis of ``length``.
+
+    Raises
+    ------
+    ValueError
+        If lengths are missing or disagree, or the structure or unit of a State changes from step to
+        step.
+    TypeError
+        If ``f`` is not callable or returns something that is not an array, or the shape or dtype of
+        a State changes from step to step.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> total = brainir.ShortTermState(jnp.float32(0))
+    >>> def step(x):
+    ...     total.value += x
+    ...     return total.value
+    >>> brainir.transform.for_loop(step, jnp.arange(4.0))
+    Array([0., 1., 3., 6.], dtype=float32)
+    """
+    check_callable("the body of for_loop", f)
+    steps = leading_length("for_loop", xs, length)
+    bar = as_progress_bar(pbar, steps)
+    if jax.config.jax_disable_jit:
+        return plain.for_loop(f, xs, steps, reverse, bar)
+
+    def bind(xs: tuple[Any, ...]) -> Any:
+        body = f if bar is None else bar.around_step(f, steps, reverse)
+        over = xs if bar is None else bar.with_run(xs, steps)
+        return _bind_loop(name_of(f), body, over, steps, reverse, unroll)
+
+    return in_capture(bind, xs, name=name_of(f))
+
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    pbar: ProgressBar | int | None = None,
+) -> tuple[Any, Any]:
+    """Run ``carry, y = f(carry, x)`` over leading indices; States are carried besides.
+
+    Parameters
+    ----------
+    f : callable
+        One step; returns the next carry, of the same structure and types, and a result to stack.
+    init : pytree
+        The first carry.
+    xs : pytree of arrays or None
+        Of shape ``(length, ...)``.
+    length, reverse, unroll, pbar
+        As for `for_loop`.
+
+    Returns
+    -------
+    carry, ys : pytrees
+        The last carry, and the stacked results.
+
+    Raises
+    ------
+    TypeError
+        If the carry changes its structure, shape or dtype.
+    ValueError
+        As for `for_loop`, or if ``f`` does not return a pair.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> brainir.transform.scan(lambda c, x: (c + x, c), 0.0, jnp.arange(3.0))
+    (Array(3., dtype=float32), Array([0., 0., 1.], dtype=float32))
+    """
+    check_callable("the body of scan", f)
+    steps = leading_length("scan", xs, length)
+    bar = as_progress_bar(pbar, steps)
+    if jax.config.jax_disable_jit:
+        return plain.scan(f, init, xs, steps, reverse, bar)
+
+    def bind(init: Any, xs: Any) -> tuple[Any, Any]:
+        def step(carry: Any, over: tuple[Any, ...]) -> Any:
+            pair = (f if bar is None else bar.around_scan(f, steps, reverse))(
+                carry,
+                *(over if bar is None else over[:1]),
+                **({} if bar is None else {"run": over[1:]}),
+            )
+            return plain.check_pair(pair)
+
+        over = (xs,) if bar is None else bar.with_run((xs,), steps)
+        return _bind_scan(name_of(f), step, init, over, steps, reverse, unroll)
+
+    return in_capture(bind, init, xs, name=name_of(f))
+
+
+def _settings(length: int, reverse: bool, unroll: int | bool) -> dict[str, Any]:
+    if isinstance(unroll, bool):
+        unroll = max(length, 1) if unroll else 1
+    return {
+        "length": length,
+        "reverse": bool(reverse),
+        "unroll": max(1, min(int(unroll), max(length, 1))),
+    }
+
+
+def _slices(over: Any) -> Any:
+    return jax.tree.map(lambda x: with_shape(aval_of(x), x.shape[1:]), over)
+
+
+def _bind_loop(
+    name: str,
+    f: Callable[..., Any],
+    over: tuple[Any, ...],
+    length: int,
+    reverse: bool,
+    unroll: int | bool,
+) -> Any:
+    frame = frame_here()
+    slices = _slices(over)
+    body = trace(f, slices)
+    if check_carried("for_loop", body, frame):
+        body = trace(f, slices)
+        check_carried("for_loop", body, frame)
+    return _finish(name, body, (), over, length, reverse, unroll)
+
+
+def _bind_scan(
+    name: str,
+    f: Callable[..., Any],
+    init: Any,
+    over: Any,
+    length: int,
+    reverse: bool,
+    unroll: int | bool,
+) -> Any:
+    frame = frame_here()
+    slices = _slices(over)
+    leaves, tree = jax.tree.flatten(init)
+    avals = [aval_of(x) for x in leaves]
+    for _ in range(3):
+        body = trace(f, (jax.tree.unflatten(tree, avals), slices))
+        changed = _joined_carry(body, tree, avals)
+        if not check_carried("scan", body, frame) and changed is None:
+            break
+        avals = changed or avals
+    carry = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]
+    return _finish(name, body, carry, over, length, reverse, unroll)
+
+
+def _joined_carry(body: Traced, tree: Any, avals: list[Any]) -> list[Any] | None:
+    """Return the types that make the carry of a scan stable; None if they already are.
+
+    Raises
+    ------
+    TypeError
+        If no types do.
+    """
+    count = len(avals)
+    out = jax.tree.unflatten(body.out_tree, body.out_avals)[0]
+    outs, out_tree = jax.tree.flatten(out)
+    joined: list[Any] = []
+    if out_tree == tree:
+        for before, after in zip(avals, outs, strict=True):
+            fits = same_array(before, after) and (after.weak_type or not before.weak_type)
+            joined.append(before if fits else promoted(before, after))
+    if out_tree != tree or any(j is None for j in joined):
+        shown = [str(jax.tree.map(_spell, t)) for t in (jax.tree.unflatten(tree, avals), out)]
+        raise TypeError(
+            f"the carry of a loop keeps its structure, shape and dtype, but it enters as {shown[0]} and "
+            f"leaves as {shown[1]}"
+        )
+    assert count == len(joined)
+    return None if joined == avals else joined
+
+
+def _spell(aval: Any) -> str:
+    return f"{aval.dtype}{list(aval.shape)}"
+
+
+def _finish(
+    name: str, body: Traced, carry: Any, over: Any, length: int, reverse: bool, unroll: int | bool
+) -> Any:
+    carries = len(carry)
+    outs = (
+        *body.out_avals[:carries],
+        *(with_shape(a, (length, *a.shape)) for a in body.out_avals[carries:]),
+    )
+    operands = [*carry, *jax.tree.leaves(over)]
+    attrs = {"carries": carries, **_settings(length, reverse, unroll)}
+    spec = Region("for_loop", attrs, (body,), len(operands), outs, name)
+    results = bind_region(spec, operands)
+    leave(body, frame_here())
+    return jax.tree.unflatten(body.out_tree, results)
+
+
+def while_loop(
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any
+) -> Any:
+    """Run ``val = body_fun(val)`` as long as ``cond_fun(val)`` is true.
+
+    Parameters
+    ----------
+    cond_fun : callable
+        Takes the value and returns one boolean. It may read States but not write them.
+    body_fun : callable
+        Takes the value and returns the next, of the same structure and types. States are carried.
+    init_val : pytree
+        The first value.
+
+    Returns
+    -------
+    pytree
+        The last value.
+
+    Raises
+    ------
+    TypeError
+        If the condition is not a boolean scalar, or the value changes its type.
+    ValueError
+        If the condition writes a State. Reverse-mode gradients cannot go through: use `for_loop`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> brainir.transform.while_loop(lambda x: x < 100, lambda x: x * 2, 3)
+    Array(192, dtype=int32, weak_type=True)
+    """
+    check_callable("cond_fun of while_loop", cond_fun)
+    check_callable("body_fun of while_loop", body_fun)
+    if jax.config.jax_disable_jit and plain.is_concrete(init_val):
+        return plain.while_loop(cond_fun, body_fun, init_val)
+    return in_capture(
+        lambda init: _bind_while(cond_fun, body_fun, init), init_val, name=name_of(body_fun)
+    )
+
+
+def _bind_while(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init: Any) -> Any:
+    frame = frame_here()
+    leaves, tree = jax.tree.flatten(init)
+    avals = [aval_of(x) for x in leaves]
+    for _ in range(3):
+        entry = jax.tree.unflatten(tree, avals)
+        body = trace(lambda val: (body_fun(val),), (entry,))
+        changed = _joined_carry(body, tree, avals)
+        if not check_carried("while_loop", body, frame) and changed is None:
+            break
+        avals = changed or avals
+    condition = trace(cond_fun, (jax.tree.unflatten(tree, avals),))
+    _check_condition(condition)
+    carry = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]
+    spec = Region("while", {}, (condition, body), len(carry), body.out_avals, name_of(body_fun))
+    results = bind_region(spec, carry)
+    leave(condition, frame)
+    leave(body, frame)
+    return jax.tree.unflatten(body.out_tree, results)[0]
+
+
+def _check_condition(condition: Traced) -> None:
+    for handle, loc in condition.frame.written.items():
+        if handle not in condition.frame.created:
+            where = f" at {loc}" if loc else ""
+            raise ValueError(
+                f"the condition of while_loop writes {handle.state.describe()}{where}; it may only "
+                "read States"
+            )
+    avals = condition.out_avals
+    if len(avals) != 1 or avals[0].shape != () or avals[0].dtype != bool:
+        raise TypeError(
+            f"the condition of while_loop must return one boolean, not {condition.result}"
+        )

@@ -1,0 +1,222 @@
+"""Transformations as plain Python: what they mean under ``jax.disable_jit()``, and so what they
+mean at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..errors import BatchAxisError
+from ..state import Recorder, State
+
+
+def is_concrete(*trees: Any) -> bool:
+    """Whether no leaf is being traced by anybody."""
+    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
+
+
+def check_pair(pair: Any) -> Any:
+    """Return the pair that a scan body returns.
+
+    Raises
+    ------
+    ValueError
+        If it is not one.
+    """
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(f"the body of scan returns a pair (carry, y), not {pair!r}")
+    return tuple(pair)
+
+
+def _row(tree: Any, i: int) -> Any:
+    return jax.tree.map(lambda x: x[i], tree)
+
+
+def _stack(what: str, rows: Sequence[Any]) -> Any:
+    if not rows:
+        raise ValueError(f"{what} ran no step, so plain Python cannot tell what it would return")
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *rows)
+
+
+def for_loop(
+    f: Callable[..., Any], xs: tuple[Any, ...], length: int, reverse: bool, bar: Any
+) -> Any:
+    """Run a loop step by step; see `loops.for_loop`."""
+    return scan(lambda _, x: (None, f(*x)), None, xs, length, reverse, bar)[1]
+
+
+def scan(
+    f: Callable[[Any, Any], Any], carry: Any, xs: Any, length: int, reverse: bool, bar: Any
+) -> tuple[Any, Any]:
+    """Run a scan step by step; see `loops.scan`."""
+    rows: list[Any] = []
+    order = range(length - 1, -1, -1) if reverse else range(length)
+    with _progress(bar, length) as tick:
+        for done, i in enumerate(order, 1):
+            carry, y = check_pair(f(carry, _row(xs, i)))
+            rows.append(y)
+            tick(done)
+    if reverse:
+        rows.reverse()
+    return carry, _stack("the loop", rows)
+
+
+@contextmanager
+def _progress(bar: Any, length: int) -> Iterator[Callable[[int], None]]:
+    if bar is None:
+        yield lambda done: None
+        return
+    with bar.open(length) as shown:
+        yield shown.reach
+
+
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], val: Any) -> Any:
+    """Run a while loop step by step; see `loops.while_loop`."""
+    while cond_fun(val):
+        val = body_fun(val)
+    return val
+
+
+# --- vmap
+# -------------------------------------------------------------------------------------------------
+
+
+class _Lanes:
+    """What lanes that run one after the other make of the States that they touch."""
+
+    def __init__(
+        self, size: int, in_states: Mapping[State[Any], int], out_states: Mapping[State[Any], int]
+    ) -> None:
+        self.size, self.in_states, self.out_states = size, in_states, out_states
+        self.keys: dict[State[Any], tuple[Any, Any]] = {}
+        self.written: dict[State[Any], list[Any]] = {}
+
+    def enter(self, lane: int) -> Recorder:
+        """Return a recorder that gives declared and random States their value of one lane."""
+
+        def on_touch(state: State[Any]) -> None:
+            if state in self.in_states:
+                axis = self.in_states[state]
+                state.accept(jax.tree.map(lambda x: jnp.take(x, lane, axis), state.peek()))
+            elif state.kind == "rng" and state not in self.out_states:
+                if state not in self.keys:
+                    keys = jax.random.split(state.peek(), self.size + 1)
+                    self.keys[state] = keys[1:], jax.random.split(keys[0], 2)[1]
+                state.accept(self.keys[state][0][lane])
+
+        return Recorder(on_touch)
+
+    def leave(self, recorder: Recorder) -> None:
+        """Keep what one lane wrote."""
+        for state in recorder.written:
+            if state not in self.keys:
+                self.written.setdefault(state, []).append(state.peek())
+
+    def finish(self) -> None:
+        """Give States what they hold after all lanes.
+
+        Raises
+        ------
+        BatchAxisError
+            If lanes left an undeclared State with different values.
+        """
+        pending: list[tuple[State[Any], Any]] = [(s, final) for s, (_, final) in self.keys.items()]
+        for state, values in self.written.items():
+            axis = self.out_states.get(state)
+            if axis is not None:
+                pending.append((state, stack_lanes(values, axis)))
+            elif len(values) == self.size and all(_equal(values[0], v) for v in values[1:]):
+                pending.append((state, values[0]))
+            else:
+                raise BatchAxisError(undeclared_write(state.describe()))
+        for state, value in pending:
+            state.value = value
+
+
+def undeclared_write(what: str) -> str:
+    """Return the message for a lane-dependent write to a State that nobody declared."""
+    return (
+        f"{what} is written inside vmap with a value that differs from lane to lane, so it would need a batch "
+        "axis. Declare it in out_states (and in_states), or create it inside the mapped function."
+    )
+
+
+def stack_lanes(rows: Sequence[Any], axis: int) -> Any:
+    """Stack pytrees along a new axis."""
+    return jax.tree.map(lambda *xs: jnp.stack([jnp.asarray(x) for x in xs], axis), *rows)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(bool(jnp.array_equal(x, y)) for x, y in pairs)
+
+
+def vmap(
+    f: Callable[..., Any],
+    lanes: Sequence[tuple[Any, ...]],
+    in_states: Mapping[State[Any], int],
+    out_states: Mapping[State[Any], int],
+) -> list[Any]:
+    """Run lanes one after the other from the same States; return what each returns."""
+    states = _Lanes(len(lanes), in_states, out_states)
+    results: list[Any] = []
+    for i, args in enumerate(lanes):
+        with states.enter(i) as recorder:
+            results.append(f(*args))
+            states.leave(recorder)
+    states.finish()
+    return results
+
+
+# --- grad
+# -------------------------------------------------------------------------------------------------
+
+
+def value_and_vjp(
+    f: Callable[[Any], tuple[Any, Any]], wrt: Any, states: Sequence[State[Any]]
+) -> tuple[Any, Any, Any, Callable[[Any], tuple[Any, Any]]]:
+    """Differentiate ``f(wrt) -> (out, aux)`` with JAX's own reverse mode, States included.
+
+    Returns
+    -------
+    out, aux, touched, pull
+        ``pull(cotangent of out)`` gives the gradients of ``wrt`` and of the entry values of
+        ``states``.
+    """
+    touched: set[State[Any]] = set()
+    changed: list[State[Any]] = []
+
+    def pure(wrt: Any, held: Sequence[Any]) -> tuple[Any, Any]:
+        with Recorder() as recorder:
+            for state, value in zip(states, held, strict=True):
+                recorder.originals.setdefault(state, state.peek())
+                state.accept(value)
+            reads = _Touches(states)
+            with reads:
+                out, aux = f(wrt)
+            touched.update(reads.touched)
+            changed[:] = recorder.written
+            return out, (aux, [state.peek() for state in recorder.written])
+
+    out, pull, (aux, values) = jax.vjp(pure, wrt, [state.value for state in states], has_aux=True)
+    for state, value in zip(changed, values, strict=True):
+        state.value = value
+    return out, aux, touched, pull
+
+
+class _Touches(Recorder):
+    """Notes which of some States are touched, and undoes nothing."""
+
+    def __init__(self, states: Sequence[State[Any]]) -> None:
+        super().__init__()
+        self._states = set(states)
+        self.touched: set[State[Any]] = set()
+
+    def touch(self, state: State[Any], written: bool) -> None:
+        """Note that a State is read or written."""
+        if state in self._states:
+            self.touched.add(state)

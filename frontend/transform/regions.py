@@ -1,0 +1,188 @@
+"""What the transformations share: slices, result types, and what loops and branches do to
+States."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ...ir import Loc
+from ..capture import Frame, Handle, Traced, View, current_frame, name_of, read, write
+
+
+def frame_here() -> Frame:
+    """Return the frame under way; transformations bind their region there."""
+    frame = current_frame()
+    if frame is None:
+        raise RuntimeError("a region can only be bound inside a capture")
+    return frame
+
+
+def check_callable(what: str, function: Any) -> None:
+    """Raise unless a function was given.
+
+    Raises
+    ------
+    TypeError
+        Naming the argument.
+    """
+    if not callable(function):
+        raise TypeError(f"{what} must be callable, not {function!r}")
+
+
+def leading_length(what: str, xs: Any, length: int | None) -> int:
+    """Return how many steps there are to run over ``xs``.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to iterate over, or lengths disagree.
+    """
+    lengths: dict[str, int] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(xs):
+        where = f"xs{jax.tree_util.keystr(path)}"
+        shape = getattr(leaf, "shape", None)
+        if shape is None or len(shape) == 0:
+            raise ValueError(
+                f"{what} iterates over leading axes, but {where} has no leading axis: {leaf!r}. "
+                "Make it an array of one entry a step, or close over it."
+            )
+        lengths[where] = int(shape[0])
+    if length is not None:
+        lengths["length"] = int(length)
+    if not lengths:
+        raise ValueError(f"{what} needs arrays to iterate over, or length=")
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{where}: {n}" for where, n in lengths.items())
+        raise ValueError(f"{what} iterates over leading axes of different lengths: {shown}")
+    return next(iter(lengths.values()))
+
+
+def with_shape(aval: Any, shape: Sequence[int]) -> Any:
+    """Return an aval of another shape."""
+    return jax.ShapeDtypeStruct(tuple(shape), aval.dtype, weak_type=aval.weak_type)
+
+
+def strong(aval: Any, dtype: Any = None) -> Any:
+    """Return an aval without weak type, of another dtype if one is given."""
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype if dtype is None else dtype)
+
+
+def promoted(given: Any, wanted: Any) -> Any | None:
+    """Return what a weakly typed array becomes beside another one, as ``0`` becomes ``0.0``.
+
+    None if it cannot become that.
+    """
+    if given.shape != wanted.shape or not given.weak_type:
+        return None
+    return strong(wanted) if _category(given.dtype) <= _category(wanted.dtype) else None
+
+
+def _category(dtype: Any) -> int:
+    kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+    return next((i for i, kind in enumerate(kinds) if jnp.issubdtype(dtype, kind)), len(kinds))
+
+
+def same_array(a: Any, b: Any) -> bool:
+    """Whether two avals are of one shape and dtype."""
+    return a.shape == b.shape and a.dtype == b.dtype
+
+
+def mismatch(before: View, after: View) -> type[Exception] | None:
+    """Return the class of the error that a change of a carried State is; None if there is none."""
+    if before.tree != after.tree:
+        return ValueError
+    return None if before.same_types(after) else TypeError
+
+
+def check_carried(what: str, body: Traced, frame: Frame) -> bool:
+    """Check that States leave the body of a loop as they entered it.
+
+    Returns
+    -------
+    bool
+        Whether a weakly typed State was promoted, so that the body must be traced again.
+
+    Raises
+    ------
+    TypeError
+        If the shape or dtype of a State would change from step to step.
+    ValueError
+        If its structure or unit would.
+    """
+    again = False
+    for handle, loc in list(body.frame.written.items()):
+        if handle in body.frame.created:
+            continue
+        before, after = frame.view(handle), body.frame.views[handle]
+        kind = mismatch(before, after)
+        if kind is None:
+            continue
+        if kind is TypeError and _promote_state(handle, before, after):
+            again = True
+            continue
+        raise kind(_changed(what, handle, before, after, loc))
+    return again
+
+
+def _changed(what: str, handle: Handle, before: View, after: View, loc: Loc | None) -> str:
+    where = f" (written at {loc})" if loc else ""
+    return (
+        f"{handle.state.describe()} changes in the body of {what}: it enters as {before} and leaves "
+        f"as {after}{where}. A State that goes from step to step keeps its structure, shape, "
+        "dtype and unit."
+    )
+
+
+def _promote_state(handle: Handle, before: View, after: View) -> bool:
+    """Give a weakly typed State, say a Python number, the dtype that the loop gives it."""
+    pairs = zip(before.avals, after.avals, strict=True)
+    joined = [b if same_array(b, a) else promoted(b, a) for b, a in pairs]
+    if any(j is None for j in joined):
+        return False
+    leaves = jax.tree.leaves(read(handle))
+    new = [jnp.asarray(x, j.dtype) for x, j in zip(leaves, joined, strict=True) if j is not None]
+    write(handle, jax.tree.unflatten(before.tree, new))
+    return True
+
+
+def check_branches(what: str, names: Sequence[str], bodies: Sequence[Traced]) -> None:
+    """Check that branches return the same and leave States alike.
+
+    Raises
+    ------
+    TypeError
+        If results differ in structure, shape, dtype or unit, or a State would.
+    """
+    first = bodies[0]
+    for name, body in zip(names[1:], bodies[1:], strict=True):
+        alike = body.out_tree == first.out_tree and all(
+            same_array(a, b) for a, b in zip(body.out_avals, first.out_avals, strict=True)
+        )
+        if not alike:
+            raise TypeError(
+                f"the branches of {what} must return the same: {names[0]} returns "
+                f"{first.result}, {name} returns {body.result}"
+            )
+    frame = frame_here()
+    for body, name in zip(bodies, names, strict=True):
+        for handle, loc in body.frame.written.items():
+            if handle in body.frame.created:
+                continue
+            for other, other_name in zip(bodies, names, strict=True):
+                mine = body.frame.views[handle]
+                theirs = other.frame.views.get(handle) or frame.view(handle)
+                if mismatch(mine, theirs):
+                    where = f" (written at {loc})" if loc else ""
+                    raise TypeError(
+                        f"the branches of {what} must leave {handle.state.describe()} alike: "
+                        f"{name} leaves {mine}{where}, {other_name} leaves {theirs}"
+                    )
+
+
+def label(function: Callable[..., Any], role: str) -> str:
+    """Return how a message calls one of several functions."""
+    return f"{role} {name_of(function)!r}"

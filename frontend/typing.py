@@ -1,0 +1,84 @@
+"""The types that models are annotated with.
+
+Examples
+--------
+>>> from brainir.typing import ArrayLike, Size
+>>> def leak(voltage: ArrayLike, size: Size) -> ArrayLike: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import EllipsisType
+from typing import Any, Protocol, TypeAlias, TypeVar, Union, runtime_checkable
+
+import brainunit as u
+import jax
+import numpy as np
+
+from .filter import Filter, Predicate
+from .filter import Path as PathParts
+
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Axes",
+    "DType",
+    "DTypeLike",
+    "Filter",
+    "FilterLiteral",
+    "Key",
+    "Missing",
+    "PathParts",
+    "Predicate",
+    "PyTree",
+    "SeedOrKey",
+    "Shape",
+    "Size",
+    "SupportsDType",
+]
+
+Leaf = TypeVar("Leaf")
+
+
+@runtime_checkable
+class SupportsDType(Protocol):
+    """An object that carries a dtype, such as an array or a ``jax.ShapeDtypeStruct``."""
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+
+class Missing:
+    """The class itself stands for an argument that was not given, where ``None`` has a meaning."""
+
+
+Array = jax.Array
+DType = np.dtype
+
+ArrayLike: TypeAlias = jax.Array | np.ndarray | np.generic | complex | u.Quantity
+"""An array, a number (``complex`` stands for all Python numbers), or either of them with a unit."""
+
+Size: TypeAlias = int | np.integer | Sequence[int] | Sequence[np.integer]
+"""How many elements: one number, or one a dimension."""
+
+Shape: TypeAlias = Sequence[int]
+"""One number of elements a dimension."""
+
+Axes: TypeAlias = int | Sequence[int]
+"""One axis or several, negative ones counted from the end."""
+
+DTypeLike: TypeAlias = str | type[Any] | np.dtype | SupportsDType
+"""Anything that names a dtype: ``"float32"``, ``float``, ``jnp.bfloat16``, a dtype, an array."""
+
+SeedOrKey: TypeAlias = int | np.integer | jax.Array | np.ndarray
+"""A seed, a key of ``jax.random.key``, or the ``uint32`` words of a key."""
+
+PyTree = Union[Leaf, Any]  # noqa: UP007  (with `|` it could not be written PyTree[Array])
+"""Nested containers, as JAX knows them; ``PyTree[Array]`` says what its leaves are."""
+
+Key: TypeAlias = str | int
+"""One step on the path to a State: an attribute name, a dictionary key, or a list index."""
+
+FilterLiteral: TypeAlias = type | str | Predicate | bool | EllipsisType | None
+"""A filter that is not a list or tuple of others."""

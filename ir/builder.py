@@ -1,0 +1,192 @@
+"""Building graphs: the only way that nodes come into being.
+
+A pass never edits a graph. It *replays* the old one through a map from old to new values into a
+`Builder`, which infers result types, carries locations over, and fails at once on a wrong node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .graph import Graph, Node
+from .op import GraphError, Op, get_op
+from .types import Literal, Loc, Operand, Scalar, Type, Value
+
+Mapping_ = dict[Value, Operand]
+"""From values of an old graph to what stands for them in the new one."""
+
+
+class Builder:
+    """Collects nodes of one graph or region.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        What was built so far.
+    loc : Loc or None
+        Given to nodes that are emitted without a location of their own.
+    """
+
+    def __init__(self, loc: Loc | None = None) -> None:
+        self.nodes: list[Node] = []
+        self.loc = loc
+
+    def emit(
+        self,
+        op: Op | str,
+        operands: Sequence[Operand] = (),
+        attrs: Mapping[str, Any] | None = None,
+        regions: Sequence[Graph] = (),
+        *,
+        loc: Loc | None = None,
+        hints: Sequence[str] = (),
+    ) -> tuple[Value, ...]:
+        """Append a node and return its results.
+
+        Raises
+        ------
+        GraphError
+            If the op's inference refuses the operands, attributes or regions.
+        """
+        op = get_op(op) if isinstance(op, str) else op
+        operands, regions, attrs = tuple(operands), tuple(regions), dict(attrs or {})
+        loc = loc or self.loc
+        try:
+            types = op.result_types(tuple(o.type for o in operands), attrs, regions)
+        except (GraphError, TypeError, ValueError, IndexError) as error:
+            described = ", ".join(str(o.type) for o in operands)
+            where = f" (from {loc})" if loc else ""
+            raise GraphError(f"{op.name}({described}) {attrs}: {error}{where}") from error
+        names = [*hints, *([""] * (len(types) - len(hints)))]
+        results = tuple(Value(t, h) for t, h in zip(types, names, strict=True))
+        self.nodes.append(Node(op, operands, attrs, regions, results, loc))
+        return results
+
+    def __call__(self, op: Op | str, *operands: Operand, **attrs: Any) -> Value:
+        """Append a node that has one result, and return it."""
+        (result,) = self.emit(op, operands, attrs)
+        return result
+
+    def full(self, type: Type, value: Scalar) -> Operand:
+        """Return an array of one repeated value; a rank-0 one is a literal."""
+        literal = Literal(value, Type(type.dtype))
+        if not type.shape:
+            return literal
+        return self("broadcast_in_dim", literal, shape=type.shape, dims=())
+
+    def zeros(self, type: Type) -> Operand:
+        """Return an array of zeros."""
+        return self.full(type, zero_of(type))
+
+    def ones(self, type: Type) -> Operand:
+        """Return an array of ones."""
+        one = zero_of(type)
+        return self.full(type, True if one is False else one + 1)
+
+    def graph(
+        self,
+        params: Sequence[Value],
+        results: Sequence[Operand],
+        name: str = "",
+        like: Graph | None = None,
+    ) -> Graph:
+        """Close the builder into a graph; ``like`` gives its name, states, consts and units."""
+        if like is None:
+            return Graph(name, tuple(params), tuple(self.nodes), tuple(results))
+        return like.with_(params=tuple(params), nodes=tuple(self.nodes), results=tuple(results))
+
+
+def zero_of(type: Type) -> Scalar:
+    """Return the zero of a dtype as a Python scalar."""
+    if type.dtype == "bool":
+        return False
+    if type.is_complex:
+        return 0j
+    if type.is_key:
+        raise GraphError("a random key has no zero")
+    return 0.0 if type.is_float else 0
+
+
+def fresh(values: Iterable[Value]) -> tuple[Value, ...]:
+    """Return new values of the same types and hints."""
+    return tuple(Value(v.type, v.hint) for v in values)
+
+
+def mapped(operands: Iterable[Operand], mapping: Mapping[Value, Operand]) -> tuple[Operand, ...]:
+    """Look operands up in a map; those it does not hold (captures, literals) stay as they are."""
+    return tuple(
+        mapping.get(operand, operand) if isinstance(operand, Value) else operand
+        for operand in operands
+    )
+
+
+Rewrite = Callable[[Builder, Node, tuple[Operand, ...], Mapping_], "Sequence[Operand] | None"]
+"""``rewrite(builder, node, operands, mapping)``: build something else for a node of the old graph,
+whose operands are already mapped, and return what stands for its results; None: copy the node."""
+
+
+def replay(
+    nodes: Iterable[Node], builder: Builder, mapping: Mapping_, rewrite: Rewrite | None = None
+) -> None:
+    """Build nodes again, through ``mapping``, which learns what stands for each old result."""
+    for node in nodes:
+        operands = mapped(node.operands, mapping)
+        results = rewrite(builder, node, operands, mapping) if rewrite else None
+        if results is None:
+            regions = [replay_region(region, mapping, rewrite) for region in node.regions]
+            results = copy_node(builder, node, operands, regions)
+        if len(results) != len(node.results):
+            raise GraphError(
+                f"a rewrite of {node.op.name} gave {len(results)} results for {len(node.results)}"
+            )
+        mapping.update(zip(node.results, results, strict=True))
+
+
+def copy_node(
+    builder: Builder,
+    node: Node,
+    operands: Sequence[Operand],
+    regions: Sequence[Graph] | None = None,
+) -> tuple[Value, ...]:
+    """Emit a node like another one, with other operands and regions."""
+    return builder.emit(
+        node.op,
+        operands,
+        node.attrs,
+        node.regions if regions is None else regions,
+        loc=node.loc,
+        hints=[v.hint for v in node.results],
+    )
+
+
+def replay_region(region: Graph, mapping: Mapping_, rewrite: Rewrite | None = None) -> Graph:
+    """Build a region again, with fresh parameters; the outer ``mapping`` serves its captures.
+
+    One map serves all depths, since a value is defined only once in a whole graph.
+    """
+    params = fresh(region.params)
+    mapping.update(zip(region.params, params, strict=True))
+    builder = Builder()
+    replay(region.nodes, builder, mapping, rewrite)
+    return builder.graph(params, mapped(region.results, mapping), like=region)
+
+
+def replay_graph(graph: Graph, rewrite: Rewrite | None = None) -> Graph:
+    """Build a whole graph again; its parameters and consts are kept as they are."""
+    builder, mapping = Builder(), {}
+    replay(graph.nodes, builder, mapping, rewrite)
+    return builder.graph(graph.params, mapped(graph.results, mapping), like=graph)
+
+
+def inline(
+    builder: Builder,
+    region: Graph,
+    arguments: Sequence[Operand],
+    mapping: Mapping_ | None = None,
+) -> tuple[Operand, ...]:
+    """Build the nodes of a region in place, with ``arguments`` for its parameters."""
+    mapping = {} if mapping is None else mapping
+    mapping.update(zip(region.params, arguments, strict=True))
+    replay(region.nodes, builder, mapping)
+    return mapped(region.results, mapping)

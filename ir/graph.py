@@ -1,0 +1,94 @@
+"""Nodes and graphs: the whole of the intermediate representation on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .types import Const, Loc, Operand, StateVar, Value
+
+if TYPE_CHECKING:
+    from .op import Op
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One operation: operands in, results out, in program order among its neighbours."""
+
+    op: Op
+    operands: tuple[Operand, ...]
+    attrs: Mapping[str, Any]
+    regions: tuple[Graph, ...]
+    results: tuple[Value, ...]
+    loc: Loc | None = None
+
+    @property
+    def result(self) -> Value:
+        """The only result of a node that has just one."""
+        (result,) = self.results
+        return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A straight line of nodes from ``params`` to ``results``.
+
+    A graph that stands inside a node is a *region*: it may refer to any value of the graphs
+    around it that is defined before that node (see `captures`), and has no states or consts of
+    its own; those belong to the outermost graph. Units are for people to read; nothing computes
+    with them.
+    """
+
+    name: str
+    params: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    results: tuple[Operand, ...]
+    states: tuple[StateVar, ...] = ()
+    consts: tuple[Const, ...] = ()
+    param_units: tuple[str | None, ...] = field(default=())
+    result_units: tuple[str | None, ...] = field(default=())
+
+    def with_(self, **changes: Any) -> Graph:
+        """Return a copy of this graph in which some fields are changed."""
+        return replace(self, **changes)
+
+    def __str__(self) -> str:
+        from .printer import print_graph
+
+        return print_graph(self)
+
+
+def walk(graph: Graph) -> Iterator[Node]:
+    """Yield every node of a graph and of its regions, a node before the nodes inside it."""
+    for node in graph.nodes:
+        yield node
+        for region in node.regions:
+            yield from walk(region)
+
+
+def captures(*graphs: Graph) -> tuple[Value, ...]:
+    """Return the values that regions use but do not define, in order of first use."""
+    found: dict[Value, None] = {}
+    for graph in graphs:
+        _collect_captures(graph, set(), found)
+    return tuple(found)
+
+
+def _collect_captures(graph: Graph, defined: set[Value], found: dict[Value, None]) -> None:
+    defined.update(graph.params)
+    defined.update(const.value for const in graph.consts)
+
+    def use(operand: Operand) -> None:
+        if isinstance(operand, Value) and operand not in defined:
+            found.setdefault(operand)
+
+    for node in graph.nodes:
+        for operand in node.operands:
+            use(operand)
+        for region in node.regions:
+            # Sharing `defined` is safe: every value is defined once in the whole graph.
+            _collect_captures(region, defined, found)
+        defined.update(node.results)
+    for result in graph.results:
+        use(result)

@@ -1,0 +1,198 @@
+"""The op record: everything the compiler knows of an operation, in one place.
+
+An op is added by one call of `define` (or `define_region`); the text form, the command line and
+the law tests find it in the registry. Every field is mandatory: what does not apply is said with
+a value such as `ZERO` or `NOT_DIFFERENTIABLE("why")`, never left out.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .types import Type
+
+if TYPE_CHECKING:
+    from .derivative import Derivative
+    from .graph import Graph
+
+
+class GraphError(Exception):
+    """A graph, or a node about to be added to one, is not well formed."""
+
+
+class Effect(enum.Enum):
+    """What an op does besides computing its results."""
+
+    READ = "reads a state"
+    WRITE = "writes a state"
+    NEW = "creates a state"
+    IO = "talks to the host"
+
+
+Effects = frozenset[Effect]
+PURE: Effects = frozenset()
+
+
+class Weight(enum.IntEnum):
+    """How an op compares with storing and loading its result again."""
+
+    FREE = 0
+    """Costs nothing once compiled: reshapes, broadcasts, constants."""
+    CHEAP = 1
+    """Elementwise work that fuses into its consumer."""
+    HEAVY = 2
+    """Contractions, loops, sorts, random bits: never computed twice unasked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Work and memory traffic of one node."""
+
+    flops: int
+    bytes: int
+    weight: Weight
+
+
+def traffic(operands: tuple[Type, ...], results: tuple[Type, ...]) -> int:
+    """Return the bytes that a node reads and writes if nothing is fused."""
+    return sum(t.nbytes for t in operands) + sum(t.nbytes for t in results)
+
+
+Infer = Callable[..., "Type | tuple[Type, ...]"]
+CostRule = Callable[[tuple[Type, ...], tuple[Type, ...], Mapping[str, Any]], Cost]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """All rules of one operation.
+
+    Attributes
+    ----------
+    name, doc : str
+        The name in the text form, and one sentence of meaning.
+    infer : callable
+        ``infer(*types, **attrs)`` gives the result type (or a tuple of them) or raises
+        `GraphError`. For a region op: ``infer(*types, regions=regions, **attrs)``.
+    numpy : callable
+        The meaning: ``numpy(*arrays, **attrs)``, one array or a tuple of them. A region op gets
+        ``numpy(run, *arrays, regions=regions, **attrs)``, where ``run(region, *arrays)`` evaluates
+        a region.
+    lax : callable
+        ``lax(jax, *arrays, **attrs)`` with the `jax` module, so that this layer need not import it.
+        A region op gets ``lax(jax, run, *arrays, regions=regions, **attrs)``.
+    batch : callable
+        ``batch(builder, operands, batched, size, **attrs)`` builds the op over a new leading axis
+        of length ``size`` which just the ``batched`` operands have; every result has it.
+        None for a region op: the passes know how to batch a region.
+    derivative : Derivative
+        See `derivative`. None for a region op, likewise.
+    effects : frozenset of Effect
+        Of the op itself, without those of its regions.
+    cost : callable
+        ``cost(operand_types, result_types, attrs)``; without the cost of regions.
+    groups : tuple of str
+        The text form's names of operand groups of a region op.
+    opaque : bool
+        Whether the rules were derived from a JAX primitive rather than written here.
+    """
+
+    name: str
+    doc: str
+    infer: Infer
+    numpy: Callable[..., Any]
+    lax: Callable[..., Any]
+    batch: Callable[..., Any] | None
+    derivative: Derivative | None
+    effects: Effects
+    cost: CostRule
+    groups: tuple[str, ...] = ()
+    opaque: bool = False
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether nodes of this op contain graphs."""
+        return self.batch is None and self.derivative is None
+
+    def result_types(
+        self, types: tuple[Type, ...], attrs: Mapping[str, Any], regions: tuple[Graph, ...]
+    ) -> tuple[Type, ...]:
+        """Infer the types of the results, as a tuple."""
+        inferred = (
+            self.infer(*types, regions=regions, **attrs)
+            if self.has_regions
+            else self.infer(*types, **attrs)
+        )
+        return (inferred,) if isinstance(inferred, Type) else tuple(inferred)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+_registry: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Add an op to the registry; a name is taken once."""
+    if op.name in _registry:
+        raise ValueError(f"op {op.name!r} is already defined")
+    _registry[op.name] = op
+    return op
+
+
+def define(
+    name: str,
+    doc: str,
+    *,
+    infer: Infer,
+    numpy: Callable[..., Any],
+    lax: Callable[..., Any],
+    batch: Callable[..., Any],
+    derivative: Derivative,
+    effects: Effects,
+    cost: CostRule,
+) -> Op:
+    """Define an op without regions and register it; see `Op` for the fields."""
+    return register(Op(name, doc, infer, numpy, lax, batch, derivative, effects, cost))
+
+
+def define_region(
+    name: str,
+    doc: str,
+    *,
+    infer: Infer,
+    numpy: Callable[..., Any],
+    lax: Callable[..., Any],
+    effects: Effects,
+    cost: CostRule,
+    groups: tuple[str, ...] = (),
+) -> Op:
+    """Define an op whose nodes contain graphs; passes batch and differentiate those by
+    structure."""
+    return register(Op(name, doc, infer, numpy, lax, None, None, effects, cost, groups))
+
+
+def get_op(name: str) -> Op:
+    """Return the op of that name.
+
+    Raises
+    ------
+    KeyError
+        If no op of that name is defined.
+    """
+    try:
+        return _registry[name]
+    except KeyError:
+        raise KeyError(f"no op is called {name!r}; `brainir ops` lists them all") from None
+
+
+def find_op(name: str) -> Op | None:
+    """Return the op of that name, or None."""
+    return _registry.get(name)
+
+
+def all_ops() -> Iterator[Op]:
+    """Yield every op, in order of definition."""
+    yield from tuple(_registry.values())

@@ -1,0 +1,177 @@
+"""What graphs are made of: types, values, literals, state symbols and source locations."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from math import prod
+
+SHORT_NAMES: dict[str, str] = {
+    "bool": "bool",
+    "bfloat16": "bf16",
+    **{f"float{n}": f"f{n}" for n in (16, 32, 64)},
+    **{f"int{n}": f"i{n}" for n in (2, 4, 8, 16, 32, 64)},
+    **{f"uint{n}": f"u{n}" for n in (2, 4, 8, 16, 32, 64)},
+    **{f"complex{n}": f"c{n}" for n in (64, 128)},
+}
+"""Short spelling of a dtype in the text form; a dtype not named here is spelled out."""
+
+LONG_NAMES: dict[str, str] = {short: name for name, short in SHORT_NAMES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """The dtype and shape of an array, printed as ``f32[500,1]``.
+
+    A JAX random key is an element of its own dtype, such as ``key<fry>``. There are no weak types.
+    """
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        dims = ",".join(map(str, self.shape))
+        return f"{SHORT_NAMES.get(self.dtype, self.dtype)}[{dims}]"
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        if self.dtype == "bool":
+            return 1
+        if self.is_key:
+            return 8
+        digits = "".join(c for c in self.dtype.split("_")[0] if c.isdigit())
+        return max(1, int(digits or 32) // 8) if not self.dtype.startswith("float8") else 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole array."""
+        return self.size * self.itemsize
+
+    @property
+    def is_key(self) -> bool:
+        """Whether the elements are random keys."""
+        return self.dtype.startswith("key<")
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the elements are real floating-point numbers."""
+        return self.dtype.startswith(("float", "bfloat"))
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the elements are complex numbers."""
+        return self.dtype.startswith("complex")
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the elements are signed or unsigned integers."""
+        return self.dtype.startswith(("int", "uint"))
+
+    @property
+    def is_differentiable(self) -> bool:
+        """Whether a derivative with respect to such an array makes sense."""
+        return self.is_float or self.is_complex
+
+    def with_shape(self, *shape: int) -> Type:
+        """Return the type of the same elements in another shape."""
+        return Type(self.dtype, shape)
+
+    def with_dtype(self, dtype: str) -> Type:
+        """Return the type of the same shape with other elements."""
+        return Type(dtype, self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Loc:
+    """A place in the user's own source."""
+
+    file: str
+    line: int
+    column: int = 0
+    function: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}"
+        return f"{where} {self.function}" if self.function else where
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """One array in a graph; a value is itself, whatever it looks like (identity equality).
+
+    ``hint`` is a wish for its printed name; the printer keeps names unique.
+    """
+
+    type: Type
+    hint: str = ""
+
+
+Scalar = bool | int | float | complex
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Literal:
+    """A rank-0 constant written inline where it is used.
+
+    Two literals are equal when their types are and their bits are, so ``nan`` equals ``nan`` and
+    ``0.0`` differs from ``-0.0``.
+    """
+
+    value: Scalar
+    type: Type
+
+    def __post_init__(self) -> None:
+        if self.type.shape:
+            raise ValueError(f"a literal is a rank-0 constant, not {self.type}")
+
+    def _bits(self) -> tuple[object, ...]:
+        if isinstance(self.value, complex):
+            return (self.type, struct.pack("dd", self.value.real, self.value.imag))
+        if isinstance(self.value, float):
+            return (self.type, struct.pack("d", self.value))
+        return (self.type, int(self.value))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self._bits() == other._bits()
+
+    def __hash__(self) -> int:
+        return hash(self._bits())
+
+
+Operand = Value | Literal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateVar:
+    """A symbol for a piece of state that lives outside the graph.
+
+    A state holds a pytree, so it has one type for each leaf. ``kind`` is what the user declared:
+    hidden, short, long, param, delay, rng, ..., or ``local`` for one created inside the graph.
+    """
+
+    name: str
+    types: tuple[Type, ...]
+    kind: str = "state"
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Const:
+    """A named array that a graph refers to; it is handed to executables as an argument.
+
+    ``data`` is None in a graph that was read from text.
+    """
+
+    value: Value
+    data: object = None

@@ -1,0 +1,38 @@
+"""The pass `expand_jvp`: forward mode, written out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import Builder, Graph, Node, Operand, Value, inline
+from .activity import dependent_values
+from .expansion import expand, expands
+from .forward import Forward
+from .surgery import live_nodes
+
+
+def expand_jvp(graph: Graph) -> Graph:
+    """Replace every `jvp` by its region, each node of which is followed by its tangent.
+    """
+    return expand(graph, "jvp")
+
+
+@expands("jvp")
+def expand_jvp_node(
+    builder: Builder, node: Node, operands: tuple[Operand, ...]
+) -> Sequence[Operand]:
+    """Build what a `jvp` node means, and return what stands for its results."""
+    return inline(builder, tangent_region(node), operands)
+
+
+def tangent_region(node: Node) -> Graph:
+    """Return a region from arguments and tangents to results and tangents."""
+    (region,) = node.regions
+    moved = [region.params[i] for i in node.attrs["wrt"]]
+    given = [Value(param.type) for param in moved]
+    forward = Forward(dependent_values(region.nodes, moved), {})
+    forward.set(moved, given)
+    forward.walk(region.nodes)
+    results = (*region.results, *map(forward.get_or_zeros, region.results))
+    nodes = live_nodes(forward.builder.nodes, results)
+    return region.with_(params=(*region.params, *given), nodes=tuple(nodes), results=results)

@@ -1,0 +1,176 @@
+"""The pass `hoist_invariant`: what is the same in every step of a loop is computed before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..ir import (
+    Builder,
+    Graph,
+    Node,
+    Operand,
+    Value,
+    Weight,
+    captures,
+    copy_node,
+    fresh,
+    is_pure,
+    mapped,
+    walk,
+)
+
+
+def hoist_invariant(graph: Graph) -> Graph:
+    """Move nodes without effect that do not depend on the step out of loops, as far as they can go.
+
+    What costs nothing, such as a broadcast, stays where it is, as moving it would only make a large
+    array of it; it is repeated outside where something that moves needs it. So does elementwise work whose result
+    is larger than all that it is made of. Nothing moves out
+    of a branch, which may not be taken, and a `while` moves out of no other loop, which may
+    have no steps.
+
+    Notes
+    -----
+    *before*::
+
+        graph @f(%x: f32[4,3], %w: f32[3]) -> (f32[4,3]) {
+          %y = for_loop over(%a = %x) {length=4, reverse=false, unroll=1} : f32[4,3] do {
+            %b = exp %w : f32[3]
+            %c = mul %a, %b : f32[3]
+            yield %c
+          }
+          return %y
+        }
+
+    *after*::
+
+        graph @f(%x: f32[4,3], %w: f32[3]) -> (f32[4,3]) {
+          %b = exp %w : f32[3]
+          %y = for_loop over(%a = %x) {length=4, reverse=false, unroll=1} : f32[4,3] do {
+            %c = mul %a, %b : f32[3]
+            yield %c
+          }
+          return %y
+        }
+    """
+    hoisting = _Hoisting()
+    builder = hoisting.enter()
+    hoisting.nodes(graph.nodes)
+    return builder.graph(graph.params, mapped(graph.results, hoisting.mapping), like=graph)
+
+
+class _Hoisting:
+    """One replay in which a node may be built in a graph further out.
+
+    A *level* is how deep a region lies. Every new value has the level where it stands; one that could
+    stand further out, but is not worth it, can be built again there.
+    """
+
+    def __init__(self) -> None:
+        self.mapping: dict[Value, Operand] = {}
+        self.builders: list[Builder] = []
+        self.outermost: list[int] = []
+        """For each level, the lowest that is reached by leaving loops only."""
+        self.level: dict[Value, int] = {}
+        self.movable: dict[Value, tuple[Node, int]] = {}
+        """The nodes of values that could stand further out, and at which level."""
+        self.copies: dict[tuple[Value, int], Operand] = {}
+        self.roots: dict[Value, int] = {}
+        """How many bytes a value that could be built again is made of."""
+
+    def enter(self, is_loop: bool = False) -> Builder:
+        """Open a region and return its builder."""
+        self.outermost.append(self.outermost[-1] if is_loop else len(self.builders))
+        self.builders.append(Builder())
+        return self.builders[-1]
+
+    def nodes(self, nodes: Iterable[Node]) -> None:
+        """Build nodes in the innermost region that is open, or further out."""
+        for node in nodes:
+            self._node(node)
+
+    def _node(self, node: Node) -> None:
+        operands = mapped(node.operands, self.mapping)
+        here, lowest = len(self.builders) - 1, self._lowest(node, operands)
+        if lowest < here and self._stays(node, operands):
+            results = copy_node(self.builders[here], node, operands)
+            built = self.builders[here].nodes[-1]
+            self.movable.update((result, (built, lowest)) for result in results)
+            self.roots.update((result, sum(map(self._root, operands))) for result in results)
+            lowest = here
+        else:
+            results = self._build(node, operands, lowest)
+        self.level.update((result, lowest) for result in results)
+        self.mapping.update(zip(node.results, results, strict=True))
+
+    def _lowest(self, node: Node, operands: Sequence[Operand]) -> int:
+        """Return the lowest level at which a node can stand."""
+        inputs = (*operands, *mapped(captures(*node.regions), self.mapping))
+        levels = (self._could_be(o) for o in inputs if isinstance(o, Value))
+        lowest = max([self.outermost[-1], *levels])
+        return lowest if _may_move(node) else len(self.builders) - 1
+
+    def _could_be(self, value: Value) -> int:
+        return self.movable[value][1] if value in self.movable else self.level.get(value, 0)
+
+    def _root(self, operand: Operand) -> int:
+        if isinstance(operand, Value) and operand in self.roots:
+            return self.roots[operand]
+        return operand.type.nbytes
+
+    def _stays(self, node: Node, operands: Sequence[Operand]) -> bool:
+        """Whether a node is better computed in every step than kept in memory."""
+        if node.regions:
+            return False
+        results = [result.type for result in node.results]
+        weight = node.op.cost(tuple(o.type for o in operands), tuple(results), node.attrs).weight
+        grows = sum(type.nbytes for type in results) > sum(map(self._root, operands))
+        return weight is Weight.FREE or (weight is Weight.CHEAP and grows)
+
+    def _build(
+        self, node: Node, operands: Sequence[Operand], level: int
+    ) -> tuple[Value, ...]:
+        """Build a node at a level, with what it needs there."""
+        inner = self.builders[level + 1 :], self.outermost[level + 1 :]
+        del self.builders[level + 1 :], self.outermost[level + 1 :]
+        operands = [self._at(operand, level) for operand in operands]
+        captured = {v: self.mapping[v] for v in captures(*node.regions) if v in self.mapping}
+        self.mapping.update((v, self._at(new, level)) for v, new in captured.items())
+        regions = [self._region(node, region) for region in node.regions]
+        results = copy_node(self.builders[level], node, operands, regions)
+        self.mapping.update(captured)
+        self.builders += inner[0]
+        self.outermost += inner[1]
+        return results
+
+    def _at(self, operand: Operand, level: int) -> Operand:
+        """Return an operand as it can be used at a level."""
+        if not isinstance(operand, Value) or self.level.get(operand, 0) <= level:
+            return operand
+        if (operand, level) not in self.copies:
+            node, lowest = self.movable[operand]
+            operands = [self._at(o, level) for o in node.operands]
+            for old, new in zip(node.results, copy_node(self.builders[level], node, operands), strict=True):
+                self.copies[old, level] = new
+                self.level[new] = level
+                self.movable[new] = self.builders[level].nodes[-1], lowest
+                self.roots[new] = self.roots[old]
+        return self.copies[operand, level]
+
+    def _region(self, node: Node, region: Graph) -> Graph:
+        params = fresh(region.params)
+        self.mapping.update(zip(region.params, params, strict=True))
+        is_loop = node.op.name == "while" or node.attrs.get("length", 0) > 0
+        builder = self.enter(is_loop)
+        self.level.update((param, len(self.builders) - 1) for param in params)
+        self.nodes(region.nodes)
+        self.builders.pop()
+        self.outermost.pop()
+        return builder.graph(params, mapped(region.results, self.mapping), like=region)
+
+
+def _may_move(node: Node) -> bool:
+    """Whether a node does no harm where it would not have run: it has no effect, and ends."""
+    return is_pure(node) and not any(
+        inner.op.name == "while" for region in node.regions for inner in walk(region)
+    ) and node.op.name != "while"

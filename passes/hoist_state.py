@@ -1,0 +1,369 @@
+"""The pass `hoist_state`: states become ordinary values, operands and results of what touches them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from ..ir import (
+    Builder,
+    Graph,
+    GraphError,
+    Loc,
+    Node,
+    Operand,
+    StateVar,
+    Value,
+    copy_node,
+    fresh,
+    mapped,
+)
+from .errors import LaneDependentWrite
+from .lane_dependence import lane_dependent
+from .lanes import part, take
+from .state_scope import EntryScope, Leaves, StateScope, hint_of
+from .touched_states import LaneStates, TouchedStates
+
+T = TypeVar("T")
+
+
+def hoist_state(graph: Graph) -> Graph:
+    """Move every touch of a state to the edge of the graph.
+
+    States that a loop writes become carries, those that a branch writes results of every branch,
+    and those that are only read are captured. A state created inside the graph disappears. What is
+    left is at most one read of a state, at the start, and at most one write, at the end.
+
+    Inside a `vmap`, a state declared in ``in_states`` or ``out_states`` is mapped like an argument or
+    a result; a random state that is not declared gives every lane a key of its own; any other state
+    may be read, and written with what is the same for all lanes.
+
+    Raises
+    ------
+    LaneDependentWrite
+        If the lanes of a vmap disagree about an undeclared state.
+
+    Notes
+    -----
+    *before*::
+
+        graph @run(%inp: f32[3]) -> (f32[3])
+          states(@V: f32[] hidden) {
+          %out = for_loop over(%i = %inp) {length=3, reverse=false, unroll=1} : f32[3] do {
+            %v = state.read @V : f32[]
+            %next = add %v, %i : f32[]
+            state.write @V, %next
+            yield %v
+          }
+          return %out
+        }
+
+    *after*::
+
+        graph @run(%inp: f32[3]) -> (f32[3])
+          states(@V: f32[] hidden) {
+          %V = state.read @V : f32[]
+          %V1, %out = for_loop carry(%V2 = %V) over(%i = %inp) {length=3, reverse=false, unroll=1} : f32[], f32[3] do {
+            %next = add %V2, %i : f32[]
+            yield %next, %V2
+          }
+          state.write @V, %V1
+          return %out
+        }
+    """
+    return _Hoister(graph).run()
+
+
+class _Hoister:
+    """One replay of a graph, in which reads are looked up and writes only remembered."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.touched = TouchedStates()
+        self.mapping: dict[Value, Operand] = {}
+        self.written_at: dict[StateVar, Loc | None] = {}
+        self.local: set[StateVar] = set()
+        self.rules: dict[str, Callable[[Node, Leaves, Builder, StateScope], Leaves]] = {
+            "state.new": self._new,
+            "state.read": self._read,
+            "state.write": self._write,
+            "for_loop": self._for_loop,
+            "while": self._while,
+            "cond": self._cond,
+            "call": self._call,
+            "checkpoint": self._call,
+            "custom_derivative": self._custom_derivative,
+            "grad": self._grad,
+            "jvp": self._jvp,
+            "vmap": self._vmap,
+        }
+
+    def run(self) -> Graph:
+        graph, builder = self.graph, Builder()
+        entry = EntryScope(graph.states)
+        self._replay(graph.nodes, builder, entry)
+        for state in self.touched.writes(graph):
+            loc = self.written_at.get(state)
+            builder.emit("state.write", entry.read(state), {"state": state}, loc=loc)
+        builder.nodes[:0] = entry.reads.nodes
+        hoisted = builder.graph(graph.params, mapped(graph.results, self.mapping), like=graph)
+        return hoisted.with_(states=tuple(s for s in graph.states if s not in self.local))
+
+    def _replay(self, nodes: Iterable[Node], builder: Builder, scope: StateScope) -> None:
+        for node in nodes:
+            operands = mapped(node.operands, self.mapping)
+            rule = self.rules.get(node.op.name)
+            if rule is not None:
+                results = rule(node, operands, builder, scope)
+            elif node.regions:
+                raise GraphError(f"states cannot be hoisted out of {node.op.name}: expand it first")
+            else:
+                results = copy_node(builder, node, operands)
+            self.mapping.update(zip(node.results, results, strict=True))
+
+    def _region(
+        self,
+        region: Graph,
+        around: StateScope,
+        enter: Iterable[StateVar] = (),
+        leave: Iterable[StateVar] = (),
+        enter_at: int | None = None,
+        leave_at: int | None = None,
+    ) -> Graph:
+        """Build a region again, with the leaves of states among its parameters and results."""
+        params, scope, builder = fresh(region.params), StateScope(around), Builder()
+        self.mapping.update(zip(region.params, params, strict=True))
+        entered: list[Value] = []
+        for state in enter:
+            leaves = tuple(Value(t, hint_of(state)) for t in state.types)
+            scope.values[state] = leaves
+            entered += leaves
+        self._replay(region.nodes, builder, scope)
+        results = mapped(region.results, self.mapping)
+        left = _values(leave, scope)
+        return builder.graph(
+            _insert(params, enter_at, entered), _insert(results, leave_at, left), like=region
+        )
+
+    # --- states -------------------------------------------------------------------------------
+
+    def _new(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        self.local.add(node.attrs["state"])
+        scope.values[node.attrs["state"]] = operands
+        return ()
+
+    def _read(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        return scope.read(node.attrs["state"], node.loc)
+
+    def _write(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        self.written_at[node.attrs["state"]] = node.loc
+        scope.values[node.attrs["state"]] = operands
+        return ()
+
+    # --- control flow ---------------------------------------------------------------------------
+
+    def _for_loop(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        (body,) = node.regions
+        carries = node.attrs["carries"]
+        states = self.touched.writes(body)
+        initial = _values(states, scope, node.loc)
+        results = _emit(
+            builder,
+            node,
+            _insert(operands, carries, initial),
+            [self._region(body, scope, states, states, carries, carries)],
+            _insert(_hints(node), carries, _hints_of(states)),
+            carries=carries + len(initial),
+        )
+        return _update(scope, states, results, carries)
+
+    def _while(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        condition, body = node.regions
+        for state in self.touched.writes(condition):
+            raise GraphError(f"the condition of a while{_at(node)} writes state @{state.name}")
+        states = self.touched.writes(body)
+        results = _emit(
+            builder,
+            node,
+            (*operands, *_values(states, scope, node.loc)),
+            [self._region(condition, scope, states), self._region(body, scope, states, states)],
+            _hints(node) + _hints_of(states),
+        )
+        return _update(scope, states, results, len(operands))
+
+    def _cond(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        states = self.touched.writes(*node.regions)
+        regions = [self._region(branch, scope, (), states) for branch in node.regions]
+        results = _emit(builder, node, operands, regions, _hints(node) + _hints_of(states))
+        return _update(scope, states, results, len(node.results))
+
+    _call = _cond
+
+    # --- derivatives ----------------------------------------------------------------------------
+
+    def _custom_derivative(
+        self, node: Node, operands: Leaves, builder: Builder, scope: StateScope
+    ) -> Leaves:
+        """A state written by the primal, or by the rule that replaces it, is a result of both."""
+        primal, forward, *backward = node.regions
+        outs = len(primal.results)
+        states = self.touched.writes(primal, forward)
+        rule = self._region(forward, scope, (), states, None, outs)
+        if node.attrs["mode"] == "jvp":
+            rule = _with_still_states(rule, rule.results[outs : outs + len(_hints_of(states))])
+        rules = [rule]
+        for region in backward:
+            for state in self.touched.writes(region):
+                raise GraphError(
+                    f"the backward rule of the function{_at(node)} writes state @{state.name}; "
+                    "write it in the forward rule"
+                )
+            ignored = tuple(Value(t) for state in states for t in state.types)
+            region = self._region(region, scope)
+            rules.append(region.with_(params=(*region.params, *ignored)))
+        regions = [self._region(primal, scope, (), states), *rules]
+        results = _emit(builder, node, operands, regions, _hints(node) + _hints_of(states))
+        return _update(scope, states, results, outs)
+
+    def _grad(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        (body,) = node.regions
+        wanted = node.attrs["states"]
+        held = tuple(dict.fromkeys(wanted))
+        states = self.touched.writes(body)
+        positions, end = dict[StateVar, range](), len(operands)
+        for state in held:
+            positions[state] = range(end, end + len(state.types))
+            end = positions[state].stop
+        results = _emit(
+            builder,
+            node,
+            (*operands, *_values(held, scope, node.loc)),
+            [self._region(body, scope, held, states)],
+            _hints(node) + _hints_of(states),
+            states=(),
+            wrt=(*(i for state in wanted for i in positions[state]), *node.attrs["wrt"]),
+        )
+        return _update(scope, states, results, len(node.results))
+
+    def _jvp(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        (body,) = node.regions
+        outs = len(body.results)
+        states = self.touched.writes(body)
+        results = _emit(
+            builder,
+            node,
+            operands,
+            [self._region(body, scope, (), states)],
+            _insert(_hints(node), outs, _hints_of(states)),
+        )
+        # The tangents of the states come last, and nobody asks for them.
+        return _update(scope, states, results, outs)[: 2 * outs]
+
+    # --- lanes ------------------------------------------------------------------------------------
+
+    def _vmap(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        (body,) = node.regions
+        lanes, inside = self.touched.lanes(node), StateScope(scope)
+        self.local.update((*lanes.enter, *lanes.shared))
+        entered: list[tuple[Operand, int]] = []
+        for outer, axis in lanes.enter.values():
+            entered += [(leaf, axis) for leaf in scope.read(outer, node.loc)]
+        entered += [(self._split(node, state, builder, scope), 0) for state in lanes.split]
+        for lane, outer in lanes.shared.items():
+            inside.values[lane] = scope.read(outer, node.loc)
+        region = self._region(body, inside, (*lanes.enter, *lanes.split), lanes.leave)
+        in_axes = (*node.attrs["in_axes"], *(axis for _, axis in entered))
+        self._check_lanes(region, in_axes, lanes)
+        left = [axis for lane, (_, axis) in lanes.leave.items() for _ in lane.types]
+        results = _emit(
+            builder,
+            node,
+            (*operands, *(leaf for leaf, _ in entered)),
+            [region],
+            _hints(node) + _hints_of(lanes.leave),
+            in_axes=in_axes,
+            out_axes=(*node.attrs["out_axes"], *left),
+            in_states=(),
+            out_states=(),
+        )
+        for lane, (outer, _) in lanes.leave.items():
+            self.written_at[outer] = self.written_at.get(lane, node.loc)
+        outers = [outer for outer, _ in lanes.leave.values()]
+        return _update(scope, outers, results, len(node.results))
+
+    def _split(self, node: Node, state: StateVar, builder: Builder, scope: StateScope) -> Value:
+        """Return a key for every lane, and go on with a key that comes after all of them."""
+        (key,) = scope.read(state, node.loc)
+        builder.loc, size = node.loc, node.attrs["size"]
+        keys = builder("random_split", key, shape=(size + 1,))
+        after = builder("random_split", take(builder, keys, 0), shape=(2,))
+        scope.values[state] = (take(builder, after, 1),)
+        self.written_at[state] = node.loc
+        return part(builder, keys, 1, size + 1)
+
+    def _check_lanes(
+        self, region: Graph, in_axes: Sequence[int | None], lanes: LaneStates
+    ) -> None:
+        """Refuse what a state without a lane axis cannot hold."""
+        leaves = [(lane, axis) for lane, (_, axis) in lanes.leave.items() for _ in lane.types]
+        if all(axis is not None for _, axis in leaves):
+            return
+        pairs = zip(region.params, in_axes, strict=True)
+        dependent = lane_dependent(region, [param for param, axis in pairs if axis is not None])
+        results = region.results[len(region.results) - len(leaves) :]
+        for (state, axis), result in zip(leaves, results, strict=True):
+            if axis is None and result in dependent:
+                raise LaneDependentWrite(state.name, self.written_at.get(state))
+
+
+def _emit(
+    builder: Builder,
+    node: Node,
+    operands: Sequence[Operand],
+    regions: Sequence[Graph],
+    hints: Sequence[str],
+    **changed: Any,
+) -> Leaves:
+    attrs = {**node.attrs, **changed}
+    return builder.emit(node.op, operands, attrs, regions, loc=node.loc, hints=hints)
+
+
+def _update(scope: StateScope, states: Iterable[StateVar], results: Leaves, at: int) -> Leaves:
+    """Give states the results that stand at a position, and return the others."""
+    end = at
+    for state in states:
+        start, end = end, end + len(state.types)
+        scope.values[state] = results[start:end]
+    return results[:at] + results[end:]
+
+
+def _with_still_states(rule: Graph, held: Sequence[Operand]) -> Graph:
+    """Add tangents of states to a forward-mode rule, which says nothing of them: zeros."""
+    builder = Builder()
+    tangents = [leaf if leaf.type.is_key else builder.zeros(leaf.type) for leaf in held]
+    return rule.with_(
+        nodes=(*rule.nodes, *builder.nodes), results=(*rule.results, *tangents)
+    )
+
+
+def _values(
+    states: Iterable[StateVar], scope: StateScope, loc: Loc | None = None
+) -> Leaves:
+    return tuple(leaf for state in states for leaf in scope.read(state, loc))
+
+
+def _insert(items: Sequence[T], at: int | None, new: Iterable[T]) -> tuple[T, ...]:
+    at = len(items) if at is None else at
+    return (*items[:at], *new, *items[at:])
+
+
+def _hints(node: Node) -> tuple[str, ...]:
+    return tuple(value.hint for value in node.results)
+
+
+def _hints_of(states: Iterable[StateVar]) -> tuple[str, ...]:
+    return tuple(hint_of(state) for state in states for _ in state.types)
+
+
+def _at(node: Node) -> str:
+    return f" at {node.loc}" if node.loc else ""

@@ -1,0 +1,45 @@
+"""The pass `inline_calls`: the nodes of a called region stand in place of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import Builder, Graph, Node, Operand, Value, mapped, replay, replay_graph
+
+
+def inline_calls(graph: Graph) -> Graph:
+    """Replace every `call` by the nodes of its region.
+
+    A `checkpoint` or a `custom_derivative` stays, since it tells a derivative what to do.
+
+    Notes
+    -----
+    *before*::
+
+        graph @f(%x: f32[3]) -> (f32[3]) {
+          %y = call (%a = %x) {name="square"} : f32[3] do {
+            %b = mul %a, %a : f32[3]
+            yield %b
+          }
+          return %y
+        }
+
+    *after*::
+
+        graph @f(%x: f32[3]) -> (f32[3]) {
+          %b = mul %x, %x : f32[3]
+          return %b
+        }
+    """
+
+    def rewrite(
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
+    ) -> Sequence[Operand] | None:
+        if node.op.name != "call":
+            return None
+        (region,) = node.regions
+        mapping.update(zip(region.params, operands, strict=True))
+        replay(region.nodes, builder, mapping, rewrite)
+        return mapped(region.results, mapping)
+
+    return replay_graph(graph, rewrite)

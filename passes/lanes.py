@@ -1,0 +1,47 @@
+"""Small pieces of graph that have to do with a leading axis."""
+
+from __future__ import annotations
+
+from ..ir import Builder, Operand, Value
+
+
+def part(builder: Builder, array: Operand, start: int, stop: int) -> Value:
+    """Return a range of the leading axis."""
+    rest = array.type.shape[1:]
+    zeros, ones = (0,) * len(rest), (1,) * len(rest)
+    return builder(
+        "slice", array, start=(start, *zeros), limit=(stop, *rest), strides=(1, *ones)
+    )
+
+
+def take(builder: Builder, array: Operand, index: int) -> Value:
+    """Return one element of the leading axis."""
+    return builder("squeeze", part(builder, array, index, index + 1), dimensions=(0,))
+
+
+def move_axis(builder: Builder, array: Operand, source: int, target: int) -> Operand:
+    """Return an array in which one axis stands elsewhere and the others keep their order."""
+    if source == target:
+        return array
+    order = [axis for axis in range(array.type.rank) if axis != source]
+    order.insert(target, source)
+    return builder("transpose", array, permutation=tuple(order))
+
+
+def repeat(builder: Builder, array: Operand, size: int) -> Value:
+    """Return an array with a new leading axis along which it is always the same."""
+    dims = tuple(range(1, array.type.rank + 1))
+    return builder("broadcast_in_dim", array, shape=(size, *array.type.shape), dims=dims)
+
+
+def choose(builder: Builder, which: Operand, *cases: Operand) -> Operand:
+    """Return, for each lane, the case that it chooses: false, true, or by an index that is in range.
+
+    ``which`` and all cases have the lanes on their leading axis.
+    """
+    if all(case is cases[0] for case in cases):
+        return cases[0]
+    shape = cases[0].type.shape
+    if which.type.shape != shape:
+        which = builder("broadcast_in_dim", which, shape=shape, dims=(0,))
+    return builder("select_n", which, *cases)

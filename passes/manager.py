@@ -1,0 +1,96 @@
+"""Running passes one after the other, with people looking on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..ir import Graph
+
+CAPTURE = "capture"
+"""The stage before any pass: the graph as it was captured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A function from graph to graph, and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+        The name of its file, with hyphens: also the name of the stage after it.
+    function : callable
+        ``function(graph, **options)`` gives the new graph.
+    form : str
+        The form that its output satisfies, see `brainir.ir.verify`.
+    options : mapping
+        Keyword arguments for the function.
+    """
+
+    name: str
+    function: Callable[..., Graph]
+    form: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the rewritten graph."""
+        return self.function(graph, **self.options)
+
+    def with_options(self, **options: Any) -> Pass:
+        """Return this pass with some options changed."""
+        return replace(self, options={**self.options, **options})
+
+
+Observer = Callable[[Pass, Graph, Graph, float], None]
+"""``observer(pass_, before, after, seconds)`` is called after each pass."""
+
+
+def run_pipeline(
+    graph: Graph,
+    passes: Sequence[Pass],
+    observers: Iterable[Observer] = (),
+    until: str | None = None,
+) -> Graph:
+    """Run passes in order and return the last graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        What the first pass gets.
+    passes : sequence of Pass
+        In order.
+    observers : iterable of callable
+        Each is called after every pass as ``observer(pass_, before, after, seconds)``.
+    until : str, optional
+        Stop after the pass of that name; ``"capture"`` runs none.
+
+    Raises
+    ------
+    ValueError
+        If no pass is called ``until``.
+    """
+    observers = tuple(observers)
+    for step in _up_to(passes, until):
+        start = time.perf_counter()
+        after = step(graph)
+        seconds = time.perf_counter() - start
+        for observer in observers:
+            observer(step, graph, after, seconds)
+        graph = after
+    return graph
+
+
+def stages(passes: Sequence[Pass]) -> tuple[str, ...]:
+    """Return the names at which `run_pipeline` can stop."""
+    return (CAPTURE, *(step.name for step in passes))
+
+
+def _up_to(passes: Sequence[Pass], until: str | None) -> Sequence[Pass]:
+    if until is None:
+        return passes
+    names = stages(passes)
+    if until not in names:
+        raise ValueError(f"there is no stage {until!r}; the stages are {', '.join(names)}")
+    return passes[: names.index(until)]

@@ -1,0 +1,82 @@
+"""The passes, and the order in which they run."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from .common_subexpressions import common_subexpressions
+from .dead_code import dead_code
+from .expand_grad import expand_grad
+from .expand_map import expand_map
+from .expand_vmap import expand_vmap
+from .forget_derivatives import forget_derivatives
+from .hoist_invariant import hoist_invariant
+from .hoist_state import hoist_state
+from .inline_calls import inline_calls
+from .manager import Pass
+from .purify import purify
+from .simplify import simplify
+
+PIPELINE: tuple[Pass, ...] = (
+    # Functions that were called by name are merged into their callers.
+    Pass("inline-calls", inline_calls, "any"),
+    # A map becomes a loop, or a loop over vmaps; states and random keys follow their rules.
+    Pass("expand-map", expand_map, "any"),
+    # States become values, so that what follows sees only pure regions.
+    Pass("hoist-state", hoist_state, "hoisted"),
+    # Lanes become a leading axis.
+    Pass("expand-vmap", expand_vmap, "hoisted"),
+    # Gradients are written out: reverse mode.
+    Pass("expand-grad", expand_grad, "hoisted"),
+    # What was only for derivatives goes.
+    Pass("forget-derivatives", forget_derivatives, "expanded"),
+    # The same with less: neutral elements, constants, carries that never change.
+    Pass("simplify", simplify, "expanded"),
+    # What was computed before is used again.
+    Pass("common-subexpressions", common_subexpressions, "expanded"),
+    # What is the same in every step of a loop is computed before it.
+    Pass("hoist-invariant", hoist_invariant, "expanded"),
+    # What nobody uses is not computed.
+    Pass("dead-code", dead_code, "expanded"),
+    # States at the edge become parameters and results: what backends emit.
+    Pass("purify", purify, "pure"),
+)
+"""What every graph goes through between capture and a backend."""
+
+PASSES: dict[str, Pass] = {step.name: step for step in PIPELINE}
+"""All passes by name."""
+
+
+def parse_pass(text: str) -> Pass:
+    """Return the pass that text such as ``distribute-loops{chunk=8}`` names, with its options.
+
+    Raises
+    ------
+    ValueError
+        If no pass has that name, or an option is not written as ``key=value``.
+
+    Examples
+    --------
+    >>> parse_pass("purify").name
+    'purify'
+    """
+    name, brace, options = text.strip().partition("{")
+    if name not in PASSES:
+        raise ValueError(f"no pass is called {name!r}; there are {', '.join(PASSES)}")
+    if not brace:
+        return PASSES[name]
+    if not options.endswith("}"):
+        raise ValueError(f"the options of {text!r} are not closed by a brace")
+    pairs = [option.partition("=") for option in options[:-1].split(",") if option.strip()]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise ValueError(f"option {key!r} of {name} needs a value: {key}=value")
+    return PASSES[name].with_options(**{key.strip(): _value(value) for key, _, value in pairs})
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.strip()

@@ -1,0 +1,86 @@
+"""Reverse mode of `cond`: the branch that ran is the one to reverse.
+
+Every branch yields its residuals in slots, which branches share by type; a slot that a branch does not
+use is zeros. The reverse is a `cond` on the same index, which captures the slots.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from ..ir import Builder, Graph, Node, Operand, Type, Value, mapped
+from .residuals import Residuals, choose_residuals
+from .reverse import Cotangents, Reverse
+from .surgery import live_nodes, rename, run_again
+
+
+def reverse_cond(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
+    """Reverse a `cond`, as the module describes."""
+    branches = [_ReverseBranch(reverse, region, cotangents) for region in node.regions]
+    targets = list(dict.fromkeys(v for branch in branches for v in branch.inner.cotangents))
+    slots = _Slots()
+    forward, backward = [], []
+    residuals = [branch.finish(targets) for branch in branches]
+    names = [slots.assign(r.inputs) for r in residuals]
+    for branch, found, held in zip(branches, residuals, names, strict=True):
+        forward.append(branch.yielding(slots.all, held))
+        backward.append(branch.reversed_from(found, held))
+    gradients = reverse.builder.emit(node.op, node.operands, node.attrs, backward)
+    reverse.add_all(targets, gradients)
+    results = (*node.results, *slots.all)
+    return [Node(node.op, node.operands, node.attrs, tuple(forward), results, node.loc)]
+
+
+class _Slots:
+    """Results of the forward `cond` through which branches hand over residuals."""
+
+    def __init__(self) -> None:
+        self.by_type: dict[Type, list[Value]] = defaultdict(list)
+
+    @property
+    def all(self) -> list[Value]:
+        """All slots, in a fixed order once all are assigned."""
+        return [slot for slots in self.by_type.values() for slot in slots]
+
+    def assign(self, values: Iterable[Value]) -> dict[Value, Operand]:
+        """Return a slot for each value of one branch."""
+        used: Counter[Type] = Counter()
+        held: dict[Value, Operand] = {}
+        for value in values:
+            slots = self.by_type[value.type]
+            if used[value.type] == len(slots):
+                slots.append(Value(value.type))
+            held[value] = slots[used[value.type]]
+            used[value.type] += 1
+        return held
+
+
+class _ReverseBranch:
+    """The reverse of one branch."""
+
+    def __init__(self, outer: Reverse, region: Graph, cotangents: Cotangents) -> None:
+        self.region, self.inner = region, outer.inner()
+        self.inner.add_all(region.results, cotangents)
+        self.forward = self.inner.walk(region.nodes)
+
+    def finish(self, targets: Sequence[Value]) -> Residuals:
+        """Fix what the reverse gives, and choose what it needs."""
+        self.results = [self.inner.take_or_zeros(v) for v in targets]
+        self.backward = live_nodes(self.inner.builder.nodes, self.results)
+        return choose_residuals(self.forward, (), frozenset(), self.backward, self.results)
+
+    def yielding(self, slots: Sequence[Value], held: dict[Value, Operand]) -> Graph:
+        """Return the forward branch, which fills the slots."""
+        filled = {slot: value for value, slot in held.items()}
+        builder = Builder()
+        extra = [
+            filled[slot] if slot in filled else builder.zeros(slot.type) for slot in slots
+        ]
+        nodes = (*self.forward, *builder.nodes)
+        return self.region.with_(nodes=nodes, results=(*self.region.results, *extra))
+
+    def reversed_from(self, residuals: Residuals, names: dict[Value, Operand]) -> Graph:
+        """Return the reverse of the branch, which reads the slots."""
+        nodes = (*run_again(residuals.again, names), *rename(self.backward, names))
+        return Graph("", (), nodes, mapped(self.results, names))

@@ -1,0 +1,224 @@
+"""Reverse mode of loops.
+
+A `for_loop` becomes a forward loop that also yields residuals, and a loop in the other direction. The
+carries of that one are the cotangents of the carries, and sums that collect the cotangents of captured
+values; it runs over the cotangents of the yields and the residuals, and yields the cotangents of
+the slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from ..ir import (
+    Builder,
+    Graph,
+    Node,
+    NotDifferentiable,
+    Operand,
+    Type,
+    Value,
+    Weight,
+    is_pure,
+    mapped,
+)
+from .residuals import choose_residuals, weight
+from .reverse import Cotangents, Reverse
+from .surgery import inputs_of, live_nodes, rename, run_again
+
+
+class ReverseOfWhile(NotDifferentiable, ValueError):
+    """A gradient was asked through a loop whose number of steps is not known beforehand."""
+
+
+def refuse_while(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
+    """Refuse to reverse a `while`."""
+    where = f" at {node.loc}" if node.loc else ""
+    raise ReverseOfWhile(
+        f"reverse-mode differentiation does not work for the while loop{where}: there is no bound "
+        "on what its steps would have to keep. Use for_loop, scan or bounded_while_loop"
+    )
+
+
+def reverse_for_loop(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
+    """Reverse a `for_loop`, as the module describes."""
+    hoisted, body = split_invariant(node.regions[0], reverse.active)
+    step = _ReverseStep(reverse, node, body, cotangents)
+    backward = live_nodes(step.inner.builder.nodes, step.results)
+    free = {*body.params[step.count :], *_kept(body, step.count), *body.results[step.count :]}
+    residuals = choose_residuals(step.forward, body.params, free, backward, step.results)
+
+    store = _Store(node, body)
+    names = {value: store.fetch(value) for value in residuals.inputs}
+    nodes = [*run_again(residuals.again, names), *rename(backward, names)]
+    params = (*step.carried, *step.sums, *step.slices, *store.slices)
+    region = Graph("", params, tuple(nodes), mapped(step.results, names))
+    zeros = [reverse.builder.zeros(total.type) for total in step.sums]
+    attrs = {
+        **node.attrs,
+        "carries": len(step.starts) + len(zeros),
+        "reverse": not node.attrs["reverse"],
+    }
+    operands = [*step.starts, *zeros, *step.arrays, *store.arrays]
+    gradients = reverse.builder.emit(node.op, operands, attrs, [region])
+    reverse.add_all(step.targets, gradients)
+    return [*reverse.walk(hoisted), store.forward(step.forward)]
+
+
+class _ReverseStep:
+    """The reverse of one step: what it takes, what it gives back, and for whom.
+
+    Attributes
+    ----------
+    carried, sums, slices : list of Value
+        Its parameters: cotangents of carries, of captured values so far, of what the step yields.
+    starts, arrays : list of Operand
+        What the first of these start from, and what the last are slices of.
+    results, targets : list of Operand
+        Cotangents of carries, captured values and slices of the loop's input; and of what they
+        are the cotangents once the loop has run.
+    forward : list of Node
+        The nodes of the forward step.
+    """
+
+    def __init__(self, outer: Reverse, node: Node, body: Graph, cotangents: Cotangents) -> None:
+        self.inner, self.count = outer.inner(), node.attrs["carries"]
+        self.carried: list[Value] = []
+        self.slices: list[Value] = []
+        self.starts: list[Operand] = []
+        self.arrays: list[Operand] = []
+        carries = [i for i in range(self.count) if body.params[i] in outer.active]
+        self._seed(outer, body, carries, cotangents)
+        self.forward = self.inner.walk(body.nodes)
+
+        leaving = [self.inner.take_or_zeros(body.params[i]) for i in carries]
+        pairs = zip(body.params[self.count :], node.operands[self.count :], strict=True)
+        over = [(self.inner.take(param), array) for param, array in pairs]
+        over = [(cotangent, array) for cotangent, array in over if cotangent is not None]
+        captured = self.inner.cotangents
+        self.sums = [Value(value.type) for value in captured]
+        totals = map(self.inner.builder, ["add"] * len(captured), self.sums, captured.values())
+        self.results: list[Operand] = [*leaving, *totals, *(c for c, _ in over)]
+        self.targets: list[Operand] = [
+            *(node.operands[i] for i in carries),
+            *captured,
+            *(array for _, array in over),
+        ]
+
+    def _seed(
+        self, outer: Reverse, body: Graph, carries: Sequence[int], cotangents: Cotangents
+    ) -> None:
+        for i in carries:
+            cotangent = cotangents[i]
+            carry = Value(body.params[i].type)
+            self.carried.append(carry)
+            self.starts.append(
+                outer.builder.zeros(carry.type) if cotangent is None else cotangent
+            )
+            self.inner.add(body.results[i], carry)
+        for result, cotangent in zip(body.results[self.count :], cotangents[self.count :], strict=True):
+            if cotangent is None:
+                continue
+            same = _same_for_all_steps(outer.builder, self.inner.builder, cotangent)
+            if same is None:
+                same = Value(result.type)
+                self.slices.append(same)
+                self.arrays.append(cotangent)
+            self.inner.add(result, same)
+
+
+def _same_for_all_steps(outer: Builder, inner: Builder, array: Operand) -> Operand | None:
+    """Return what every slice of an array is, if it is known to be one; as in the sum over a loop.
+
+    So the array need not be made, and read slice by slice.
+    """
+    for node in reversed(outer.nodes):
+        if array in node.results:
+            dims, shape = node.attrs.get("dims"), array.type.shape
+            if node.op.name != "broadcast_in_dim" or dims is None or 0 in dims:
+                return None
+            operand = node.operands[0]
+            if operand.type.shape == shape[1:]:
+                return operand
+            shifted = tuple(d - 1 for d in dims)
+            return inner("broadcast_in_dim", operand, shape=shape[1:], dims=shifted)
+    return None
+
+
+class _Store:
+    """What the forward loop hands to the reverse one: residuals are stacked, unless they stand still."""
+
+    def __init__(self, node: Node, body: Graph) -> None:
+        self.node, self.body, self.count = node, body, node.attrs["carries"]
+        self.known: dict[Operand, Operand] = dict(
+            zip(body.params[self.count :], node.operands[self.count :], strict=True)
+        )
+        for value, stack in zip(
+            body.results[self.count :], node.results[self.count :], strict=True
+        ):
+            self.known.setdefault(value, stack)
+        self.kept = _kept(body, self.count)
+        self.saved: list[Value] = []
+        self.stacks: list[Value] = []
+        self.slices: list[Value] = []
+        self.arrays: list[Operand] = []
+
+    def fetch(self, value: Value) -> Operand:
+        """Return what stands for a value of the forward step in the reverse one."""
+        if value in self.kept:
+            return self.node.operands[self.kept[value]]
+        if value not in self.known:
+            length = self.node.attrs["length"]
+            stack = Value(Type(value.type.dtype, (length, *value.type.shape)))
+            self.saved.append(value)
+            self.stacks.append(stack)
+            self.known[value] = stack
+        self.slices.append(Value(value.type, value.hint))
+        self.arrays.append(self.known[value])
+        return self.slices[-1]
+
+    def forward(self, nodes: Sequence[Node]) -> Node:
+        """Return the forward loop, which yields what was fetched."""
+        node, body = self.node, self.body
+        region = body.with_(nodes=tuple(nodes), results=(*body.results, *self.saved))
+        results = (*node.results, *self.stacks)
+        return Node(node.op, node.operands, node.attrs, (region,), results, node.loc)
+
+
+def _kept(body: Graph, count: int) -> dict[Value, int]:
+    """Return the carries that no step changes, with their positions."""
+    pairs = enumerate(zip(body.params[:count], body.results[:count], strict=True))
+    return {param: i for i, (param, result) in pairs if param is result}
+
+
+def split_invariant(body: Graph, active: AbstractSet[Value]) -> tuple[list[Node], Graph]:
+    """Take out of a loop what is the same in each step, where that spares work in the reverse.
+
+    Heavy nodes would be stored for each step; active ones would have their reverse run in each, while
+    it need only run once on the sum. Nodes that make big arrays of small ones stay.
+    """
+    varying = set(body.params)
+    invariant: dict[Value, Node] = {}
+    for node in body.nodes:
+        if is_pure(node) and varying.isdisjoint(inputs_of(node)):
+            invariant.update(dict.fromkeys(node.results, node))
+        else:
+            varying.update(node.results)
+    stack = [node for node in invariant.values() if _worth_hoisting(node, active)]
+    hoisted: set[Node] = set()
+    while stack:
+        node = stack.pop()
+        if node not in hoisted:
+            hoisted.add(node)
+            stack += [invariant[v] for v in inputs_of(node) if v in invariant]
+    rest = tuple(node for node in body.nodes if node not in hoisted)
+    return [node for node in body.nodes if node in hoisted], body.with_(nodes=rest)
+
+
+def _worth_hoisting(node: Node, active: AbstractSet[Value]) -> bool:
+    if weight(node) == Weight.HEAVY:
+        return True
+    made = sum(result.type.nbytes for result in node.results)
+    used = sum(operand.type.nbytes for operand in node.operands)
+    return made <= used and not active.isdisjoint(node.results)

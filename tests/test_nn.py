@@ -1,0 +1,603 @@
+"""Modules: the tree of states, what is shown of it, collective calls, and the layers."""
+
+import functools
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import brainir
+from brainir import nn
+from brainir.frontend import filter
+
+
+class Cell(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = brainir.ParamState(jnp.ones(2))
+        self.h = brainir.HiddenState(jnp.ones(3) * u.mV)
+
+
+class Net(nn.Module):
+    """Every way to hold a state: directly, shared, in containers, in parts of parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.z = brainir.ShortTermState(jnp.zeros(1), tag="slow")
+        self.b = Cell()
+        self.b.c = Cell()
+        self.lst = [Cell(), {"k": Cell()}, 3.0]
+        self.d = {"y": Cell(), "x": (brainir.LongTermState(1.0),)}
+        self.again = self.b
+        self.me = self
+
+
+class Spy(brainir.State):
+    """A state that counts what it is told."""
+
+    def __init__(self):
+        super().__init__(0.0)
+        self.told = []
+
+    def mark_replaced(self):
+        super().mark_replaced()
+        self.told.append("replaced")
+
+    def mark_attached(self):
+        super().mark_attached()
+        self.told.append("attached")
+
+
+# --- the tree -------------------------------------------------------------------------------------
+
+
+def test_states_are_keyed_by_path_each_once():
+    net = Net()
+    found = net.states()
+    assert list(found) == [
+        ("again", "c", "h"),
+        ("again", "c", "w"),
+        ("again", "h"),
+        ("again", "w"),
+        ("d", "x", 0),
+        ("d", "y", "h"),
+        ("d", "y", "w"),
+        ("lst", 0, "h"),
+        ("lst", 0, "w"),
+        ("lst", 1, "k", "h"),
+        ("lst", 1, "k", "w"),
+        ("z",),
+    ]
+    assert found["again", "h"] is net.b.h
+    assert isinstance(found, nn.FlattedDict)
+
+
+def test_a_level_counts_modules_only():
+    net = Net()
+    assert list(net.states(allowed_hierarchy=(0, 0))) == [("d", "x", 0), ("z",)]
+    assert ("lst", 1, "k", "w") in net.states(allowed_hierarchy=(1, 1))
+    assert list(net.states(allowed_hierarchy=(2, 9))) == [("again", "c", "h"), ("again", "c", "w")]
+    assert list(net.nodes(allowed_hierarchy=(1, 1))) == [
+        ("again",),
+        ("d", "y"),
+        ("lst", 0),
+        ("lst", 1, "k"),
+    ]
+
+
+def test_filters_choose_and_split_states():
+    net = Net()
+    assert {path[-1] for path in net.states(brainir.ParamState)} == {"w"}
+    assert list(net.states("slow")) == [("z",)]
+    assert net.states(None) == {}
+    weights, hidden = net.states(brainir.ParamState, filter.PathContains("lst"))
+    assert len(weights) == 5
+    assert list(hidden) == [("lst", 0, "h"), ("lst", 1, "k", "h")]
+    weights, rest = net.states(brainir.ParamState, ...)
+    assert len(weights) + len(rest) == len(net.states())
+
+
+@pytest.mark.parametrize("early", [..., True])
+def test_a_filter_that_leaves_nothing_must_be_last(early):
+    with pytest.raises(ValueError, match="put it last"):
+        Net().states(brainir.ParamState, early, brainir.State)
+    assert len(Net().states(early)) == 12
+
+
+def test_what_is_no_filter_is_refused():
+    with pytest.raises(TypeError, match="is not a filter"):
+        Net().states(3)
+
+
+def test_modules_come_after_their_parts():
+    net = Net()
+    paths = list(net.nodes())
+    assert paths == [("again", "c"), ("again",), ("d", "y"), ("lst", 0), ("lst", 1, "k"), ()]
+    assert list(net.children()) == [net.b, net.d["y"], net.lst[0], net.lst[1]["k"]]
+    assert [name for name, _ in net.named_children()] == ["again", "d.y", "lst.0", "lst.1.k"]
+    assert list(net.modules(include_self=False)) == list(net.modules())[:-1]
+    assert [name for name, _ in net.named_modules("net")][-1] == "net"
+    assert list(net.nodes(Net)) == [()]
+
+
+def test_parameters_are_named():
+    net = Net()
+    names = [name for name, _ in net.named_parameters("net")]
+    assert names == ["net.again.c.w", "net.again.w", "net.d.y.w", "net.lst.0.w", "net.lst.1.k.w"]
+    assert list(net.b.parameters(recurse=False)) == [net.b.w]
+    assert len(list(net.parameters())) == 5
+
+
+def test_invisible_attributes_stay_out_of_the_tree():
+    class Shy(Cell):
+        graph_invisible_attrs = ("h",)
+
+    assert list(Shy().states()) == [("w",)]
+
+
+def test_dictionaries_with_mixed_keys_are_ordered():
+    module = nn.Module()
+    module.parts = {"b": Spy(), 10: Spy(), 2: Spy(), "a": Spy(), (1,): Spy()}
+    assert [path[1] for path in module.states()] == [2, 10, "a", "b", (1,)]
+
+
+def _follow(root, path):
+    return functools.reduce(
+        lambda at, key: getattr(at, key) if isinstance(at, nn.Module) else at[key], path, root
+    )
+
+
+def _module_of(parts):
+    module = nn.Module()
+    for index, part in enumerate(parts):
+        setattr(module, f"part{index}", part)
+    return module
+
+
+SPIES = [Spy() for _ in range(6)]
+HOLDERS = st.recursive(
+    st.one_of(st.sampled_from(SPIES), st.just(1.0)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(st.sampled_from(["a", "b", 0, 1]), inner, max_size=3),
+        st.lists(inner, max_size=3).map(_module_of),
+    ),
+    max_leaves=12,
+)
+
+
+@given(HOLDERS)
+def test_every_state_is_found_once_where_its_path_leads(holder):
+    module = _module_of([holder, [holder]])
+    found = module.states()
+    assert len({id(state) for state in found.values()}) == len(found)
+    for path, item in (found | module.nodes()).items():
+        assert _follow(module, path) is item
+    for path, state in found.items():
+        assert _follow(found.to_nest(), path) is state
+    assert list(module.nodes())[-1] == ()
+
+
+def test_flatted_dicts_are_pytrees_in_their_order():
+    states = Net().states(brainir.HiddenState)
+    shapes = jax.tree.map(lambda state: state.value.shape, states)
+    assert isinstance(shapes, nn.FlattedDict)
+    assert list(shapes) == list(states)
+    assert set(shapes.values()) == {(3,)}
+    leaves_with_paths = jax.tree_util.tree_leaves_with_path(states)
+    assert [path[0].key for path, _ in leaves_with_paths] == list(states)
+
+
+def test_values_of_a_flatted_dict_can_be_read_and_assigned():
+    states = Cell().states(brainir.ParamState)
+    values = states.to_dict_values()
+    assert type(values) is dict
+    states.assign_dict_values({("w",): values["w",] + 1.0})
+    np.testing.assert_array_equal(states["w",].value, [2.0, 2.0])
+    with pytest.raises(KeyError, match=r"no state at \('v',\); the paths are \('w',\)"):
+        states.assign_dict_values({("w",): 0.0, ("v",): 0.0})
+    np.testing.assert_array_equal(states["w",].value, [2.0, 2.0])
+
+
+# --- replacement ----------------------------------------------------------------------------------
+
+
+@given(HOLDERS, HOLDERS)
+def test_replacing_an_attribute_tells_exactly_the_states_that_left(old, new):
+    module = nn.Module()
+    module.part = old
+    before = {id(state) for state in module.states().values()}
+    for spy in SPIES:
+        spy.told.clear()
+    module.part = new
+    after = {id(state) for state in module.states().values()}
+    for spy in SPIES:
+        told_replaced = id(spy) in before - after
+        assert ("replaced" in spy.told) == told_replaced
+        assert spy.replaced == told_replaced or id(spy) not in before | after
+
+
+def test_deleting_an_attribute_tells_its_states():
+    module = nn.Module()
+    module.part = [spy := Spy()]
+    del module.part
+    assert spy.told == ["attached", "replaced"]
+    module.part = spy
+    assert not spy.replaced
+
+
+def test_assigning_the_same_object_again_tells_nothing():
+    module = nn.Module()
+    module.part = [spy := Spy()]
+    module.part += [Spy()]  # pyright: ignore[reportAttributeAccessIssue]
+    assert spy.told == ["attached"]
+
+
+def test_states_learn_where_they_were_first_attached():
+    net = Net()
+    net.named = brainir.State(0.0, name="own")
+    assert "Net.z" in net.z.describe()
+    assert "Cell.h" in net.again.h.describe()
+    assert "Net.d['x'][0]" in eval(net.d["x"][0].describe().split(maxsplit=1)[1])
+    assert "'own'" in net.named.describe()
+
+
+# --- names, sizes, calls --------------------------------------------------------------------------
+
+
+def test_a_name_is_a_string_and_read_only():
+    assert nn.Module("net").name == "net"
+    assert nn.Module().name is None
+    with pytest.raises(AssertionError, match="name must be a string"):
+        nn.Module(5)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(AttributeError, match="name"):
+        nn.Module().name = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("size", "stored"), [(3, (3,)), (np.int64(3), (3,)), ([2, np.int32(3)], (2, 3)), ((0,), (0,))]
+)
+def test_sizes_become_tuples_of_integers(size, stored):
+    module = nn.Dynamics(size)
+    module.out_size = 7
+    assert module.in_size == module.varshape == stored
+    assert all(type(n) is int for n in module.varshape)
+    assert module.out_size == (7,)
+
+
+@pytest.mark.parametrize(
+    "size", [2.5, "a", None, True, -1, (2, "a"), (2, 2.5), (2, -1), (True, 2), ((2, 3), 4), {2}]
+)
+def test_every_element_of_a_size_is_checked(size):
+    with pytest.raises(ValueError, match="in_size of Dynamics must be"):
+        nn.Dynamics(size)
+    module = nn.Module()
+    with pytest.raises(AssertionError, match=r"Module\.in_size must be"):
+        module.in_size = size
+    with pytest.raises(AssertionError, match=r"Module\.out_size must be"):
+        module.out_size = size
+
+
+def test_the_size_of_dynamics_is_not_empty():
+    with pytest.raises(ValueError, match="non-empty"):
+        nn.Dynamics(())
+
+
+class Double(nn.Module):
+    def update(self, x):
+        return x + x
+
+
+@pytest.mark.parametrize("x", [3, np.ones(2), jnp.ones(2)])
+def test_arrows_and_calls_run_the_update(x):
+    np.testing.assert_array_equal(x >> Double(), 2 * x)
+    np.testing.assert_array_equal(Double()(x), 2 * x)
+
+
+def test_an_update_must_be_defined():
+    with pytest.raises(NotImplementedError, match=r"Dynamics does not define update\(\)"):
+        nn.Dynamics(1)()
+
+
+def test_a_subclass_may_leave_out_super_init():
+    class Bare(nn.Module):
+        def __init__(self):
+            self.w = brainir.ParamState(jnp.ones(1))
+
+    assert Bare().name is None
+    assert list(Bare().states()) == [("w",)]
+
+
+def test_updates_run_between_what_was_added():
+    calls = []
+
+    class Echo(nn.Dynamics):
+        def update(self, x, scale=1.0):
+            calls.append(("update", x, scale))
+            return x * scale
+
+    def record(name):
+        return lambda *args, **kwargs: calls.append((name, *args, *kwargs.values()))
+
+    echo = Echo(1)
+    echo.add_before_update("plain", record("before"))
+    echo.add_before_update("inputs", nn.receive_update_input(record("before with")))
+    echo.add_after_update("plain", record("after"))
+    echo.add_after_update("quiet", nn.not_receive_update_output(record("after without")))
+    assert echo(2.0, scale=3.0) == 6.0
+    assert calls == [
+        ("before",),
+        ("before with", 2.0, 3.0),
+        ("update", 2.0, 3.0),
+        ("after", 6.0),
+        ("after without",),
+    ]
+
+
+def test_added_updates_are_kept_by_key():
+    module = nn.Dynamics(1)
+    assert module.before_updates is None
+    assert not module.has_after_update("k")
+    for name in ("before", "after"):
+        add, get = getattr(module, f"add_{name}_update"), getattr(module, f"get_{name}_update")
+        add("k", print)
+        assert get("k") is print
+        assert getattr(module, f"has_{name}_update")("k")
+        assert getattr(module, f"{name}_updates") == {"k": print}
+        with pytest.raises(KeyError, match=f"already has the {name}-update 'k'"):
+            add("k", print)
+        with pytest.raises(KeyError, match=f"no {name}-update 'q'; there are: 'k'"):
+            get("q")
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def test_a_model_is_shown_by_its_attributes():
+    class Shown(nn.Dynamics):
+        def __init__(self):
+            super().__init__(2, name="shown")
+            self.R = 1.0 * u.ohm
+            self.cell = Cell()
+            self._tau = jnp.arange(2.0) * u.ms
+            self.trace = np.zeros((500, 100))
+            self.weights = [np.zeros(3, np.int32), jnp.ones((2, 2)) * u.mV]
+            self.mode = "soft"
+            self.nothing = None
+            self.activation = np.tanh
+            self.loss = np.linalg.norm
+            self.total = brainir.LongTermState({"n": jnp.int32(0), "x": 1.5}, tag="sum")
+            self.V = brainir.HiddenState(jnp.full(2, 0.0) * u.mV)
+            self.same = self.V
+            self.me = self
+            self.key = jax.random.key(0)
+
+    assert (
+        repr(Shown())
+        == """\
+Shown(
+  name=shown,
+  in_size=(2,),
+  out_size=(2,),
+  R=Quantity(1., "ohm"),
+  cell=Cell(
+    w=ParamState(
+      value=float32[2]
+    ),
+    h=HiddenState(
+      value=Quantity(float32[3], "mV")
+    )
+  ),
+  tau=Quantity([0. 1.], "ms"),
+  trace=float64[500,100],
+  weights=[array([0, 0, 0], dtype=int32), Quantity(float32[2,2], "mV")],
+  mode=soft,
+  activation=<function tanh>,
+  loss=<function norm>,
+  total=LongTermState(
+    value={'n': int32[], 'x': 1.5},
+    tag={'sum'}
+  ),
+  V=HiddenState(
+    value=Quantity(~float32[2], "mV")
+  ),
+  same=HiddenState(...),
+  me=Shown(...),
+  key=key<fry>[]
+)"""
+    )
+
+
+def test_cycles_through_containers_are_cut():
+    module = nn.Module()
+    module.parts = parts = [1]
+    parts.append(parts)  # pyright: ignore[reportArgumentType]
+    assert repr(module) == "Module(\n  parts=[1, [...]]\n)"
+    assert module.states() == {}
+
+
+def test_equal_sizes_are_shown_twice():
+    module = nn.Module()
+    module.in_size = module.out_size = (3,)
+    module.a = module.b = [1]
+    assert repr(module) == ("Module(\n  in_size=(3,),\n  out_size=(3,),\n  a=[1],\n  b=[1]\n)")
+
+
+def test_showing_a_traced_model_shows_types():
+    def show(x):
+        module = nn.Module()
+        module.x = x
+        texts.append(repr(module))
+        return x
+
+    texts: list[str] = []
+    jax.jit(show)(jnp.ones(3))
+    assert texts == ["Module(\n  x=float32[3]\n)"]
+
+
+# --- collective calls -----------------------------------------------------------------------------
+
+
+class Logged(nn.Module):
+    def __init__(self, name, *parts):
+        super().__init__(name)
+        self.parts = parts
+
+    def init_state(self, *args, **kwargs):
+        LOG.append((self.name, args, kwargs))
+
+    def reset_state(self):
+        LOG.append(self.name)
+
+
+class Late(Logged):
+    @nn.call_order(2)
+    def reset_state(self):
+        LOG.append(self.name)
+
+
+class Later(Logged):
+    @nn.call_order(7)
+    def reset_state(self):
+        LOG.append(self.name)
+
+
+LOG: list = []
+
+
+@pytest.fixture
+def log():
+    LOG.clear()
+    return LOG
+
+
+def test_states_are_initialised_parts_first(log):
+    shared = Logged("shared")
+    net = Logged("net", Logged("a", shared), shared)
+    assert nn.init_all_states(net, 3, flag=1) is net
+    assert log == [(name, (3,), {"flag": 1}) for name in ("shared", "a", "net")]
+
+
+def test_marked_methods_run_last_by_level(log):
+    net = Later("net", Late("a"), Logged("b", Later("c")), Late("d"))
+    assert nn.reset_all_states(net) is net
+    assert log == ["b", "a", "d", "c", "net"]
+
+
+def test_excluded_modules_are_left_alone_but_not_their_parts(log):
+    nn.reset_all_states(Logged("net", Late("a", Logged("b"))), node_to_exclude=Late)
+    assert log == ["b", "net"]
+
+
+def test_lists_of_models_can_be_reset(log):
+    nn.reset_all_states([Logged("a"), {"b": Logged("b")}])
+    assert log == ["a", "b"]
+
+
+@pytest.mark.parametrize("level", [-1, 10, 1.5, "1", True])
+def test_call_levels_are_checked(level):
+    with pytest.raises(ValueError, match="from 0 to 9"):
+        nn.call_order(level)
+
+
+def test_any_method_can_be_called_everywhere(log):
+    net = Logged("net", Logged("a"))
+    nn.call_all_fns(net, "init_state", "ab", {"k": 1})
+    assert log == [("a", ("ab",), {"k": 1}), ("net", ("ab",), {"k": 1})]
+    for word in ("pass", "none"):
+        assert nn.call_all_fns(net, "absent", fn_if_not_exist=word) is net
+    with pytest.warns(UserWarning, match="Logged at path .* has no method 'absent'"):
+        nn.call_all_fns(net, "absent", fn_if_not_exist="warn")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("absent",), AttributeError, r"Cell at path \(\) has no method 'absent'"),
+        ((3,), TypeError, "fn_name must be a string"),
+        (("w",), TypeError, "'w' of Cell at path .* is not callable"),
+        (("init_state", (), [1]), TypeError, "kwargs must be a mapping"),
+        (("init_state", (), {}, None, "maybe"), ValueError, "not 'maybe'"),
+    ],
+)
+def test_wrong_collective_calls_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        nn.call_all_fns(Cell(), *arguments)
+
+
+def test_state_values_are_assigned_by_path():
+    net = Net()
+    values = {"b.w": 0.0, "again.w": jnp.zeros(2), ("z",): jnp.ones(1), "nowhere": 1.0}
+    unexpected, missing = nn.assign_state_values(net, values, {("lst", 0, "w"): jnp.ones(5)})
+    assert unexpected == ["b.w", "nowhere"]
+    assert len(missing) == len(net.states()) - 3
+    assert ("again", "h") in missing
+    np.testing.assert_array_equal(net.b.w.value, [0.0, 0.0])
+    assert net.lst[0].w.value.shape == (5,)
+
+
+# --- layers and neurons ---------------------------------------------------------------------------
+
+
+def test_linear_maps_the_last_axis():
+    weight, bias = np.arange(6.0, dtype=np.float32).reshape(2, 3), np.ones(3, np.float32)
+    linear = nn.Linear((4, 2), (4, 3))
+    assert set(linear.weight.value) == {"weight", "bias"}
+    linear.weight.value = {"weight": weight, "bias": bias}
+    x = np.random.default_rng(0).normal(size=(5, 4, 2)).astype(np.float32)
+    np.testing.assert_allclose(linear(x), x @ weight + bias, rtol=1e-6)
+    assert set(nn.Linear(2, 3, b_init=None).weight.value) == {"weight"}
+    with pytest.raises(ValueError, match="last axis only"):
+        nn.Linear((4, 2), (5, 3))
+
+
+def test_sequential_chains_layers():
+    net = nn.Sequential(nn.Linear(2, 3), jnp.tanh, nn.Linear(3, 4))
+    x = jnp.ones(2)
+    np.testing.assert_array_equal(net(x), net[2](jnp.tanh(net[0](x))))
+    np.testing.assert_array_equal(net[:2](x), jnp.tanh(net[0](x)))
+    assert (net.in_size, net.out_size, len(net)) == ((2,), (4,), 3)
+    assert list(net.states()) == [("layers", 0, "weight"), ("layers", 2, "weight")]
+    with pytest.raises(TypeError, match="layer 1 of Sequential is not callable"):
+        nn.Sequential(jnp.tanh, 3)  # pyright: ignore[reportArgumentType]
+
+
+def spike_times(neuron, current, steps=130):
+    nn.init_all_states(neuron)
+    with brainir.environ.context(dt=0.1 * u.ms):
+        spikes = brainir.transform.for_loop(lambda _: neuron(current), np.arange(steps))
+    return np.flatnonzero(spikes[:, 0]).tolist()
+
+
+def test_lif_neurons_spike_when_the_exact_solution_crosses_the_threshold():
+    # V(n dt) = R I (1 - exp(-n dt / tau)) first reaches V_th at the step below
+    first = int(np.ceil(-np.log(1 - 1 / 1.5) * 5.0 / 0.1)) - 1
+    times = spike_times(nn.LIF(1, spk_reset="hard"), 1.5 * u.mA)
+    assert times == [first, 2 * first + 1]
+    assert spike_times(nn.LIF(1), 0.9 * u.mA) == []
+
+
+def test_a_soft_reset_keeps_the_excess():
+    neurons = {reset: nn.LIF(1, spk_reset=reset) for reset in ("soft", "hard")}
+    with brainir.environ.context(dt=1e-6 * u.ms):
+        for neuron in neurons.values():
+            nn.init_all_states(neuron)
+            neuron.V.value = jnp.full(1, 1.25) * u.mV
+            assert float(neuron.get_spike()[0]) == 1.0
+            neuron(0.0 * u.mA)
+    np.testing.assert_allclose(neurons["soft"].V.value.mantissa, [0.25], rtol=1e-5)
+    np.testing.assert_allclose(neurons["hard"].V.value.mantissa, [0.0], atol=1e-5)
+
+
+def test_lif_states_have_the_shape_of_the_batch():
+    neuron = nn.init_all_states(nn.LIF((2, 3), V_initializer=0.5 * u.mV), 4)
+    assert neuron.V.value.shape == (4, 2, 3)
+    neuron.reset_state()
+    assert neuron.V.value.shape == (2, 3)
+    with pytest.raises(ValueError, match="'soft' or 'hard'"):
+        nn.LIF(1, spk_reset="medium")  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,176 @@
+"""What the package contains, and which layer may import what."""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+class Layer(NamedTuple):
+    """What the files of a layer may import beside the standard library and their own layer."""
+
+    below: set[str]
+    libraries: set[str]
+    lazily: frozenset[str] = frozenset()
+
+
+LAYERS = {
+    "ir": Layer(set(), {"numpy"}),
+    "passes": Layer({"ir"}, {"numpy", "networkx"}),
+    "backends": Layer({"ir"}, {"numpy", "jax"}),
+    "frontend": Layer(
+        {"ir", "passes", "backends"},
+        {"numpy", "jax", "brainunit"},
+        lazily=frozenset({"tqdm", "rich"}),
+    ),
+}
+
+
+class Import(NamedTuple):
+    """One imported module: ``brainir.x.y`` where the file wrote it relatively."""
+
+    module: str
+    relative: bool
+    lazy: bool
+    line: int
+
+
+def package_of(path: Path) -> list[str]:
+    """The package that a library file belongs to, as parts of its dotted name."""
+    parts = list(path.relative_to(ROOT).parent.parts)
+    return parts if parts[0] == "brainir" else ["brainir", *parts]
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Every import statement of a file, with relative names made absolute."""
+    tree = ast.parse(path.read_text())
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.Lambda)]
+    inside = {inner for function in functions for inner in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, False, node in inside, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            module = [node.module] if node.module else []
+            if node.level:
+                package = package_of(path)
+                module = package[: len(package) - node.level + 1] + module
+            if module == ["brainir"]:  # `from .. import ir` imports the layer
+                for alias in node.names:
+                    yield Import(f"brainir.{alias.name}", True, node in inside, node.lineno)
+            else:
+                yield Import(".".join(module), node.level > 0, node in inside, node.lineno)
+
+
+def library_files() -> list[Path]:
+    return [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
+
+
+def is_package(module: str) -> bool:
+    return (ROOT.joinpath(*module.split(".")[1:]) / "__init__.py").exists()
+
+
+def fault_of(layer: str, found: Import) -> str | None:
+    """What is wrong with an import in a file of a layer, or None."""
+    top, *rest = found.module.split(".")
+    allowed = LAYERS[layer]
+    if top == "brainir":
+        if not found.relative:
+            return "library files import each other relatively"
+        if rest[:1] == [layer]:
+            return None
+        if not rest or rest[0] not in allowed.below:
+            return f"{layer}/ may import only {sorted(allowed.below)} of ours"
+        if not is_package(found.module):
+            return f"import it through the __init__ of {rest[0]}/"
+        return None
+    if top in sys.stdlib_module_names or top in allowed.libraries:
+        return None
+    if top in allowed.lazily:
+        return None if found.lazy else f"{top} is optional: import it where it is used"
+    return f"{layer}/ may import only {sorted(allowed.libraries)} beside the standard library"
+
+
+def test_packages_name_every_folder_with_an_init_file():
+    folders = {path.parent for path in library_files() if path.name == "__init__.py"}
+    folders.add(ROOT / "brainir")
+    names = {
+        ".".join(package_of(folder / "__init__.py")): folder.relative_to(ROOT).as_posix()
+        for folder in folders
+    }
+    assert set(SETUPTOOLS["packages"]) == set(names)
+    assert SETUPTOOLS["package-dir"] == names
+
+
+def test_every_library_file_is_in_a_package():
+    homeless = [path for path in library_files() if not (path.parent / "__init__.py").exists()]
+    assert homeless == []
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_link_under_brainir_leads_to_the_layer(layer):
+    link = ROOT / "brainir" / layer
+    assert link.readlink() == Path("..") / layer
+    assert link.resolve() == (ROOT / layer).resolve()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_imports_only_what_lies_below_it(layer):
+    faults = [
+        f"{path.relative_to(ROOT)}:{found.line}: {found.module}: {fault}"
+        for path in sorted((ROOT / layer).rglob("*.py"))
+        for found in imports_of(path)
+        if (fault := fault_of(layer, found))
+    ]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("folder", ["tests", "examples", "benchmarks"])
+def test_users_of_the_library_import_it_absolutely(folder):
+    faults = [
+        f"{path.relative_to(ROOT)}:{found.line}: {found.module}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for found in imports_of(path)
+        if found.module.split(".")[0] in LAYERS
+        or (found.relative and found.module.startswith("brainir"))
+    ]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("layer", "source", "fault"),
+    [
+        ("ir", "import jax", "numpy"),
+        ("ir", "from ..passes import pipelines", "ours"),
+        ("passes", "import jax.numpy as jnp", "networkx"),
+        ("passes", "from brainir.ir import Graph", "relatively"),
+        ("passes", "from ..ir.graph import Graph", "through"),
+        ("backends", "from .. import passes", "ours"),
+        ("frontend", "import tqdm", "optional"),
+        ("frontend", "import brainstate", "beside"),
+        ("frontend", "from .. import __version__", "ours"),
+    ],
+)
+def test_a_forbidden_import_is_noticed(layer, source, fault, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / layer / "file.py"
+    path.parent.mkdir()
+    path.write_text(source)
+    (found,) = imports_of(path)
+    assert fault in (fault_of(layer, found) or "")
+
+
+def test_an_optional_library_may_be_imported_inside_a_function(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "frontend" / "progress.py"
+    path.parent.mkdir()
+    path.write_text("def show():\n    from tqdm.auto import tqdm\n    return tqdm")
+    (found,) = imports_of(path)
+    assert fault_of("frontend", found) is None
