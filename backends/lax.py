@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.extend.core.primitives  # the rules of ops reach it through `jax`
 import jax.extend.random
 
-from ..ir import Effect, Graph, GraphError, Literal, Node, Operand, Value
+from ..ir import Effect, Graph, GraphError, Literal, Node, Operand, Value, captures
 from .arrays import describe, literal_array
 
 
@@ -49,6 +49,19 @@ class _Emitter:
     def __call__(self, region: Graph, *arrays: Any) -> tuple[Any, ...]:
         """Emit a region; this is the `run` that region ops are given."""
         return self.run_nodes(region, region.params, arrays)
+
+    def captured(self, *regions: Graph) -> dict[Value, Any]:
+        """Return what regions see of the environment."""
+        return {value: self.environment[value] for value in captures(*regions)}
+
+    def given(self, captured: Mapping[Value, Any], region: Graph, *arrays: Any) -> tuple[Any, ...]:
+        """Emit a region in an environment in which some values are others."""
+        outside = self.captured(region)
+        self.environment.update(captured)
+        try:
+            return self(region, *arrays)
+        finally:
+            self.environment.update(outside)
 
     def run_nodes(
         self, graph: Graph, inputs: Sequence[Value], arrays: Sequence[Any]

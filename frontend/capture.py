@@ -44,12 +44,14 @@ class Handle:
         What graphs call the State.
     kind : str
         What it was declared as.
+    reference : weakref.ref
+        The way to the State.
     """
 
-    __slots__ = ("__weakref__", "_state", "kind", "name", "outer")
+    __slots__ = ("__weakref__", "kind", "name", "outer", "reference")
 
     def __init__(self, state: State[Any], outer: Handle | None = None) -> None:
-        self._state = weakref.ref(state)
+        self.reference = weakref.ref(state)
         self.outer = outer
         self.name, self.kind = type(state).__name__, state.kind
 
@@ -62,23 +64,15 @@ class Handle:
         TraceContextError
             If it was garbage collected.
         """
-        state = self._state()
+        state = self.reference()
         if state is None:
             raise TraceContextError("a State that a compiled function uses no longer exists")
         return state
 
-    def peek(self) -> Any:
-        """Return what the State holds; AttributeError if it no longer exists."""
-        return self._state()._value  # pyright: ignore
-
-    def accept(self, value: Any) -> None:
-        """Give the State a value."""
-        self._state()._value = value  # pyright: ignore
-
     @property
     def alive(self) -> bool:
         """Whether the State still exists."""
-        return self._state() is not None
+        return self.reference() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +362,7 @@ class Traced:
     out_tree: Any
     out_avals: tuple[Any, ...]
     frame: Frame
+    hints: tuple[str, ...]
 
     @property
     def result(self) -> str:
@@ -380,6 +375,7 @@ def trace(
     avals: Any,
     lanes: Mapping[Handle, Handle] | None = None,
     views: Mapping[Handle, View] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Traced:
     """Trace ``function(*args)`` in a frame of its own, for args that look like ``avals``.
 
@@ -391,6 +387,8 @@ def trace(
         What JAX's ``ShapeDtypeStruct`` says of each leaf of each argument.
     lanes, views : mapping, optional
         Handles that stand for lanes of batched States, and what they look like.
+    names : sequence of str, optional
+        What graphs call the arguments; by default as the function's own parameters.
 
     Raises
     ------
@@ -401,10 +399,15 @@ def trace(
     """
     with new_frame(lanes) as frame:
         frame.views.update(views or {})
-        return trace_within(frame, function, avals)
+        return trace_within(frame, function, avals, names)
 
 
-def trace_within(frame: Frame, function: Callable[..., Any], avals: Any) -> Traced:
+def trace_within(
+    frame: Frame,
+    function: Callable[..., Any],
+    avals: Any,
+    names: Sequence[str] | None = None,
+) -> Traced:
     """Trace a function in a frame that is open already; see `trace`."""
     from .state import reject_states
 
@@ -423,7 +426,22 @@ def trace_within(frame: Frame, function: Callable[..., Any], avals: Any) -> Trac
     closed = jax.make_jaxpr(flat)(*leaves)
     jaxpr = getattr(closed, "jaxpr", closed)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
-    return Traced(jaxpr, tuple(closed.consts), out_tree, out_avals, frame)
+    hints = tuple(_leaf_names(names or parameter_names(function), avals))
+    return Traced(jaxpr, tuple(closed.consts), out_tree, out_avals, frame, hints)
+
+
+def parameter_names(function: Any) -> list[str]:
+    """Return the names of a function's positional parameters, as far as they can be known."""
+    function = getattr(function, "__wrapped__", function)
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    names = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+    return names[1:] if hasattr(function, "__self__") else names
+
+
+def _leaf_names(names: Sequence[str], args: tuple[Any, ...]) -> Iterator[str]:
+    """Yield a name for every leaf of the arguments."""
+    for i, arg in enumerate(args):
+        yield from [names[i] if i < len(names) else ""] * len(jax.tree.leaves(arg))
 
 
 def aval_of_abstract(aval: Any) -> Any:

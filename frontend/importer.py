@@ -43,11 +43,21 @@ for _library in (HERE, os.path.dirname(inspect.getfile(brainunit.Quantity))):
 
 @dataclass(slots=True)
 class Imported:
-    """A captured program: its graph, and what the graph's states and consts stand for."""
+    """A captured program.
+
+    Attributes
+    ----------
+    graph : Graph
+        Its consts hold the arrays that were closed over.
+    handles : dict
+        What the graph's states stand for.
+    custom : bool
+        Whether there were custom derivatives, kept or not: it matters who differentiates it.
+    """
 
     graph: Graph
     handles: dict[StateVar, Handle]
-    consts: list[Any]
+    custom: bool
 
 
 def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
@@ -67,7 +77,7 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
     importer.rules = rules
     builder = Builder()
     env = importer.bind_consts(traced)
-    params = _new_params(traced.jaxpr.invars, env)
+    params = _new_params(traced.jaxpr.invars, env, traced.hints)
     importer.run(builder, traced.jaxpr.eqns, env)
     results = [importer.operand(v, env) for v in traced.jaxpr.outvars]
     graph = Graph(
@@ -75,11 +85,11 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
         params,
         tuple(builder.nodes),
         tuple(results),
-        tuple(v for v in importer.states.values() if v not in importer.local),
+        importer.outside(),
         tuple(Const(v, d) for v, d in importer.consts.values()),
     )
     handles = {var: handle for (handle, _), var in importer.states.items()}
-    return Imported(graph, handles, [data for _, data in importer.consts.values()])
+    return Imported(graph, handles, importer.custom)
 
 
 def import_function(
@@ -113,8 +123,12 @@ def _inline_const(builder: Builder, const: Any) -> Operand:
 Env = dict[Any, Operand]
 
 
-def _new_params(variables: Sequence[Any], env: Env) -> tuple[Value, ...]:
-    params = tuple(Value(type_of(v.aval)) for v in variables)
+def _new_params(
+    variables: Sequence[Any], env: Env, hints: Sequence[str] | None = None
+) -> tuple[Value, ...]:
+    hints = [""] * len(variables) if hints is None else hints
+    pairs = zip(variables, hints, strict=True)
+    params = tuple(Value(type_of(v.aval), hint) for v, hint in pairs)
     env.update(zip(variables, params, strict=True))
     return params
 
@@ -130,6 +144,7 @@ class _Importer:
         self.local: set[StateVar] = set()
         self.consts: dict[int, tuple[Value, Any]] = {}
         self.rules = 0
+        self.custom = False
         self._names: set[str] = set()
 
     # --- values ---
@@ -169,6 +184,14 @@ class _Importer:
             var = StateVar(self._unique(handle.name), types, handle.kind, unit)
             self.states[handle, types] = var
         return var
+
+    def outside(self) -> tuple[StateVar, ...]:
+        """Return the symbols of States that exist outside: not created here, nor views of lanes."""
+        return tuple(
+            var
+            for (handle, _), var in self.states.items()
+            if var not in self.local and handle.outer is None
+        )
 
     def _unique(self, name: str) -> str:
         clean = "".join(c if c.isalnum() or c in "_." else "_" for c in name)
@@ -318,6 +341,7 @@ def _cond(importer: _Importer, builder: Builder, eqn: Any, operands: Results) ->
 def _custom(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     """A custom derivative; its rules are what ``jax.jvp`` or ``jax.vjp`` make of the bound call."""
     primal = eqn.params["call_jaxpr"]
+    importer.custom = True
     if not importer.rules:
         return importer.inline(builder, primal, operands)
     function = functools.partial(_bound, eqn)
@@ -422,7 +446,7 @@ def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) 
     for body in spec.bodies:
         captured, rest = rest[: len(body.consts)], rest[len(body.consts) :]
         env: Env = dict(zip(body.jaxpr.constvars, captured, strict=True))
-        params = _new_params(body.jaxpr.invars, env)
+        params = _new_params(body.jaxpr.invars, env, body.hints)
         inner = Builder()
         importer.run(inner, body.jaxpr.eqns, env)
         results = [importer.operand(v, env) for v in body.jaxpr.outvars]

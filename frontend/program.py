@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from ..backends import shape_struct, type_of, xla
-from ..ir import Const, Graph, StateVar, fingerprint, touched_by, walk
-from ..passes import PIPELINE, LaneDependentWrite, run_pipeline
+from ..ir import Const, Graph, StateVar, fingerprint, touched_by
+from ..passes import PIPELINE, LaneDependentWrite, Pass, run_pipeline, state_interface
 from . import environ
 from .capture import (
     Frame,
@@ -77,8 +77,6 @@ class Program:
         As captured; no pass has run.
     slots : tuple of Slot
         One for each of the graph's states.
-    written : tuple of Slot
-        Those that a compiled graph returns leaves for, in that order.
     in_tree, in_avals, out_tree, out_avals
         Structure and leaves of the arguments and of the result.
     reads : environ.Reads
@@ -86,22 +84,23 @@ class Program:
     foreign : bool
         Whether somebody else's JAX transformation was under way: it may come to need custom
         derivatives.
+    custom : bool
+        Whether there are custom derivatives, so that it matters who differentiates it.
     """
 
     graph: Graph
     slots: tuple[Slot, ...]
-    written: tuple[Slot, ...]
     in_tree: Any
     in_avals: tuple[Any, ...]
     out_tree: Any
     out_avals: tuple[Any, ...]
     reads: environ.Reads
     foreign: bool
+    custom: bool
 
-    @property
-    def consts(self) -> list[Any]:
-        """The data of the graph's consts."""
-        return [const.data for const in self.graph.consts]
+    def consts(self, chosen: Sequence[int]) -> list[Any]:
+        """Return the data of some of the graph's consts."""
+        return [self.graph.consts[i].data for i in chosen]
 
     @property
     def key(self) -> Hashable:
@@ -113,11 +112,6 @@ class Program:
         """Whether running it talks to the host, so that it can fail there."""
         return touched_by(self.graph).io
 
-    @property
-    def has_custom_derivatives(self) -> bool:
-        """Whether it matters who differentiates it."""
-        return any(node.op.name == "custom_derivative" for node in walk(self.graph))
-
     def state_leaves(self) -> list[Any]:
         """Return the present leaves of all States, as an executable takes them."""
         return [
@@ -126,11 +120,13 @@ class Program:
             for leaf in slot.entry_leaves(jax.tree.leaves(slot.handle.state.peek()))
         ]
 
-    def written_values(self, leaves: Sequence[Any]) -> list[tuple[Handle, Any]]:
-        """Return what States are left with, from the leaves that an executable returns for them."""
+    def written_values(
+        self, written: Sequence[int], leaves: Sequence[Any]
+    ) -> list[tuple[Handle, Any]]:
+        """Return what States are left with, from the leaves of the ``written`` slots."""
         values: list[tuple[Handle, Any]] = []
         start = 0
-        for slot in self.written:
+        for slot in (self.slots[i] for i in written):
             stop = start + len(slot.var.types)
             if slot.final:
                 value = jax.tree.unflatten(slot.after.tree, leaves[start:stop])
@@ -139,8 +135,22 @@ class Program:
         return values
 
 
-def capture(function: Callable[..., Any], args: tuple[Any, ...], name: str) -> Program:
+def capture(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    name: str,
+    names: Sequence[str] | None = None,
+) -> Program:
     """Trace ``function(*args)`` into a program; no State changes.
+
+    Parameters
+    ----------
+    function, args
+        What to call, with arrays or values that have a shape and a dtype.
+    name : str
+        What the graph is called.
+    names : sequence of str, optional
+        What the graph calls the arguments; by default as the function's own parameters.
 
     Raises
     ------
@@ -154,13 +164,11 @@ def capture(function: Callable[..., Any], args: tuple[Any, ...], name: str) -> P
     avals = tuple(_argument_aval(name, leaf) for leaf in leaves)
     foreign = in_foreign_trace()
     with environ.watch() as reads, new_frame() as frame:
-        traced = trace_within(frame, function, jax.tree.unflatten(in_tree, avals))
+        traced = trace_within(frame, function, jax.tree.unflatten(in_tree, avals), names)
         # Custom derivative rules are Python that runs now, so States must still be captured.
         imported = import_traced(traced, name, rules=FOREIGN_ORDER if foreign else 0)
         graph = imported.graph
         slots = tuple(_slot(var, imported.handles[var], frame) for var in graph.states)
-    writes = touched_by(graph).writes
-    by_var = {slot.var: slot for slot in slots}
     graph = graph.with_(
         param_units=_units(in_tree, avals),
         result_units=_units(traced.out_tree, traced.out_avals),
@@ -168,13 +176,13 @@ def capture(function: Callable[..., Any], args: tuple[Any, ...], name: str) -> P
     return Program(
         graph,
         slots,
-        tuple(by_var[var] for var in writes),
         in_tree,
         avals,
         traced.out_tree,
         traced.out_avals,
         reads,
         foreign,
+        imported.custom,
     )
 
 
@@ -207,14 +215,35 @@ def _units(tree: Any, avals: Sequence[Any]) -> tuple[str | None, ...]:
 # --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """What the passes made of a program, without the data of any model.
+
+    Attributes
+    ----------
+    graph : Graph
+        A function of the arguments and the leaves of all states, to the results and the leaves of
+        the written states.
+    written : tuple of int
+        Which of the program's slots those are, in that order.
+    consts : tuple of int
+        Which of the program's consts the graph still takes, in that order.
+    """
+
+    graph: Graph
+    written: tuple[int, ...]
+    consts: tuple[int, ...]
+    executable: xla.Executable
+
+
 class ExecutableCache:
-    """A bounded table of executables; safe to use from several threads."""
+    """A bounded table of compiled programs; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._table: OrderedDict[Hashable, xla.Executable] = OrderedDict()
+        self._table: OrderedDict[Hashable, Compiled] = OrderedDict()
 
-    def find(self, key: Hashable, make: Callable[[], xla.Executable]) -> xla.Executable:
+    def find(self, key: Hashable, make: Callable[[], Compiled]) -> Compiled:
         """Return what is kept for the key, or make it."""
         with self._lock:
             found = self._table.get(key)
@@ -268,18 +297,33 @@ def optimise(program: Program, observers: Sequence[Any] = (), until: str | None 
         raise BatchAxisError(str(error)) from None
 
 
-def executable(program: Program) -> xla.Executable:
-    """Return the executable of a program; one that was built for an equal graph serves again.
+Listener = Callable[[Program], None]
 
-    Its function takes the arguments, the leaves of all states and the consts, and returns the
-    results and then the leaves of the written states.
-    """
-    return executables.find(program.key, lambda: xla.compile(_without_data(optimise(program))))
+listeners: list[Listener] = []
+"""Told of every program that is about to be compiled; how tools look on."""
 
 
-def _without_data(graph: Graph) -> Graph:
-    """Return a graph that keeps no array of a model alive."""
-    return graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
+def compile_program(program: Program) -> Compiled:
+    """Run the passes on a program, and leave the rest to XLA at the first call."""
+    for listener in tuple(listeners):
+        listener(program)
+    positions = {slot.var: i for i, slot in enumerate(program.slots)}
+    written: list[int] = []
+
+    def note_writes(step: Pass, before: Graph, after: Graph, seconds: float) -> None:
+        if step.name == "hoist-state":
+            written.extend(positions[var] for var in state_interface(after).writes)
+
+    graph = optimise(program, [note_writes])
+    places = {const.value: i for i, const in enumerate(program.graph.consts)}
+    used = tuple(places[const.value] for const in graph.consts)
+    graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
+    return Compiled(graph, tuple(written), used, xla.compile(graph))
+
+
+def find_compiled(program: Program) -> Compiled:
+    """Compile a program, unless that was done for an equal graph before."""
+    return executables.find(program.key, lambda: compile_program(program))
 
 
 def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
@@ -290,13 +334,15 @@ def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
     program = capture(function, args, name)
     pairs = zip(jax.tree.leaves(args), program.in_avals, strict=True)
     given = [_strong(leaf, aval) for leaf, aval in pairs]
-    call = executable(program).function
-    outs = call(*given, *program.state_leaves(), *program.consts)
+    compiled = find_compiled(program)
+    outs = compiled.executable.function(
+        *given, *program.state_leaves(), *program.consts(compiled.consts)
+    )
     if program.has_io:
         jax.block_until_ready(outs)
     count = len(program.out_avals)
     result = jax.tree.unflatten(program.out_tree, outs[:count])
-    give_back(program.written_values(outs[count:]), program.foreign)
+    give_back(program.written_values(compiled.written, outs[count:]), program.foreign)
     return result
 
 

@@ -136,7 +136,7 @@ class State(Generic[T]):
         tag = metadata.pop("tag", None)
         self.name = name
         self.tag: set[str] | None = None if tag is None else _tags(tag)
-        self._replaced = False
+        self._replaced_at = 0
         self.handle = capture.Handle(self)
         if name is not None:
             self.handle.name = name
@@ -230,18 +230,18 @@ class State(Generic[T]):
             self.handle.name = hint
 
     @property
-    def replaced(self) -> bool:
-        """Whether a module has put another State in this one's place."""
-        return self._replaced
+    def replaced_at(self) -> int:
+        """When, by `epoch`, a module put something else in this State's place; 0 if none did."""
+        return self._replaced_at
 
     def mark_replaced(self) -> None:
         """Note that a module no longer holds this State; compiled users of it look again."""
-        self._replaced = True
         epoch.count += 1
+        self._replaced_at = epoch.count
 
     def mark_attached(self) -> None:
         """Note that a module holds this State again."""
-        self._replaced = False
+        self._replaced_at = 0
 
     # --- small conveniences ---
 

@@ -13,6 +13,7 @@ from .builder import (
     zero_of,
 )
 from .derivative import NOT_DIFFERENTIABLE, ZERO, Linear, NotDifferentiable, Partials, Rules
+from .dtypes import dtype_name, key_words, keys_of_words, numpy_dtype, type_of_array
 from .effects import Touched, is_pure, touched_by, touched_by_node
 from .graph import Graph, Node, captures, walk
 from .op import (
@@ -70,6 +71,7 @@ __all__ = [
     "copy_node",
     "define",
     "define_region",
+    "dtype_name",
     "equal",
     "find_op",
     "fingerprint",
@@ -78,6 +80,8 @@ __all__ = [
     "get_op",
     "inline",
     "is_pure",
+    "key_words",
+    "keys_of_words",
     "mapped",
     "parse",
     "print_graph",

@@ -30,7 +30,7 @@ class Node:
         return result
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Graph:
     """A straight line of nodes from ``params`` to ``results``.
 
@@ -57,6 +57,8 @@ class Graph:
         from .printer import print_graph
 
         return print_graph(self)
+
+    __repr__ = __str__
 
 
 def walk(graph: Graph) -> Iterator[Node]:

@@ -385,6 +385,8 @@ class _Parser:
     def _op(self, name: str, at: int) -> Op:
         op = self._resolve(name)
         if op is None:
+            if name in ("return", "yield"):
+                self._fail("a region ends with 'yield', the graph with 'return'", at)
             near = get_close_matches(name, (op.name for op in all_ops()))
             self._fail(f"no op is called {name}" + _did_you_mean(near), at)
         return op

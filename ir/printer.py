@@ -100,13 +100,16 @@ class Printer:
         """Return a value's name or a literal's text."""
         if isinstance(operand, Literal):
             return literal_text(operand)
-        return self._values.get(operand) or self._name(operand, operand.hint)
+        return self._name(operand, operand.hint)
 
     def _operands(self, operands: Iterable[Operand]) -> str:
         return ", ".join(map(self.operand, operands))
 
     def _name(self, value: Value, hint: str) -> str:
-        name = self._values[value] = "%" + self._value_names.take(_identifier(hint))
+        # In a graph that is not well formed, a value may be met before or after its definition.
+        name = self._values.get(value)
+        if name is None:
+            name = self._values[value] = "%" + self._value_names.take(_identifier(hint))
         return name
 
     def _type(self, type: Type) -> str:

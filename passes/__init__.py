@@ -1,11 +1,21 @@
-"""Passes: functions from graph to graph."""
+"""Passes: functions from graph to graph, and the order in which they run."""
 
+from .common_subexpressions import common_subexpressions
+from .dead_code import dead_code
 from .errors import LaneDependentResult, LaneDependentWrite
+from .expand_grad import expand_grad
+from .expand_jvp import expand_jvp
+from .expand_map import expand_map
+from .expand_vmap import expand_vmap
+from .forget_derivatives import forget_derivatives
+from .hoist_invariant import hoist_invariant
 from .hoist_state import hoist_state
+from .inline_calls import inline_calls
 from .lane_dependence import lane_dependent
 from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
 from .pipelines import PASSES, PIPELINE, parse_pass
 from .purify import StateInterface, purify, state_interface
+from .simplify import simplify
 
 __all__ = [
     "CAPTURE",
@@ -16,11 +26,21 @@ __all__ = [
     "Observer",
     "Pass",
     "StateInterface",
+    "common_subexpressions",
+    "dead_code",
+    "expand_grad",
+    "expand_jvp",
+    "expand_map",
+    "expand_vmap",
+    "forget_derivatives",
+    "hoist_invariant",
     "hoist_state",
+    "inline_calls",
     "lane_dependent",
     "parse_pass",
     "purify",
     "run_pipeline",
+    "simplify",
     "stages",
     "state_interface",
 ]

@@ -120,7 +120,14 @@ def _key_of(node: Node, operands: Iterable[Operand], regions: Iterable[Graph]) -
 
 
 def _attrs_key(attrs: Mapping[str, Any]) -> Key:
-    return tuple((name, type(attrs[name]), repr(attrs[name]) if isinstance(attrs[name], float) else attrs[name]) for name in sorted(attrs))
+    return tuple(
+        (
+            name,
+            type(attrs[name]),
+            repr(attrs[name]) if isinstance(attrs[name], float) else attrs[name],
+        )
+        for name in sorted(attrs)
+    )
 
 
 def _region_key(region: Graph, numbers: dict[Value, int]) -> Key:

@@ -21,8 +21,9 @@ def dead_code(graph: Graph) -> Graph:
     *before*::
 
         graph @f(%x: f32[3], %w: f32[3]) -> (f32[3]) {
-          %y, %n, %trace = for_loop carry(%a = %x, %b = %w) {length=9, reverse=false, unroll=1}
-            : f32[3], f32[3], f32[9,3] do {
+          %y, %n, %trace = for_loop carry(%a = %x, %b = %w) {
+            length=9, reverse=false, unroll=1
+          } : f32[3], f32[3], f32[9,3] do {
             %c = sin %a : f32[3]
             %d = add %b, %a : f32[3]
             yield %c, %d, %d
@@ -116,7 +117,9 @@ class _Liveness:
         elif value in self._loop_of:
             node, i = self._loop_of[value]
             self._keep(node)
-            if node.op.name == "while" or (node.op.name == "for_loop" and i < node.attrs["carries"]):
+            if node.op.name == "while" or (
+                node.op.name == "for_loop" and i < node.attrs["carries"]
+            ):
                 self._use([node.results[i]])
             elif len(node.operands) > i:
                 self._use([node.operands[i]])
@@ -190,9 +193,7 @@ class _Sweep:
             results = range(len(node.results))
         return range(len(node.operands)), None, results
 
-    def _ends(
-        self, node: Node, results: Sequence[int]
-    ) -> list[tuple[Graph, Sequence[Operand]]]:
+    def _ends(self, node: Node, results: Sequence[int]) -> list[tuple[Graph, Sequence[Operand]]]:
         """Pair each region with what it is still to yield."""
         if len(results) == len(node.results):
             return [(region, region.results) for region in node.regions]

@@ -25,8 +25,7 @@ REVERSALS: dict[str, Reversal] = {
 
 
 def expand_grad(graph: Graph) -> Graph:
-    """Replace every `grad` by its region and the reverse of it.
-    """
+    """Replace every `grad` by its region and the reverse of it."""
     return expand(graph, "grad")
 
 

@@ -12,8 +12,7 @@ from .surgery import live_nodes
 
 
 def expand_jvp(graph: Graph) -> Graph:
-    """Replace every `jvp` by its region, each node of which is followed by its tangent.
-    """
+    """Replace every `jvp` by its region, each node of which is followed by its tangent."""
     return expand(graph, "jvp")
 
 

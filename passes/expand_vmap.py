@@ -96,9 +96,7 @@ def _expand(builder: Builder, node: Node, operands: Operands) -> list[Operand]:
 class _Batching:
     """One replay of a region in which the values that differ between lanes get a leading axis."""
 
-    def __init__(
-        self, size: int, dependent: set[Value], mapping: dict[Value, Operand]
-    ) -> None:
+    def __init__(self, size: int, dependent: set[Value], mapping: dict[Value, Operand]) -> None:
         self.size, self.dependent, self.mapping = size, dependent, mapping
         self.rules: dict[str, Callable[[Builder, Node], Sequence[Operand]]] = {
             "for_loop": self._for_loop,
@@ -122,7 +120,9 @@ class _Batching:
         new = self.now(operand)
         return new if self.differs(operand) else repeat(builder, new, self.size)
 
-    def like(self, builder: Builder, operands: Sequence[Operand], models: Sequence[Operand]) -> Operands:
+    def like(
+        self, builder: Builder, operands: Sequence[Operand], models: Sequence[Operand]
+    ) -> Operands:
         """Return what stands for operands, with lanes just where their models have them."""
         pairs = zip(operands, models, strict=True)
         return tuple(
@@ -149,6 +149,9 @@ class _Batching:
         return self.rules[node.op.name]
 
     def _batch(self, builder: Builder, node: Node) -> Sequence[Operand]:
+        if not self.size and not any(result.type.is_key for result in node.results):
+            # Nothing runs, and no op need be able to work on no lanes.
+            return [builder.zeros(self.lane_type(result)) for result in node.results]
         assert node.op.batch is not None, "an op without regions can be batched"
         operands = mapped(node.operands, self.mapping)
         batched = tuple(map(self.differs, node.operands))
@@ -235,9 +238,7 @@ class _Batching:
         hints = ("live", *(result.hint for result in node.results))
         return builder.emit(node.op, [live, *initial], node.attrs, [proceed, run], hints=hints)[1:]
 
-    def _predicate(
-        self, builder: Builder, condition: Graph, carries: Sequence[Operand]
-    ) -> Operand:
+    def _predicate(self, builder: Builder, condition: Graph, carries: Sequence[Operand]) -> Operand:
         self.mapping.update(zip(condition.params, carries, strict=True))
         self.nodes(builder, condition.nodes)
         return self.lanes(builder, condition.results[0])
@@ -311,6 +312,8 @@ def _with_hints(builder: Builder, results: Sequence[Operand], node: Node) -> Seq
     last = builder.nodes[-1] if builder.nodes else None
     if last is None or last.results != tuple(results):
         return results
-    named = tuple(Value(new.type, old.hint) for new, old in zip(last.results, node.results, strict=True))
+    named = tuple(
+        Value(new.type, old.hint) for new, old in zip(last.results, node.results, strict=True)
+    )
     builder.nodes[-1] = replace(last, results=named)
     return named

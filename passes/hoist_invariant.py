@@ -19,6 +19,9 @@ from ..ir import (
     walk,
 )
 
+ROUNDS = 10
+"""How often a graph is gone through at most: a loop that lost its nodes may be free to move."""
+
 
 def hoist_invariant(graph: Graph) -> Graph:
     """Move nodes without effect that do not depend on the step out of loops, as far as they can go.
@@ -53,10 +56,12 @@ def hoist_invariant(graph: Graph) -> Graph:
           return %y
         }
     """
-    hoisting = _Hoisting()
-    builder = hoisting.enter()
-    hoisting.nodes(graph.nodes)
-    return builder.graph(graph.params, mapped(graph.results, hoisting.mapping), like=graph)
+    for _ in range(ROUNDS):
+        hoisting = _Hoisting()
+        graph = hoisting.run(graph)
+        if not hoisting.moved:
+            break
+    return graph
 
 
 class _Hoisting:
@@ -77,6 +82,13 @@ class _Hoisting:
         self.copies: dict[tuple[Value, int], Operand] = {}
         self.roots: dict[Value, int] = {}
         """How many bytes a value that could be built again is made of."""
+        self.moved = False
+
+    def run(self, graph: Graph) -> Graph:
+        """Return the graph with what could be moved at its new place."""
+        builder = self.enter()
+        self.nodes(graph.nodes)
+        return builder.graph(graph.params, mapped(graph.results, self.mapping), like=graph)
 
     def enter(self, is_loop: bool = False) -> Builder:
         """Open a region and return its builder."""
@@ -99,6 +111,7 @@ class _Hoisting:
             self.roots.update((result, sum(map(self._root, operands))) for result in results)
             lowest = here
         else:
+            self.moved |= lowest < here
             results = self._build(node, operands, lowest)
         self.level.update((result, lowest) for result in results)
         self.mapping.update(zip(node.results, results, strict=True))
@@ -127,9 +140,7 @@ class _Hoisting:
         grows = sum(type.nbytes for type in results) > sum(map(self._root, operands))
         return weight is Weight.FREE or (weight is Weight.CHEAP and grows)
 
-    def _build(
-        self, node: Node, operands: Sequence[Operand], level: int
-    ) -> tuple[Value, ...]:
+    def _build(self, node: Node, operands: Sequence[Operand], level: int) -> tuple[Value, ...]:
         """Build a node at a level, with what it needs there."""
         inner = self.builders[level + 1 :], self.outermost[level + 1 :]
         del self.builders[level + 1 :], self.outermost[level + 1 :]
@@ -150,7 +161,9 @@ class _Hoisting:
         if (operand, level) not in self.copies:
             node, lowest = self.movable[operand]
             operands = [self._at(o, level) for o in node.operands]
-            for old, new in zip(node.results, copy_node(self.builders[level], node, operands), strict=True):
+            for old, new in zip(
+                node.results, copy_node(self.builders[level], node, operands), strict=True
+            ):
                 self.copies[old, level] = new
                 self.level[new] = level
                 self.movable[new] = self.builders[level].nodes[-1], lowest
@@ -160,8 +173,8 @@ class _Hoisting:
     def _region(self, node: Node, region: Graph) -> Graph:
         params = fresh(region.params)
         self.mapping.update(zip(region.params, params, strict=True))
-        is_loop = node.op.name == "while" or node.attrs.get("length", 0) > 0
-        builder = self.enter(is_loop)
+        steps = node.op.name == "while" or (node.op.name == "for_loop" and node.attrs["length"])
+        builder = self.enter(is_loop=bool(steps))
         self.level.update((param, len(self.builders) - 1) for param in params)
         self.nodes(region.nodes)
         self.builders.pop()
@@ -171,6 +184,6 @@ class _Hoisting:
 
 def _may_move(node: Node) -> bool:
     """Whether a node does no harm where it would not have run: it has no effect, and ends."""
-    return is_pure(node) and not any(
-        inner.op.name == "while" for region in node.regions for inner in walk(region)
-    ) and node.op.name != "while"
+    if node.op.name == "while" or not is_pure(node):
+        return False
+    return all(inner.op.name != "while" for region in node.regions for inner in walk(region))

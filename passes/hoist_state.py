@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ..ir import (
     Builder,
+    Effect,
     Graph,
     GraphError,
     Loc,
@@ -17,6 +18,7 @@ from ..ir import (
     copy_node,
     fresh,
     mapped,
+    walk,
 )
 from .errors import LaneDependentWrite
 from .lane_dependence import lane_dependent
@@ -82,7 +84,7 @@ class _Hoister:
         self.touched = TouchedStates()
         self.mapping: dict[Value, Operand] = {}
         self.written_at: dict[StateVar, Loc | None] = {}
-        self.local: set[StateVar] = set()
+        self.local = _local_states(graph)
         self.rules: dict[str, Callable[[Node, Leaves, Builder, StateScope], Leaves]] = {
             "state.new": self._new,
             "state.read": self._read,
@@ -100,14 +102,15 @@ class _Hoister:
 
     def run(self) -> Graph:
         graph, builder = self.graph, Builder()
-        entry = EntryScope(graph.states)
+        states = tuple(state for state in graph.states if state not in self.local)
+        entry = EntryScope(states)
         self._replay(graph.nodes, builder, entry)
         for state in self.touched.writes(graph):
             loc = self.written_at.get(state)
             builder.emit("state.write", entry.read(state), {"state": state}, loc=loc)
         builder.nodes[:0] = entry.reads.nodes
         hoisted = builder.graph(graph.params, mapped(graph.results, self.mapping), like=graph)
-        return hoisted.with_(states=tuple(s for s in graph.states if s not in self.local))
+        return hoisted.with_(states=states)
 
     def _replay(self, nodes: Iterable[Node], builder: Builder, scope: StateScope) -> None:
         for node in nodes:
@@ -148,7 +151,6 @@ class _Hoister:
     # --- states -------------------------------------------------------------------------------
 
     def _new(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        self.local.add(node.attrs["state"])
         scope.values[node.attrs["state"]] = operands
         return ()
 
@@ -162,7 +164,9 @@ class _Hoister:
 
     # --- control flow ---------------------------------------------------------------------------
 
-    def _for_loop(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+    def _for_loop(
+        self, node: Node, operands: Leaves, builder: Builder, scope: StateScope
+    ) -> Leaves:
         (body,) = node.regions
         carries = node.attrs["carries"]
         states = self.touched.writes(body)
@@ -264,13 +268,13 @@ class _Hoister:
     def _vmap(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
         (body,) = node.regions
         lanes, inside = self.touched.lanes(node), StateScope(scope)
-        self.local.update((*lanes.enter, *lanes.shared))
         entered: list[tuple[Operand, int]] = []
         for outer, axis in lanes.enter.values():
             entered += [(leaf, axis) for leaf in scope.read(outer, node.loc)]
         entered += [(self._split(node, state, builder, scope), 0) for state in lanes.split]
         for lane, outer in lanes.shared.items():
-            inside.values[lane] = scope.read(outer, node.loc)
+            if lane.types == outer.types:
+                inside.values[lane] = scope.read(outer, node.loc)
         region = self._region(body, inside, (*lanes.enter, *lanes.split), lanes.leave)
         in_axes = (*node.attrs["in_axes"], *(axis for _, axis in entered))
         self._check_lanes(region, in_axes, lanes)
@@ -301,9 +305,7 @@ class _Hoister:
         self.written_at[state] = node.loc
         return part(builder, keys, 1, size + 1)
 
-    def _check_lanes(
-        self, region: Graph, in_axes: Sequence[int | None], lanes: LaneStates
-    ) -> None:
+    def _check_lanes(self, region: Graph, in_axes: Sequence[int | None], lanes: LaneStates) -> None:
         """Refuse what a state without a lane axis cannot hold."""
         leaves = [(lane, axis) for lane, (_, axis) in lanes.leave.items() for _ in lane.types]
         if all(axis is not None for _, axis in leaves):
@@ -314,6 +316,18 @@ class _Hoister:
         for (state, axis), result in zip(leaves, results, strict=True):
             if axis is None and result in dependent:
                 raise LaneDependentWrite(state.name, self.written_at.get(state))
+
+
+def _local_states(graph: Graph) -> set[StateVar]:
+    """Return the states that are not the graph's own: created in it, or names of lanes."""
+    local: set[StateVar] = set()
+    for node in walk(graph):
+        if Effect.NEW in node.op.effects:
+            local.add(node.attrs["state"])
+        elif node.op.name == "vmap":
+            for declared in ("in_states", "out_states"):
+                local.update(lane for _, lane, _ in node.attrs.get(declared, ()))
+    return local
 
 
 def _emit(
@@ -341,14 +355,10 @@ def _with_still_states(rule: Graph, held: Sequence[Operand]) -> Graph:
     """Add tangents of states to a forward-mode rule, which says nothing of them: zeros."""
     builder = Builder()
     tangents = [leaf if leaf.type.is_key else builder.zeros(leaf.type) for leaf in held]
-    return rule.with_(
-        nodes=(*rule.nodes, *builder.nodes), results=(*rule.results, *tangents)
-    )
+    return rule.with_(nodes=(*rule.nodes, *builder.nodes), results=(*rule.results, *tangents))
 
 
-def _values(
-    states: Iterable[StateVar], scope: StateScope, loc: Loc | None = None
-) -> Leaves:
+def _values(states: Iterable[StateVar], scope: StateScope, loc: Loc | None = None) -> Leaves:
     return tuple(leaf for state in states for leaf in scope.read(state, loc))
 
 

@@ -58,7 +58,12 @@ _LAYOUTS = frozenset("reshape squeeze expand_dims transpose rev slice broadcast_
 """Ops that only move elements: of a constant they make the same constant."""
 
 _FOLDED_DTYPES = frozenset(
-    ["bool", "float32", "float64", *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64))]
+    [
+        "bool",
+        "float32",
+        "float64",
+        *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64)),
+    ]
 )
 
 
@@ -300,7 +305,9 @@ def _slice(
     if inner is None:
         return None
     source, dims = inner.operands[0], inner.attrs["dims"]
-    cut = [axis for axis, (new, old) in enumerate(zip(shape, x.type.shape, strict=True)) if new != old]
+    cut = [
+        axis for axis, (new, old) in enumerate(zip(shape, x.type.shape, strict=True)) if new != old
+    ]
     spread = [axis for axis in cut if axis not in dims or source.type.shape[dims.index(axis)] == 1]
     if len(spread) < len(cut) or 0 in shape:
         return None

@@ -9,9 +9,7 @@ def part(builder: Builder, array: Operand, start: int, stop: int) -> Value:
     """Return a range of the leading axis."""
     rest = array.type.shape[1:]
     zeros, ones = (0,) * len(rest), (1,) * len(rest)
-    return builder(
-        "slice", array, start=(start, *zeros), limit=(stop, *rest), strides=(1, *ones)
-    )
+    return builder("slice", array, start=(start, *zeros), limit=(stop, *rest), strides=(1, *ones))
 
 
 def take(builder: Builder, array: Operand, index: int) -> Value:

@@ -8,6 +8,7 @@ from typing import Any
 from .common_subexpressions import common_subexpressions
 from .dead_code import dead_code
 from .expand_grad import expand_grad
+from .expand_jvp import expand_jvp
 from .expand_map import expand_map
 from .expand_vmap import expand_vmap
 from .forget_derivatives import forget_derivatives
@@ -29,6 +30,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("expand-vmap", expand_vmap, "hoisted"),
     # Gradients are written out: reverse mode.
     Pass("expand-grad", expand_grad, "hoisted"),
+    # Directional derivatives are written out: forward mode.
+    Pass("expand-jvp", expand_jvp, "expanded"),
     # What was only for derivatives goes.
     Pass("forget-derivatives", forget_derivatives, "expanded"),
     # The same with less: neutral elements, constants, carries that never change.

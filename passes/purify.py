@@ -87,7 +87,9 @@ def purify(graph: Graph) -> Graph:
 
     for node in graph.nodes:
         for state in touched_by(*node.regions).states:
-            raise GraphError(f"state @{state.name} is touched inside {node.op.name}: hoist it first")
+            raise GraphError(
+                f"state @{state.name} is touched inside {node.op.name}: hoist it first"
+            )
     pure = replay_graph(graph, rewrite)
     return pure.with_(
         params=(*graph.params, *(leaf for held in leaves.values() for leaf in held)),

@@ -150,9 +150,7 @@ class _Network:
                 self.after[v][value] = None
         reached = _closure(sources, self.after)
         self.after = {v: self.after[v] for v in inputs if v in reached}
-        self.before = {
-            v: dict.fromkeys(u for u in inputs[v] if u in reached) for v in self.after
-        }
+        self.before = {v: dict.fromkeys(u for u in inputs[v] if u in reached) for v in self.after}
         self.sources = sources
         self.needed = {v for v in needed if v in reached}
 

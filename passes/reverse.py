@@ -88,8 +88,6 @@ class Reverse:
                 forward.append(self.reversals[node.op.name](self, node, cotangents))
             else:
                 assert node.op.derivative is not None
-                self.add_all(
-                    node.operands, node.op.derivative.vjp(self.builder, node, cotangents)
-                )
+                self.add_all(node.operands, node.op.derivative.vjp(self.builder, node, cotangents))
                 forward.append([node])
         return [node for piece in reversed(forward) for node in piece]

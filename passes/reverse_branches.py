@@ -74,9 +74,7 @@ class _ReverseBranch:
         """Return the forward branch, which fills the slots."""
         filled = {slot: value for value, slot in held.items()}
         builder = Builder()
-        extra = [
-            filled[slot] if slot in filled else builder.zeros(slot.type) for slot in slots
-        ]
+        extra = [filled[slot] if slot in filled else builder.zeros(slot.type) for slot in slots]
         nodes = (*self.forward, *builder.nodes)
         return self.region.with_(nodes=nodes, results=(*self.region.results, *extra))
 

@@ -113,11 +113,11 @@ class _ReverseStep:
             cotangent = cotangents[i]
             carry = Value(body.params[i].type)
             self.carried.append(carry)
-            self.starts.append(
-                outer.builder.zeros(carry.type) if cotangent is None else cotangent
-            )
+            self.starts.append(outer.builder.zeros(carry.type) if cotangent is None else cotangent)
             self.inner.add(body.results[i], carry)
-        for result, cotangent in zip(body.results[self.count :], cotangents[self.count :], strict=True):
+        for result, cotangent in zip(
+            body.results[self.count :], cotangents[self.count :], strict=True
+        ):
             if cotangent is None:
                 continue
             same = _same_for_all_steps(outer.builder, self.inner.builder, cotangent)

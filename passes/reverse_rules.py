@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Builder, Graph, Node, Operand, Value, captures, fresh, inline, is_pure, replay_region
+from ..ir import (
+    Builder,
+    Graph,
+    Node,
+    Operand,
+    Value,
+    captures,
+    fresh,
+    inline,
+    is_pure,
+    replay_region,
+)
 from .activity import active_values
 from .reverse import Cotangents, Reverse
 from .surgery import live_nodes, outside_values, splice
@@ -46,7 +57,9 @@ def _reverse_by_jvp(reverse: Reverse, node: Node, cotangents: Cotangents) -> lis
     """
     builder = Builder(node.loc)
     tangents = [
-        _zeros_value(builder, operand) if operand in reverse.active else _zeros_like(builder, operand)
+        _zeros_value(builder, operand)
+        if operand in reverse.active
+        else _zeros_like(builder, operand)
         for operand in node.operands
     ]
     nodes, yields = splice(node.regions[1], (*node.operands, *tangents), node.results)

@@ -60,7 +60,9 @@ class _Round:
         self.changed = False
         self.known = KnownValues()
         self.mapping: dict[Value, Operand] = {}
-        self.rules: dict[str, Callable[[Builder, Node, Sequence[Operand]], Sequence[Operand] | None]]
+        self.rules: dict[
+            str, Callable[[Builder, Node, Sequence[Operand]], Sequence[Operand] | None]
+        ]
         self.rules = {"for_loop": self._for_loop, "while": self._while, "cond": self._cond}
 
     def run(self, graph: Graph) -> Graph:
@@ -106,7 +108,9 @@ class _Round:
         self._nodes(builder, region.nodes)
         return builder.graph(params, mapped(results, self.mapping), like=region)
 
-    def _inline(self, builder: Builder, region: Graph, arguments: Sequence[Operand]) -> Sequence[Operand]:
+    def _inline(
+        self, builder: Builder, region: Graph, arguments: Sequence[Operand]
+    ) -> Sequence[Operand]:
         self.mapping.update(zip(region.params, arguments, strict=True))
         self._nodes(builder, region.nodes)
         return mapped(region.results, self.mapping)
@@ -210,7 +214,9 @@ class _Round:
         seen: dict[tuple[Operand, Operand], int] = {}
         for i, param in enumerate(params):
             final = finals[i]
-            if final is param or (final not in inside and mapped([final], self.mapping)[0] == initial[i]):
+            if final is param or (
+                final not in inside and mapped([final], self.mapping)[0] == initial[i]
+            ):
                 self.mapping[param] = redundant[i] = initial[i]
                 continue
             first = seen.setdefault((initial[i], final), i)

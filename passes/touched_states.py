@@ -68,7 +68,9 @@ class TouchedStates:
     def _touch_lanes(self, node: Node, reads: Ordered, writes: Ordered) -> None:
         lanes = self.lanes(node)
         inner_reads, _ = self._touch(node.regions[0])
-        reads.update((s, None) for s in inner_reads if s not in lanes.enter and s not in lanes.shared)
+        reads.update(
+            (s, None) for s in inner_reads if s not in lanes.enter and s not in lanes.shared
+        )
         reads.update((outer, None) for outer, _ in lanes.enter.values())
         reads.update((outer, None) for outer in lanes.shared.values())
         writes.update((outer, None) for outer, _ in lanes.leave.values())
@@ -81,11 +83,11 @@ class TouchedStates:
             return self._lanes[node]
         reads, writes = self._touch(node.regions[0])
         lanes = self._lanes[node] = LaneStates()
-        for outer, lane, axis in node.attrs["in_states"]:
+        for outer, lane, axis in node.attrs.get("in_states", ()):
             lanes.enter[lane] = outer, axis
             if lane in writes:
                 lanes.leave[lane] = outer, axis
-        for outer, lane, axis in node.attrs["out_states"]:
+        for outer, lane, axis in node.attrs.get("out_states", ()):
             if lane not in lanes.enter:
                 lanes.shared[lane] = outer
             if lane in writes or lanes.enter.get(lane) != (outer, axis):

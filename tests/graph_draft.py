@@ -125,6 +125,8 @@ class Draft:
         Of the graph; more are added as operands are needed.
     ranges : dict
         What is known of each value.
+    left : int
+        How many more nodes may be drawn.
     """
 
     def __init__(self, draw: st.DrawFn, options: Options) -> None:
@@ -135,6 +137,7 @@ class Draft:
         self.consts: list[Const] = []
         self.states: list[StateVar] = []
         self.ranges: dict[Value, Range] = {}
+        self.left = options.nodes
         self._emitted = 0
 
     # --- drawing ----------------------------------------------------------------------------------
@@ -172,7 +175,10 @@ class Draft:
     def pick(self, fits: Callable[[Value], bool]) -> Value | None:
         """Draw a value in scope that fits, or return None if there is none."""
         fitting = [v for block in self.blocks for v in block.values if fits(v)]
-        return self.choose(fitting) if fitting else None
+        if not fitting:
+            return None
+        # Half of the time the newest one, so that much of a graph hangs together.
+        return fitting[-1] if self.draw(st.booleans()) else self.choose(fitting)
 
     def pick_kind(self, kinds: str) -> Value | None:
         """Draw a value of some kinds: b(ool) i(nt) u(nsigned) f(loat) c(omplex) k(ey)."""

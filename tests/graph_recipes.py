@@ -119,9 +119,8 @@ MATHS: dict[str, Maths] = {
     "sign": _row("iuf", "exact", _one, grid="keep", smooth=False),
     "floor": _row("f", "exact", lambda x: x + 1, grid="keep", smooth=False),
     "ceil": _row("f", "exact", lambda x: x + 1, grid="keep", smooth=False),
-    "rem": _row("iuf", "exact, exact", lambda x, y: x, grid="lose", smooth=False),
+    "rem": _row("iu", "any, any", smooth=False),
     "is_finite": _row("f", "any", _one),
-    "complex": _row("f", "any, any", lambda x, y: x + y),
     "real": _row("c", "any"),
     "imag": _row("c", "any"),
     "conj": _row("c", "any"),
@@ -163,8 +162,7 @@ def _draw_maths(d: Draft, op: str) -> None:
     operands: list[Operand] = [first]
     for _ in maths.needs[1:]:
         dtype, shape = first.type.dtype, first.type.shape
-        shapes = [shape, ()] if op != "complex" else [shape]
-        operands.append(d.operand(Type(dtype, d.choose(shapes)), exact))
+        operands.append(d.operand(Type(dtype, d.choose([shape, ()])), exact))
     if op == "clamp":
         operands = [operands[1], first, operands[2]]
     operands = [prepared(d, o, need) for o, need in zip(operands, maths.needs, strict=True)]
@@ -214,6 +212,14 @@ def _(d: Draft, op: str) -> None:
         attrs = rounding if op == "round" else {"exponent_bits": 5, "mantissa_bits": 3}
         range_ = d.range_of(x)
         d.emit(op, [x], attrs, [Range(2 * range_.bound + 1, range_.grid)])
+
+
+@recipe("complex")
+def _(d: Draft, op: str) -> None:
+    re = d.pick(lambda v: v.type.dtype == "float32")
+    if re is not None:
+        im = d.operand(re.type)
+        d.emit(op, [re, im], ranges=[Range(d.range_of(re).bound + d.range_of(im).bound)])
 
 
 @recipe("select_n")
@@ -452,7 +458,10 @@ def _(d: Draft, op: str) -> None:
 def _(d: Draft, op: str) -> None:
     x = d.pick(lambda v: kind(v.type.dtype) in "iuf" and v.type.rank > 0 and d.is_exact(v))
     if x is not None:
-        along = [d.operand(Type(d.choose(["float32", "int32"]), x.type.shape))] * d.integer(0, 1)
+        dtypes = [t for t in d.options.dtypes if t != KEY]
+        along = [
+            d.operand(Type(d.choose(dtypes), x.type.shape)) for _ in range(d.integer(0, 1))
+        ]
         attrs = {"dimension": d.integer(0, x.type.rank - 1), "num_keys": 1, "is_stable": True}
         d.emit(op, [x, *along], attrs, [d.range_of(o) for o in (x, *along)])
 
@@ -479,8 +488,12 @@ def _(d: Draft, op: str) -> None:
 
 @recipe("conv_general_dilated")
 def _(d: Draft, op: str) -> None:
-    x = d.operand(Type("float32", (1, 2, 3)))
-    kernel = d.operand(Type("float32", (2, 2, d.integer(1, 2))))
+    dtypes = [t for t in d.options.dtypes if t in ("float32", "float64")]
+    if not dtypes:
+        return
+    dtype = d.choose(dtypes)
+    x = d.operand(Type(dtype, (1, 2, 3)))
+    kernel = d.operand(Type(dtype, (2, 2, d.integer(1, 2))))
     attrs = {
         "layout": ((0, 1, 2),) * 3,
         "strides": (d.integer(1, 2),),
@@ -565,8 +578,10 @@ def _(d: Draft, op: str) -> None:
         attrs["shape"] = d.choose([(2,), (), (1, 2)])
     if op == "random_bits":
         attrs["bit_width"] = d.choose([32, 8, 16])
-    data = [d.operand(Type("uint32", keys.type.shape))] * (op == "random_fold_in")
-    d.emit(op, [keys, *data], attrs)
+    operands: list[Operand] = [keys]
+    if op == "random_fold_in":
+        operands.append(d.operand(Type("uint32", keys.type.shape)))
+    d.emit(op, operands, attrs)
 
 
 @recipe("random_seed", "random_wrap")

@@ -23,8 +23,8 @@ class Sample:
     """An op applied to arrays.
 
     ``slopes`` says what its derivatives can be compared with: "smooth" (finite differences and
-    JAX), "kinks" (JAX alone), or "none". ``rtol`` bounds the relative error where it must be
-    looser than that of the dtype.
+    JAX), "kinks" (JAX alone), "ours" (finite differences alone, where JAX has a fault), or "none".
+    ``rtol`` bounds the relative error where it must be looser than that of the dtype.
     """
 
     name: str
@@ -80,46 +80,16 @@ RANGES = {
     "lgamma": (0.3, 6.0),
     "digamma": (0.3, 6.0),
 }
-FUNCTIONS = [
-    "exp",
-    "exp2",
-    "log",
-    "log1p",
-    "expm1",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asinh",
-    "acosh",
-    "atanh",
-    "logistic",
-    "sqrt",
-    "rsqrt",
-    "square",
-    "neg",
-    "sign",
-    "abs",
-]
+FUNCTIONS = (
+    *("exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tan", "asin", "acos", "atan", "sinh"),
+    *("cosh", "tanh", "asinh", "acosh", "atanh", "logistic", "sqrt", "rsqrt", "square", "neg"),
+    *("sign", "abs"),
+)
 """Those that are also defined on complex numbers."""
-REAL_FUNCTIONS = [
-    "cbrt",
-    "erf",
-    "erfc",
-    "erf_inv",
-    "lgamma",
-    "digamma",
-    "bessel_i0e",
-    "bessel_i1e",
-    "floor",
-    "ceil",
-    "is_finite",
-]
+REAL_FUNCTIONS = (
+    *("cbrt", "erf", "erfc", "erf_inv", "lgamma", "digamma", "bessel_i0e", "bessel_i1e", "floor"),
+    *("ceil", "is_finite"),
+)
 SPECIAL = np.array(
     [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -1.5, 1e-30, 7.25, -3.0, 1e9],
     np.float32,
@@ -137,14 +107,15 @@ def function_samples(rng: Random) -> Iterator[Sample]:
     for name in (*FUNCTIONS, *REAL_FUNCTIONS):
         low, high = RANGES.get(name, (-2.0, 2.0))
         yield Sample(name, (floats(rng, 2, 3, low=low, high=high),))
-        # Sines of huge numbers differ: how a quarter turn is rounded decides.
-        tame = np.minimum(SPECIAL, 100) if name in ("sin", "cos", "tan") else SPECIAL
-        yield Sample(name, (tame,), slopes="none")
-        for shape in ((), (0, 2)):
-            yield Sample(name, (floats(rng, *shape, low=low, high=high),), slopes="none")
+        # How pi is rounded decides on sines of huge numbers, and near a root, on lgamma.
+        tame = {"sin": 100, "cos": 100, "tan": 100, "lgamma": 0.5}.get(name, np.inf)
+        yield Sample(name, (np.minimum(SPECIAL, np.float32(tame)),), slopes="none")
+        yield Sample(name, (floats(rng, low=low, high=high),), slopes="none")
         yield Sample(name, (floats(rng, 3, low=low, high=high).astype("bfloat16"),), slopes="none")
     for name in FUNCTIONS:
-        yield Sample(name, (complexes(rng, 4),), rtol=1e-4)
+        # JAX has the slope of acosh on the wrong branch where x < 0, and that of sign as 0.
+        slopes = {"acosh": "ours", "sign": "kinks"}.get(name, "smooth")
+        yield Sample(name, (complexes(rng, 4),), {}, slopes, rtol=1e-4)
     for name, dtype in itertools.product(("square", "neg", "sign", "abs"), EXTREMES):
         if name != "abs" or dtype != "uint32":
             yield Sample(name, (np.array(EXTREMES[dtype], dtype),))
@@ -171,21 +142,23 @@ def _pairs(values: Any, dtype: str) -> tuple[Array, Array]:
     return np.array(first, dtype), np.array(second, dtype)
 
 
-ARITHMETIC = ["add", "sub", "mul", "div", "rem", "max", "min", "atan2", "nextafter", "pow"]
-COMPARISONS = ["eq", "ne", "lt", "le", "gt", "ge"]
-BITWISE = ["and", "or", "xor"]
-SHIFTS = ["shift_left", "shift_right_logical", "shift_right_arithmetic"]
+ARITHMETIC = ("add", "sub", "mul", "div", "rem", "max", "min", "atan2", "nextafter", "pow")
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+BITWISE = ("and", "or", "xor")
+SHIFTS = ("shift_left", "shift_right_logical", "shift_right_arithmetic")
 
 
 def arithmetic_samples(rng: Random) -> Iterator[Sample]:
-    shapes = [((3,), (3,)), ((), (3,)), ((2, 3), ()), ((2, 1), (1, 3)), ((), ()), ((0,), ())]
+    shapes = [((), (3,)), ((2, 3), ()), ((2, 1), (1, 3)), ((0,), ())]
     for name in (*ARITHMETIC, *COMPARISONS):
         slopes = "none" if name == "nextafter" else "smooth"
-        for first, second in shapes:
+        x, y = floats(rng, 3, low=0.5, high=2.0), floats(rng, 3, low=2.1, high=4.0)
+        yield Sample(name, (x, y), slopes=slopes)
+        yield Sample(name, (y, x), slopes=slopes)
+        for first, second in shapes if name in ARITHMETIC else shapes[:2]:
             x = floats(rng, *first, low=0.5, high=2.0)
             y = floats(rng, *second, low=2.1, high=4.0)
             yield Sample(name, (x, y), slopes=slopes)
-            yield Sample(name, (y, x), slopes=slopes)
         yield Sample(name, _pairs(SPECIAL, "float32"), slopes="none")
     for name in [
         "add",
@@ -202,13 +175,15 @@ def arithmetic_samples(rng: Random) -> Iterator[Sample]:
         "gt",
         "ge",
     ]:
-        for dtype, values in EXTREMES.items():
-            yield Sample(name, _pairs(values, dtype))
-    for name in ["max", "min", "eq", "lt"]:
+        for dtype in ("int32", "uint32"):
+            yield Sample(name, _pairs(EXTREMES[dtype], dtype))
+    for name in ("div", "rem", "mul"):
+        yield Sample(name, _pairs(EXTREMES["int8"], "int8"))
+    for name in ("max", "min", "eq", "lt"):
         yield Sample(name, _pairs([False, True], "bool"))
-    for name in ["add", "sub", "mul", "div", "eq", "pow"]:
+    for name in ("add", "sub", "mul", "div", "eq", "pow"):
         yield Sample(name, (complexes(rng, 3), complexes(rng, 3)), rtol=1e-4)
-    for name in ["max", "min"]:
+    for name in ("max", "min"):
         yield Sample(name, _pairs([1.0, 2.0, np.inf], "float32"), slopes="kinks")
     for dtype in ("int32", "uint32"):
         powers = np.array([0, 1, 2, 3], dtype)
@@ -236,23 +211,26 @@ def selection_samples(rng: Random) -> Iterator[Sample]:
     for shape in ((), (2, 3)):
         which = rng.random(shape) < 0.5
         yield Sample("select_n", (np.asarray(which), floats(rng, 2, 3), floats(rng, 2, 3)))
-        which = integers(rng, *shape, low=-1, high=3)
-        yield Sample("select_n", (which, *(floats(rng, 2, 3) for _ in range(3))))
+        which, cases = integers(rng, *shape, low=0, high=2), [floats(rng, 2, 3) for _ in range(3)]
+        yield Sample("select_n", (which, *cases))
+        outside = integers(rng, *shape, low=3, high=5) * rng.choice([-1, 1], shape)
+        yield Sample("select_n", (outside.astype(np.int32), *cases), slopes="ours")
     yield Sample("select_n", (np.array(True), floats(rng), floats(rng)))
     yield Sample("select_n", (rng.random(4) < 0.5, integers(rng, 4), integers(rng, 4)))
-    yield Sample("select_n", (np.zeros(3, np.bool_), floats(rng, 3)))
+    yield Sample("select_n", (np.zeros(3, np.bool_), floats(rng, 3)), slopes="ours")
     for low, high in itertools.product(((), (5,)), ((), (5,))):
         bounds = floats(rng, *low, low=-1.05, high=-0.95), floats(rng, *high, low=0.95, high=1.05)
-        yield Sample("clamp", (bounds[0], floats(rng, 5), bounds[1]))
+        slopes = "smooth" if low and high else "ours"  # JAX cannot, by a bound of rank 0
+        yield Sample("clamp", (bounds[0], floats(rng, 5), bounds[1]), slopes=slopes)
     edges = np.array([-1.0, 0.0, 1.0, np.nan], np.float32)
-    bounds = np.array(-1, np.float32), np.array(1, np.float32)
+    bounds = np.full(4, -1, np.float32), np.full(4, 1, np.float32)
     yield Sample("clamp", (bounds[0], edges, bounds[1]), slopes="kinks")
     yield Sample("clamp", (np.array(-3, np.int32), integers(rng, 5), np.array(3, np.int32)))
 
 
 # --- conversion -----------------------------------------------------------------------------------
 
-DTYPES = ["bool", "int8", "int32", "uint8", "uint32", "float16", "bfloat16", "float32", "complex64"]
+DTYPES = ("bool", "int8", "int32", "uint8", "uint32", "float16", "bfloat16", "float32", "complex64")
 
 
 def conversion_samples(rng: Random) -> Iterator[Sample]:
@@ -369,12 +347,13 @@ def reduction_samples(rng: Random) -> Iterator[Sample]:
     for name in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min"):
         for axes in ((), (0,), (2,), (0, 2), (1, 0), (0, 1, 2)):
             yield Sample(name, (floats(rng, 2, 3, 2),), {"axes": axes})
-        yield Sample(name, (floats(rng, 0, 2),), {"axes": (0,)})
+        slopes = "smooth" if name in ("reduce_sum", "reduce_prod") else "none"
+        yield Sample(name, (floats(rng, 0, 2),), {"axes": (0,)}, slopes)
         yield Sample(name, (floats(rng),), {"axes": ()})
         for dtype, values in EXTREMES.items():
             yield Sample(name, (np.array(values, dtype),), {"axes": (0,)})
             yield Sample(name, (np.zeros((0, 2), dtype),), {"axes": (0,)})
-        yield Sample(name, (floats(rng, 9).astype("bfloat16"),), {"axes": (0,)}, slopes="none")
+        yield Sample(name, (floats(rng, 9, low=0.5).astype("bfloat16"),), {"axes": (0,)}, "none")
         yield Sample(name, (SPECIAL.reshape(3, 5),), {"axes": (0,)}, slopes="none")
     for name in ("reduce_sum", "reduce_prod"):
         yield Sample(name, (complexes(rng, 3, 2),), {"axes": (0,)}, rtol=1e-4)

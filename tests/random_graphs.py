@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from graph_draft import KEY, Draft, Options, Range, arrays, input_range, resting_range
-from graph_recipes import RECIPES, prepared, usable
+from graph_recipes import RECIPES, Recipe, prepared, usable
 from hypothesis import strategies as st
 
 from brainir.ir import Graph, Literal, Operand, StateVar, Type, Value
@@ -84,7 +84,7 @@ def graphs(
     if states:
         draft.states += [draw_state(draft, i) for i in range(draft.integer(0, 2))]
         draft.blocks[0].states += draft.states
-    draw_nodes(draft, draft.integer(0, nodes))
+    draw_nodes(draft)
     results = draw_results(draft, draft.integer(1, 3))
     units = tuple(draw(st.sampled_from([None, "mV"])) for _ in draft.params)
     return draft.block.builder.graph(draft.params, results, "random").with_(
@@ -148,23 +148,21 @@ def draw_state(d: Draft, number: int) -> StateVar:
     return StateVar(name, types, kind, unit)
 
 
-def draw_nodes(d: Draft, count: int) -> None:
-    """Draw nodes into the block at hand; regions take their share of the count."""
-    while count > 0:
-        names = [*usable(d)]
-        if d.block.states or (d.options.states and not d.block.pure):
-            names += ["state.read", "state.write", "state.new"] * 4
+def draw_nodes(d: Draft) -> None:
+    """Draw nodes into the block at hand, until the draft has enough of them or zero is drawn."""
+    eagerness = 9 if len(d.blocks) == 1 else 3
+    while d.left > 0 and d.integer(0, eagerness):
+        d.left -= 1
+        names = usable(d)
+        if d.options.states:
+            names += list(STATE_OPS) * 4
         if d.options.regions and len(d.blocks) <= DEEPEST:
-            names += [r for r in REGIONS if _fits_options(d, r)] * 4
+            names += [name for name in REGIONS if _fits_options(d, name)] * 4
         name = d.choose(names)
-        inside = d.integer(0, min(count, 4)) if name in REGIONS else 0
-        if name in REGIONS:
-            draw_region(d, name, inside)
-        elif name in STATE_OPS:
+        if name in STATE_OPS:
             STATE_OPS[name](d)
         else:
-            RECIPES[name](d, name)
-        count -= 1 + inside
+            {**RECIPES, **REGIONS}[name](d, name)
 
 
 def _fits_options(d: Draft, region: str) -> bool:
@@ -173,10 +171,16 @@ def _fits_options(d: Draft, region: str) -> bool:
     return region != "while" or not d.options.differentiable
 
 
-def draw_results(d: Draft, count: int) -> list[Operand]:
-    """Draw results of the block at hand from what is in scope."""
+def draw_operands(d: Draft, count: int) -> list[Operand]:
+    """Draw operands of any type."""
     found = [d.pick(lambda v: True) for _ in range(count)]
     return [v for v in found if v is not None]
+
+
+def draw_results(d: Draft, count: int) -> list[Operand]:
+    """Draw results of the block at hand from what is in scope, the newest of it first."""
+    newest = [block.values[-1] for block in d.blocks if block.values][-1:]
+    return [*newest, *draw_operands(d, count - 1)] if count else []
 
 
 def resting(d: Draft, operand: Operand) -> Operand:
@@ -207,7 +211,7 @@ def _write(d: Draft) -> None:
 def _new(d: Draft) -> None:
     if d.block.pure:
         return
-    operands = [resting(d, v) for v in draw_results(d, d.choose([1, 2]))]
+    operands = [resting(d, v) for v in draw_operands(d, d.choose([1, 2]))]
     state = StateVar("tmp", tuple(o.type for o in operands), "local")
     d.emit("state.new", operands, {"state": state})
     d.block.states.append(state)
@@ -223,30 +227,24 @@ STATE_OPS: dict[str, Callable[[Draft], None]] = {
 # --- regions --------------------------------------------------------------------------------------
 
 
-def draw_region(d: Draft, name: str, inside: int) -> None:
-    """Draw a node with regions of up to so many nodes."""
-    REGIONS[name](d, name, inside)
-
-
 def draw_body(
     d: Draft,
     params: Sequence[Value],
     ranges: Sequence[Range],
-    inside: int,
     results: Callable[[], Sequence[Operand]],
     pure: bool = False,
     name: str = "",
 ) -> tuple[Graph, list[Range]]:
     """Draw a region, and say what is known of its results."""
     with d.region(params, ranges, pure) as block:
-        draw_nodes(d, inside)
+        draw_nodes(d)
         yields = results()
         return block.builder.graph(params, yields, name), [d.range_of(y) for y in yields]
 
 
 def _carries(d: Draft, count: int) -> tuple[list[Operand], list[Value], list[Range]]:
     """Draw what a loop begins with, and its parameters."""
-    operands = [resting(d, v) for v in draw_results(d, count)]
+    operands = [resting(d, v) for v in draw_operands(d, count)]
     params = [Value(o.type, "c") for o in operands]
     return operands, params, [resting_range(o.type.dtype) for o in operands]
 
@@ -268,7 +266,7 @@ def _lane(operand: Operand) -> Value:
     return Value(Type(operand.type.dtype, operand.type.shape[1:]), "i")
 
 
-def _draw_for_loop(d: Draft, op: str, inside: int) -> None:
+def _draw_for_loop(d: Draft, op: str) -> None:
     length = d.choose([2, 3, 1, 0])
     carry, carried, ranges = _carries(d, d.integer(0, 2))
     over = _slices(d, length, d.integer(0, 2))
@@ -279,7 +277,6 @@ def _draw_for_loop(d: Draft, op: str, inside: int) -> None:
         d,
         [*carried, *slices],
         ranges,
-        inside,
         lambda: [*_next_of(d, carried), *draw_results(d, yields)],
     )
     attrs = {
@@ -292,7 +289,7 @@ def _draw_for_loop(d: Draft, op: str, inside: int) -> None:
     d.emit(op, [*carry, *over], attrs, [*ranges[:n], *out[n:]], [body])
 
 
-def _draw_while(d: Draft, op: str, inside: int) -> None:
+def _draw_while(d: Draft, op: str) -> None:
     count, first = Type("int32"), Literal(0, Type("int32"))
     carry, carried, ranges = _carries(d, d.integer(0, 2))
     carry, ranges = [first, *carry], [Range(8.0, 0), *ranges]
@@ -305,28 +302,26 @@ def _draw_while(d: Draft, op: str, inside: int) -> None:
             (more,) = d.emit("and", [more, d.operand(Type("bool"))])
         return [more]
 
-    condition, _ = draw_body(d, tested, ranges, d.integer(0, 1) if inside else 0, test)
+    condition, _ = draw_body(d, tested, ranges, test)
     turned = [Value(count, "k"), *carried]
 
     def step() -> list[Operand]:
         rest = _next_of(d, carried)
         return [*d.emit("add", [turned[0], Literal(1, count)], ranges=[Range(8.0, 0)]), *rest]
 
-    body, _ = draw_body(d, turned, ranges, inside, step)
+    body, _ = draw_body(d, turned, ranges, step)
     d.emit(op, carry, {}, ranges, [condition, body])
 
 
-def _draw_cond(d: Draft, op: str, inside: int) -> None:
+def _draw_cond(d: Draft, op: str) -> None:
     dtype, branches = d.choose([("bool", 2), ("int32", 3), ("int32", 1)])
     index = d.operand(Type(dtype))
     yields = d.integer(1, 2)
-    first, out = draw_body(d, [], [], inside, lambda: draw_results(d, yields))
+    first, out = draw_body(d, [], [], lambda: draw_results(d, yields))
     regions, ranges = [first], [[r] for r in out]
     for _ in range(branches - 1):
         types = [r.type for r in first.results]
-        region, other = draw_body(
-            d, [], [], d.integer(0, 1) if inside else 0, lambda ts=types: [d.operand(t) for t in ts]
-        )
+        region, other = draw_body(d, [], [], lambda ts=types: [d.operand(t) for t in ts])
         regions.append(region)
         for known, range_ in zip(ranges, other, strict=True):
             known.append(range_)
@@ -338,19 +333,19 @@ def _widest(ranges: Sequence[Range]) -> Range:
     return Range(max(r.bound for r in ranges), max(grids) if len(grids) == len(ranges) else None)
 
 
-def _draw_call(d: Draft, op: str, inside: int) -> None:
-    operands = draw_results(d, d.integer(0, 2))
+def _draw_call(d: Draft, op: str) -> None:
+    operands = draw_operands(d, d.integer(0, 2))
     params = [Value(o.type, "a") for o in operands]
     yields = d.integer(1, 2)
     ranges = [d.range_of(o) for o in operands]
     body, out = draw_body(
-        d, params, ranges, inside, lambda: draw_results(d, yields), name=d.choose(["", "f"])
+        d, params, ranges, lambda: draw_results(d, yields), name=d.choose(["", "f"])
     )
     attrs = {"prevent_cse": d.choose([False, True])} if op == "checkpoint" else {}
     d.emit(op, operands, attrs, out, [body])
 
 
-def _draw_map(d: Draft, op: str, inside: int) -> None:
+def _draw_map(d: Draft, op: str) -> None:
     length = d.choose([2, 3, 1])
     over = _slices(d, length, d.integer(1, 2))
     yields = d.integer(1, 2)
@@ -358,7 +353,6 @@ def _draw_map(d: Draft, op: str, inside: int) -> None:
         d,
         [_lane(o) for o in over],
         [d.range_of(o) for o in over],
-        inside,
         lambda: draw_results(d, yields),
         pure=True,
     )
@@ -368,7 +362,7 @@ def _draw_map(d: Draft, op: str, inside: int) -> None:
     d.emit(op, over, attrs, out, [body])
 
 
-REGIONS: dict[str, Callable[[Draft, str, int], None]] = {
+REGIONS: dict[str, Recipe] = {
     "call": _draw_call,
     "for_loop": _draw_for_loop,
     "cond": _draw_cond,

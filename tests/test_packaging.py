@@ -64,7 +64,9 @@ def imports_of(path: Path) -> Iterator[Import]:
                 module = package[: len(package) - node.level + 1] + module
             if module == ["brainir"]:  # `from .. import ir` imports the layer
                 for alias in node.names:
-                    yield Import(f"brainir.{alias.name}", True, node in inside, node.lineno)
+                    yield Import(
+                        f"brainir.{alias.name}", node.level > 0, node in inside, node.lineno
+                    )
             else:
                 yield Import(".".join(module), node.level > 0, node in inside, node.lineno)
 

@@ -126,4 +126,6 @@ def _type_or_default(dtype: DTypeLike | None, like: Any, family: Any, default: A
     if dtype is not None:
         return dtype
     own = getattr(u.get_mantissa(like), "dtype", None)
-    return own if own is not None and jnp.issubdtype(own, family) else default()
+    if own is None or not jnp.issubdtype(own, family):
+        return default()
+    return jax.dtypes.canonicalize_dtype(own)

@@ -77,8 +77,10 @@ def grad(
     --------
     >>> import brainir, jax.numpy as jnp
     >>> w = brainir.ParamState(jnp.array([1.0, 2.0]))
-    >>> brainir.transform.grad(lambda x: jnp.sum(w.value * x) ** 2, grad_states=[w],
-    return_value=True)(3.0) ([Array([54., 54.], dtype=float32)], Array(81., dtype=float32))
+    >>> def loss(x):
+    ...     return jnp.sum(w.value * x) ** 2
+    >>> brainir.transform.grad(loss, grad_states=[w], return_value=True)(3.0)
+    ([Array([54., 54.], dtype=float32)], Array(81., dtype=float32))
     """
     options = {
         "grad_states": grad_states,

@@ -41,7 +41,7 @@ def cond(
     --------
     >>> import brainir
     >>> brainir.transform.cond(2.0 > 1.5, lambda x: x * 2, lambda x: x / 2, 2.0)
-    Array(4., dtype=float32, weak_type=True)
+    Array(4., dtype=float32)
     """
     check_callable("true_fun of cond", true_fun)
     check_callable("false_fun of cond", false_fun)
@@ -80,7 +80,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     --------
     >>> import brainir
     >>> brainir.transform.switch(7, [lambda: 1.0, lambda: 2.0, lambda: 3.0])
-    Array(3., dtype=float32, weak_type=True)
+    Array(3., dtype=float32)
     """
     branches = tuple(branches)
     if not branches:

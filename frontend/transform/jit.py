@@ -22,9 +22,10 @@ from ..capture import (
     current_frame,
     leave,
     name_of,
+    parameter_names,
     trace,
 )
-from ..program import Program, capture, give_back, optimise
+from ..program import Program, capture, compile_program, give_back, optimise
 from ..state import epoch, in_foreign_trace, reject_states
 from ..typing import Missing
 from .regions import check_callable, frame_here
@@ -245,14 +246,26 @@ class Jitted:
             return entry
 
     def _compile(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Entry:
+        born = epoch.count
         program = self._program(args, kwargs)
-        return _Entry(program, self._donate_positions(len(args)), Watch(self.origin_fun))
+        names = self._dynamic(args, kwargs)[1]
+        donate = self._donate_positions(len(args))
+        return _Entry(program, list(names), donate, Watch(self.origin_fun), born)
 
     def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
         closed = self._closed(args, kwargs)
-        return capture(
-            lambda args, kwargs: closed(*args, **kwargs), self._dynamic(args, kwargs), self._name
-        )
+        given, named = self._dynamic(args, kwargs)
+        keys = sorted(named)
+
+        def function(*arrays: Any) -> Any:
+            rest = dict(zip(keys, arrays[len(given) :], strict=True))
+            return closed(*arrays[: len(given)], **rest)
+
+        names = parameter_names(self.origin_fun)[: len(args)]
+        names = [name for i, name in enumerate(names) if i not in self._static]
+        names += [""] * (len(given) - len(names))
+        flat = (*given, *(named[key] for key in keys))
+        return capture(function, flat, self._name, [*names, *keys])
 
     def _donate_positions(self, count: int) -> tuple[int, ...]:
         dynamic = [i for i in range(count) if i not in self._static]
@@ -322,7 +335,8 @@ class Stages:
     def lower(self) -> jax.stages.Lowered:
         """Lower what a backend makes of the last stage."""
         graph = self.graph()
-        given = [*self.program.in_avals, *self.program.state_leaves(), *self.program.consts]
+        consts = [const.data for const in graph.consts]
+        given = [*self.program.in_avals, *self.program.state_leaves(), *consts]
         return jax.jit(lax.emit(graph)).lower(*given)
 
     def __str__(self) -> str:
@@ -332,16 +346,28 @@ class Stages:
 class _Entry:
     """One signature of a jitted function, compiled."""
 
-    def __init__(self, program: Program, donate: Sequence[int], watch: Watch) -> None:
+    def __init__(
+        self,
+        program: Program,
+        names: Sequence[str],
+        donate: Sequence[int],
+        watch: Watch,
+        born: int,
+    ) -> None:
+        self._names = sorted(names)
         self._program = program
         self._watch = watch
-        self._epoch = epoch.count
+        self._epoch = self._born = born
         self._states = [slot.handle for slot in program.slots]
-        self._written = [slot.handle for slot in program.written if slot.final]
+        self._held = [handle.reference for handle in self._states]
         self._io = program.has_io
-        self._custom = program.has_custom_derivatives
-        self._consts = program.consts
-        self._emitted = lax.emit(optimise(program))
+        self._custom = program.custom
+        self._compiled = compile_program(program)
+        self._consts = program.consts(self._compiled.consts)
+        slots = [program.slots[i] for i in self._compiled.written]
+        self._written = [slot.handle for slot in slots if slot.final]
+        self._given_back = [handle.reference for handle in self._written]
+        self._emitted = lax.emit(self._compiled.graph)
         self._call = jax.jit(self._traced, donate_argnums=tuple(3 + i for i in donate))
 
     def usable(self) -> bool:
@@ -356,25 +382,28 @@ class _Entry:
 
     def alive(self) -> bool:
         """Whether every State still exists and has not been replaced by another one."""
-        return all(h.alive and not h.state.replaced for h in self._states)
+        return all(h.alive and h.state.replaced_at <= self._born for h in self._states)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
-        values = [handle.peek() for handle in self._states]
+        values = [state()._value for state in self._held]  # pyright: ignore
         out, new = self._call(values, self._consts, kwargs, *args)
         if self._io:
             jax.block_until_ready((out, new))
         if self._program.foreign:
             give_back(list(zip(self._written, new, strict=True)), foreign=True)
             return out
-        for handle, value in zip(self._written, new, strict=True):
-            handle.accept(value)
+        for state, value in zip(self._given_back, new, strict=True):
+            state()._value = value  # pyright: ignore
         return out
 
     def _traced(self, values: Any, consts: Any, kwargs: Any, *args: Any) -> Any:
         """What JAX traces: check that it is the signature we know, and emit the graph."""
         program = self._program
-        leaves, tree = jax.tree.flatten((args, kwargs))
+        names = sorted(kwargs)
+        leaves, tree = jax.tree.flatten((*args, *(kwargs[name] for name in names)))
+        if names != self._names:
+            raise _Mismatch
         if tree != program.in_tree or not _same_avals(leaves, program.in_avals, weak=True):
             raise _Mismatch
         held: list[Any] = []
@@ -386,7 +415,9 @@ class _Entry:
         outs = self._emitted(*leaves, *held, *consts)
         count = len(program.out_avals)
         result = jax.tree.unflatten(program.out_tree, outs[:count])
-        return result, [value for _, value in program.written_values(outs[count:])]
+        return result, [
+            value for _, value in program.written_values(self._compiled.written, outs[count:])
+        ]
 
 
 def _same_avals(leaves: Sequence[Any], avals: Sequence[Any], weak: bool) -> bool:

@@ -277,7 +277,7 @@ def while_loop(
     --------
     >>> import brainir
     >>> brainir.transform.while_loop(lambda x: x < 100, lambda x: x * 2, 3)
-    Array(192, dtype=int32, weak_type=True)
+    Array(192, dtype=int32)
     """
     check_callable("cond_fun of while_loop", cond_fun)
     check_callable("body_fun of while_loop", body_fun)

@@ -14,7 +14,7 @@ from ..capture import Handle, Region, Traced, View, aval_of, bind_region, leave,
 from ..errors import BatchAxisError
 from ..importer import state_ref
 from ..program import in_capture
-from ..state import State
+from ..state import Recorder, State
 from ..typing import Missing
 from . import plain
 from .regions import check_callable, frame_here, leading_length, with_shape
@@ -425,6 +425,18 @@ def _batch_writes(state: State[Any], where: str) -> str:
     )
 
 
+def _plain_batch(f: Callable[..., Any], chunk: tuple[Any, ...]) -> Any:
+    with Recorder() as recorder:
+        out = vmap(f)(*chunk)
+        left = {state: state.peek() for state in recorder.written}
+    for state in left:
+        if state.kind != "rng":
+            raise ValueError(_batch_writes(state, ""))
+    for state, value in left.items():
+        state.value = value
+    return out
+
+
 def _plain_map(
     f: Callable[..., Any], xs: tuple[Any, ...], length: int, batch_size: int | None
 ) -> Any:
@@ -433,7 +445,7 @@ def _plain_map(
     parts: list[Any] = []
     for start in range(0, length, batch_size):
         chunk = jax.tree.map(lambda x, start=start: x[start : start + batch_size], xs)
-        parts.append(vmap(f)(*chunk))
+        parts.append(_plain_batch(f, chunk))
     if not parts:
         raise ValueError("map ran nothing, so plain Python cannot tell what it would return")
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)

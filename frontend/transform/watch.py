@@ -29,9 +29,13 @@ class Watch:
 
     def unchanged(self) -> bool:
         """Whether every variable still refers to the same object."""
-        return all(cell.cell_contents is thing() for cell, thing in self._cells) and all(
-            space.get(name) is thing() for space, name, thing in self._globals
-        )
+        for cell, thing in self._cells:  # loops, not all(...): every call of a jitted function asks
+            if cell.cell_contents is not thing():
+                return False
+        for space, name, thing in self._globals:  # noqa: SIM110
+            if space.get(name) is not thing():
+                return False
+        return True
 
     def _look(self, function: Any, depth: int, seen: set[int]) -> None:
         while isinstance(function, MethodType):

@@ -191,7 +191,9 @@ def _shift_right_logical(x: Array, y: Array) -> Array:
 
 
 def _shift_right_arithmetic(x: Array, y: Array) -> Array:
-    return x >> np.where(_fits(y), y, np.full_like(y, _bits(y) - 1))
+    signed = x.astype(f"int{_bits(x)}")
+    shift = np.where(_fits(y), y, np.full_like(y, _bits(y) - 1)).astype(signed.dtype)
+    return (signed >> shift).astype(x.dtype)
 
 
 def _population_count(x: Array) -> Array:
@@ -219,7 +221,7 @@ elementwise(
 )
 elementwise(
     "shift_right_arithmetic",
-    "x shifted right by y bits; copies of its sign come in.",
+    "x shifted right by y bits; copies of its first bit come in.",
     "iu",
     _shift_right_arithmetic,
     ZERO,

@@ -114,7 +114,9 @@ def _numpy(
     inner = prod(lhs.shape[d] for d in left)
     # As matrices: (batch, rows, inner) times (batch, inner, columns).
     a = lhs.transpose((*left_batch, *left_free, *left)).reshape(prod(batch), prod(rows), inner)
-    b = rhs.transpose((*right_batch, *right, *right_free)).reshape(prod(batch), inner, prod(columns))
+    b = rhs.transpose((*right_batch, *right, *right_free)).reshape(
+        prod(batch), inner, prod(columns)
+    )
     product = np.matmul(a.astype(wide), b.astype(wide))
     return product.astype(dtype).reshape((*batch, *rows, *columns))
 

@@ -40,17 +40,17 @@ def _saturated(x: Array, target: np.dtype[Any]) -> Array:
 
 def _convert(x: Array, new_dtype: str) -> Array:
     target, source = numpy_dtype(new_dtype), type_of_array(x)
-    if new_dtype == "bool":
-        return x != np.zeros((), x.dtype)
     if source.is_complex and not Type(new_dtype).is_complex:
         x = x.real
+    if new_dtype == "bool":
+        return x != np.zeros((), x.dtype)
     if source.is_differentiable and Type(new_dtype).is_integer:
         return _saturated(x, target)
     return x.astype(target)
 
 
 def _lax_convert(jax: Any, x: Any, new_dtype: str) -> Any:
-    if x.dtype.kind == "c" and not Type(new_dtype).is_complex and new_dtype != "bool":
+    if x.dtype.kind == "c" and not Type(new_dtype).is_complex:
         x = jax.lax.real(x)  # as it does anyway, but with a warning
     return jax.lax.convert_element_type(x, new_dtype)
 
@@ -71,7 +71,7 @@ def _forward_convert(b: Builder, node: Node, tangents: Cotangents) -> Sequence[O
 
 define(
     "convert_element_type",
-    "Elements converted to another dtype; floats become integers by truncation within range.",
+    "Elements as another dtype: floats are truncated to integers in range, complex to real parts.",
     infer=_infer_convert,
     numpy=_convert,
     lax=_lax_convert,

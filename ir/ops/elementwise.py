@@ -137,7 +137,11 @@ function("cosh", "Hyperbolic cosine.", "fc", np.cosh, lambda y, x: x.apply("sinh
 function("tanh", "Hyperbolic tangent.", "fc", np.tanh, lambda y, x: (1 - y) * (y + 1))
 function("asinh", "Inverse of sinh.", "fc", np.arcsinh, lambda y, x: _inverse_root(x * x + 1))
 function(
-    "acosh", "Inverse of cosh.", "fc", np.arccosh, lambda y, x: _inverse_root((x - 1) * (x + 1))
+    "acosh",
+    "Inverse of cosh.",
+    "fc",
+    np.arccosh,
+    lambda y, x: _inverse_root(x - 1) * _inverse_root(x + 1),  # their product has two branches
 )
 function("atanh", "Inverse of tanh.", "fc", np.arctanh, lambda y, x: 1 / ((1 - x) * (x + 1)))
 function("logistic", "1 / (1 + exp(-x)).", "fc", _logistic, lambda y, x: y * (1 - y))

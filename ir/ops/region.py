@@ -22,14 +22,14 @@ yields..., tangents... ==================== =============================
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..graph import Graph
 from ..op import PURE, Cost, GraphError, Weight, define_region
-from ..types import StateVar, Type
+from ..types import StateVar, Type, Value
 
 Regions = tuple[Graph, ...]
 
@@ -43,6 +43,14 @@ class Run(Protocol):
 
     def empty(self, type: Type) -> Any:
         """Return an array without elements."""
+        ...
+
+    def captured(self, *regions: Graph) -> dict[Value, Any]:
+        """Return the arrays that regions capture (XLA only)."""
+        ...
+
+    def given(self, captured: Mapping[Value, Any], region: Graph, *arrays: Any) -> tuple[Any, ...]:
+        """Return the results of a region for other captured arrays (XLA only)."""
         ...
 
 
@@ -280,6 +288,61 @@ def _infer_custom(*types: Type, regions: Regions, mode: str) -> tuple[Type, ...]
     return outs
 
 
+def _lax_custom(jax: Any, run: Run, *arrays: Any, regions: Regions, mode: str) -> tuple[Any, ...]:
+    """Emit a custom derivative that JAX can differentiate; captured arrays are made arguments."""
+    captured = run.captured(*regions)
+    values = tuple(captured)
+
+    def runs(region: Graph, held: Sequence[Any], *given: Any) -> tuple[Any, ...]:
+        return run.given(dict(zip(values, held, strict=True)), region, *given)
+
+    def primal(held: Sequence[Any], *given: Any) -> tuple[Any, ...]:
+        return runs(regions[0], held, *given)
+
+    def full(like: Sequence[Any], derivatives: Sequence[Any]) -> list[Any]:
+        """Put zeros of the value's own type where JAX has no derivative of an integer."""
+        pairs = zip(like, derivatives, strict=True)
+        return [d if _has_derivative(jax, x) else jax.numpy.zeros_like(x) for x, d in pairs]
+
+    def stripped(like: Sequence[Any], derivatives: Sequence[Any]) -> tuple[Any, ...]:
+        """The other way round."""
+        return tuple(
+            d if _has_derivative(jax, x) else np.zeros(np.shape(x), jax.dtypes.float0)
+            for x, d in zip(like, derivatives, strict=True)
+        )
+
+    if mode == "jvp":
+        function = jax.custom_jvp(primal)
+
+        def rule(primals: Any, tangents: Any) -> Any:
+            (held, *given), (_, *pushed) = primals, tangents
+            outs = runs(regions[1], held, *given, *full(given, pushed))
+            half = len(outs) // 2
+            return outs[:half], stripped(outs[:half], outs[half:])
+
+        function.defjvp(rule)
+    else:
+        function = jax.custom_vjp(primal)
+
+        def forward(held: Sequence[Any], *given: Any) -> Any:
+            outs = runs(regions[1], held, *given)
+            count = len(regions[0].results)
+            return outs[:count], (held, given, outs[:count], outs[count:])
+
+        def backward(saved: Any, cotangents: Any) -> Any:
+            held, given, outs, residuals = saved
+            found = runs(regions[2], held, *residuals, *full(outs, cotangents))
+            zeros = stripped(held, [jax.numpy.zeros_like(x) for x in held])
+            return (zeros, *stripped(given, found))
+
+        function.defvjp(forward, backward)
+    return function(tuple(captured.values()), *arrays)
+
+
+def _has_derivative(jax: Any, array: Any) -> bool:
+    return jax.numpy.issubdtype(jax.typeof(array).dtype, jax.numpy.inexact)
+
+
 define_region(
     "custom_derivative",
     "Run the first region; differentiate by the others. {mode='jvp'}: one region from arguments "
@@ -288,7 +351,7 @@ define_region(
     "the tangent of an integer is of the integer's own type, and ignored.",
     infer=_infer_custom,
     numpy=_numpy_call,
-    lax=_lax_call,
+    lax=_lax_custom,
     effects=PURE,
     cost=_region_cost,
 )

@@ -1,0 +1,239 @@
+"""Random stateful programs: recipes that hypothesis draws and shrinks, and what runs them.
+
+A recipe is plain data (nested tuples), so a failing one prints as something to read. It works on States of shape
+``(3,)``, one integer State and brainir's random State, and calls the transformations that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from hypothesis import strategies as st
+
+import brainir
+from brainir import transform
+
+WIDTH = 3
+STATES = 3
+
+Recipe = tuple[Any, ...]
+
+# --- expressions: ("state", i) ("local", i) ("const", c) ("unary", name, e) ("binary", name, e, e)
+
+UNARY = {
+    "tanh": jnp.tanh,
+    "sin": jnp.sin,
+    "half": lambda x: x * 0.5,
+    "neg": lambda x: -x,
+    "clip": lambda x: jnp.clip(x, -1.0, 1.0),
+    "cumsum": lambda x: jnp.tanh(jnp.cumsum(x)),
+    "mean": lambda x: jnp.broadcast_to(jnp.mean(x), (WIDTH,)),
+    "spike": brainir.surrogate.ReluGrad(),
+}
+BINARY = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: jnp.tanh(x) * jnp.tanh(y),
+    "max": jnp.maximum,
+    "where": lambda x, y: jnp.where(x > 0, x, y),
+    "dot": lambda x, y: jnp.tanh(jnp.dot(x, y)) * x,
+}
+
+
+def expressions() -> st.SearchStrategy[Recipe]:
+    """Draw an expression of shape ``(3,)``."""
+    leaves = st.one_of(
+        st.tuples(st.just("state"), st.integers(0, STATES - 1)),
+        st.tuples(st.just("local"), st.integers(0, 3)),
+        st.tuples(st.just("const"), st.sampled_from([0.0, 0.25, -1.5, 2.0])),
+        st.just(("count",)),
+    )
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.tuples(st.just("unary"), st.sampled_from(sorted(UNARY)), inner),
+            st.tuples(st.just("binary"), st.sampled_from(sorted(BINARY)), inner, inner),
+        ),
+        max_leaves=4,
+    )
+
+
+def statements(depth: int) -> st.SearchStrategy[Recipe]:
+    """Draw one statement; those of ``depth`` 0 have no statements inside."""
+    write = st.tuples(st.just("write"), st.integers(0, STATES - 1), expressions())
+    simple = [
+        write,
+        write,
+        st.tuples(st.just("let"), expressions()),
+        st.just(("count",)),
+        st.just(("random",)),
+    ]
+    if depth == 0:
+        return st.one_of(simple)
+    inner = blocks(depth - 1)
+    return st.one_of(
+        *simple,
+        st.tuples(st.just("for_loop"), st.integers(1, 3), st.booleans(), inner),
+        st.tuples(st.just("scan"), st.integers(1, 3), inner),
+        st.tuples(st.just("cond"), expressions(), inner, inner),
+        st.tuples(st.just("switch"), st.integers(-1, 3), inner, inner, inner),
+        st.tuples(st.just("while"), st.integers(0, 3), inner),
+        st.tuples(st.just("jit"), inner),
+        st.tuples(st.just("vmap"), st.integers(1, 3), inner),
+        st.tuples(st.just("lanes"), st.integers(0, STATES - 1), inner),
+        st.tuples(st.just("map"), st.sampled_from([None, 1, 2]), inner),
+        st.tuples(st.just("new"), expressions(), inner),
+        st.tuples(st.just("grad"), st.integers(0, STATES - 1), inner),
+    )
+
+
+def blocks(depth: int) -> st.SearchStrategy[Recipe]:
+    """Draw a list of statements and the expression that they end in."""
+    return st.tuples(st.lists(statements(depth), max_size=3).map(tuple), expressions())
+
+
+class World:
+    """The States that a program works on."""
+
+    def __init__(self) -> None:
+        self.states: list[brainir.State[Any]] = [
+            brainir.HiddenState(jnp.linspace(-1.0, 1.0, WIDTH) * (i + 1) / 2) for i in range(STATES)
+        ]
+        self.count = brainir.ShortTermState(jnp.int32(1))
+        brainir.random.seed(7)
+
+    def values(self) -> list[Any]:
+        """Return everything that a program can have changed."""
+        key = brainir.random.get_key()
+        return [*(s.value for s in self.states), self.count.value, key]
+
+
+class Runner:
+    """Runs recipes on a world; ``local`` values are those in scope, the newest last."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.states = list(world.states)
+
+    def value(self, expression: Recipe, local: Sequence[Any]) -> Any:
+        """Return what an expression is worth."""
+        kind, *rest = expression
+        if kind == "state":
+            return self.states[rest[0]].value
+        if kind == "local":
+            return local[-1 - rest[0] % len(local)]
+        if kind == "const":
+            return jnp.full((WIDTH,), rest[0], jnp.float32)
+        if kind == "count":
+            return jnp.full((WIDTH,), 0.1, jnp.float32) * self.world.count.value.astype(jnp.float32)
+        if kind == "unary":
+            return UNARY[rest[0]](self.value(rest[1], local))
+        return BINARY[rest[0]](self.value(rest[1], local), self.value(rest[2], local))
+
+    def block(self, block: Recipe, local: Sequence[Any]) -> Any:
+        """Run statements and return what the last expression is worth."""
+        body, result = block
+        scope = list(local)
+        for statement in body:
+            scope.append(self.statement(statement, scope))
+        return self.value(result, scope)
+
+    def statement(self, statement: Recipe, local: Sequence[Any]) -> Any:
+        """Run one statement; return a value of shape ``(3,)`` that later ones can use."""
+        kind, *rest = statement
+        return getattr(self, f"_{kind}")(local, *rest)
+
+    def _write(self, local: Sequence[Any], i: int, expression: Recipe) -> Any:
+        self.states[i].value = self.value(expression, local)
+        return self.states[i].value
+
+    def _let(self, local: Sequence[Any], expression: Recipe) -> Any:
+        return self.value(expression, local)
+
+    def _count(self, local: Sequence[Any]) -> Any:
+        self.world.count.value = self.world.count.value + 1
+        return local[-1]
+
+    def _random(self, local: Sequence[Any]) -> Any:
+        return brainir.random.uniform(-1.0, 1.0, (WIDTH,))
+
+    def _for_loop(self, local: Sequence[Any], length: int, reverse: bool, block: Recipe) -> Any:
+        xs = jnp.linspace(0.0, 1.0, length * WIDTH).reshape(length, WIDTH)
+        ys = transform.for_loop(lambda x: self.block(block, [*local, x]), xs, reverse=reverse)
+        return ys.sum(0)
+
+    def _scan(self, local: Sequence[Any], length: int, block: Recipe) -> Any:
+        def step(carry: Any, _: Any) -> Any:
+            new = jnp.tanh(self.block(block, [*local, carry]))
+            return new, carry
+
+        carry, ys = transform.scan(step, local[-1], None, length=length)
+        return carry + ys[0]
+
+    def _cond(self, local: Sequence[Any], test: Recipe, yes: Recipe, no: Recipe) -> Any:
+        return transform.cond(
+            jnp.sum(self.value(test, local)) > 0,
+            lambda x: self.block(yes, [*local, x]),
+            lambda x: self.block(no, [*local, x]),
+            local[-1],
+        )
+
+    def _switch(self, local: Sequence[Any], index: int, *branches: Recipe) -> Any:
+        run = [lambda branch=branch: self.block(branch, local) for branch in branches]
+        return transform.switch(jnp.int32(index) + self.world.count.value % 2, run)
+
+    def _while(self, local: Sequence[Any], times: int, block: Recipe) -> Any:
+        def step(carry: Any) -> Any:
+            i, x = carry
+            return i + 1, jnp.tanh(self.block(block, [*local, x]))
+
+        return transform.while_loop(lambda c: c[0] < times, step, (jnp.int32(0), local[-1]))[1]
+
+    def _jit(self, local: Sequence[Any], block: Recipe) -> Any:
+        return transform.jit(lambda x: self.block(block, [*local, x]))(local[-1])
+
+    def _vmap(self, local: Sequence[Any], lanes: int, block: Recipe) -> Any:
+        xs = jnp.linspace(-1.0, 1.0, lanes * WIDTH).reshape(lanes, WIDTH)
+        return transform.vmap(lambda x: self.block(block, [*local, x]))(xs).mean(0)
+
+    def _lanes(self, local: Sequence[Any], i: int, block: Recipe) -> Any:
+        """Work on a State that holds a value for each of two lanes."""
+        outer = self.states[i]
+        batched = brainir.HiddenState(jnp.stack([outer.value, -outer.value]))
+        self.states[i] = batched
+        try:
+            run = transform.vmap(
+                lambda x: self.block(block, [*local, x]), in_axes=None, in_states=batched
+            )
+            out = run(local[-1])
+        finally:
+            self.states[i] = outer
+        outer.value = batched.value[1]
+        return out[0]
+
+    def _map(self, local: Sequence[Any], batch_size: int | None, block: Recipe) -> Any:
+        xs = jnp.linspace(-1.0, 1.0, 3 * WIDTH).reshape(3, WIDTH)
+        run = lambda x: self.block(block, [*local, x])  # noqa: E731
+        return transform.map(run, xs, batch_size=batch_size).sum(0)
+
+    def _new(self, local: Sequence[Any], first: Recipe, block: Recipe) -> Any:
+        """Put a State that is created here in the place of another one."""
+        outer = self.states[0]
+        self.states[0] = brainir.ShortTermState(self.value(first, local))
+        try:
+            return self.block(block, local)
+        finally:
+            self.states[0] = outer
+
+    def _grad(self, local: Sequence[Any], i: int, block: Recipe) -> Any:
+        state = self.states[i]
+
+        def loss(x: Any) -> Any:
+            return jnp.sum(jnp.tanh(self.block(block, [*local, x])) * state.value)
+
+        (by_state, by_argument), value = transform.grad(
+            loss, grad_states=[state], argnums=0, return_value=True
+        )(local[-1])
+        return jnp.tanh(by_state[0] + by_argument + value)

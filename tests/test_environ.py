@@ -1,0 +1,345 @@
+"""The environment: layers, precision, threads, and noticing that a value has changed."""
+
+import gc
+import threading
+import weakref
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from brainir import environ
+from brainir.transform import for_loop, jit
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture(autouse=True)
+def _restored_environment():
+    before = environ.all()
+    wide = jax.config.jax_enable_x64
+    yield
+    for name in environ.all():
+        environ.pop(name, None)
+    del before["precision"]
+    environ.set(**before)
+    jax.config.update("jax_enable_x64", wide)
+
+
+def in_another_thread(function):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+# Looking up -------------------------------------------------------------------------------------
+
+
+def test_the_innermost_context_wins_and_then_what_was_set_and_then_the_default():
+    assert environ.get("depth", "default") == "default"
+    environ.set(depth=0)
+    with environ.context(depth=1, other=1):
+        with environ.context(depth=2):
+            assert environ.get("depth") == 2
+            assert environ.get("other") == 1
+        environ.set(depth=10)
+        assert environ.get("depth") == 1
+    assert environ.get("depth") == 10
+
+
+def test_a_missing_name_raises_an_error_that_says_how_to_set_it():
+    with pytest.raises(KeyError, match=r"environ\.set\(tau=\.\.\.\).*context\(tau=\.\.\.\)"):
+        environ.get("tau")
+    with pytest.raises(KeyError, match="the decay"):
+        environ.get("tau", desc="the decay")
+    with pytest.raises(KeyError, match=r"set\(dt="):
+        environ.get_dt()
+
+
+def test_none_is_a_value_and_a_default():
+    environ.set(reset=None)
+    assert environ.get("reset", 1) is None
+    assert environ.get("missing", None) is None
+
+
+def test_all_and_the_mapping_of_a_context_hold_everything_in_force():
+    environ.set(a=1, b=2)
+    with environ.context(b=3) as inside:
+        assert environ.all() == {"a": 1, "b": 3, "precision": 32}
+        assert inside == environ.all()
+        assert len(inside) == 3
+    assert environ.all()["b"] == 2
+
+
+def test_an_error_inside_a_context_leaves_the_environment_as_it_was():
+    environ.set(dt=0.1)
+    with pytest.raises(ZeroDivisionError), environ.context(dt=0.2, precision=64):
+        raise ZeroDivisionError
+    assert environ.get_dt() == 0.1
+    assert environ.get_precision() == 32
+    assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.parametrize("dt", [0.1, 1, np.float32(0.1), jnp.float32(0.1), 0.1 * u.ms])
+def test_dt_may_be_any_real_scalar(dt):
+    with environ.context(dt=dt):
+        assert environ.get_dt() is dt
+
+
+@pytest.mark.parametrize(
+    "dt", ["0.1", True, 1j, None, [0.1], np.ones(1), jnp.ones(2), np.ones(2) * u.ms, jnp.bool(1)]
+)
+def test_dt_must_be_a_real_scalar(dt):
+    with pytest.raises(TypeError, match="one real number"), environ.context(dt=dt):
+        pass
+    if dt is not None:
+        with pytest.raises(TypeError, match="one real number"):
+            environ.set(dt=dt)
+    assert environ.get("dt", "unset") == "unset"
+
+
+def test_options_of_jax_are_refused_with_the_call_that_sets_them():
+    with pytest.raises(ValueError, match="jax_platforms"):
+        environ.set(platform="cpu")
+    with (
+        pytest.raises(ValueError, match="jax_num_cpu_devices"),
+        environ.context(host_device_count=2),
+    ):
+        pass
+
+
+def test_pop_removes_what_was_set_and_nothing_that_a_context_holds():
+    environ.set(noise=0.5)
+    with environ.context(noise=0.1), pytest.raises(ValueError, match="noise"):
+        environ.pop("noise")
+    assert environ.pop("noise") == 0.5
+    assert environ.pop("noise", 7) == 7
+    with pytest.raises(KeyError, match="noise"):
+        environ.pop("noise")
+
+
+# Precision --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("precision", "bits", "names"),
+    [
+        (8, 8, ["float8_e5m2", "int8", "uint8", "complex64"]),
+        (16, 16, ["float16", "int16", "uint16", "complex64"]),
+        ("bf16", 16, ["bfloat16", "int16", "uint16", "complex64"]),
+        (32, 32, ["float32", "int32", "uint32", "complex64"]),
+        (64, 64, ["float64", "int64", "uint64", "complex128"]),
+    ],
+)
+def test_precision_chooses_the_default_types_and_the_mode_of_jax(precision, bits, names):
+    kinds = environ.dftype, environ.ditype, environ.dutype, environ.dctype
+    with environ.context(precision=precision):
+        assert environ.get_precision() == bits
+        assert [np.dtype(kind()).name for kind in kinds] == names
+        assert jax.config.jax_enable_x64 == (precision == 64)
+    assert not jax.config.jax_enable_x64
+    environ.set_precision(precision)
+    assert np.dtype(environ.dftype()).name == names[0]
+    assert jax.config.jax_enable_x64 == (precision == 64)
+
+
+def test_unset_precision_follows_jax():
+    with jax.enable_x64(True):
+        assert environ.get_precision() == 64
+        assert environ.dftype() is np.float64
+    assert environ.dftype() is np.float32
+
+
+@pytest.mark.parametrize("precision", [0, 7, "32", 128])
+def test_an_unknown_precision_is_refused(precision):
+    with pytest.raises(ValueError, match="precision must be one of"):
+        environ.set(precision=precision)
+    assert environ.get_precision() == 32
+
+
+# Threads ----------------------------------------------------------------------------------------
+
+
+def test_contexts_belong_to_one_thread():
+    with environ.context(fit=True):
+        assert in_another_thread(lambda: environ.get("fit", "unset")) == "unset"
+
+
+def test_what_the_main_thread_sets_is_the_default_of_all():
+    environ.set(dt=0.1)
+    assert in_another_thread(environ.get_dt) == 0.1
+
+
+def test_what_another_thread_sets_is_its_own():
+    environ.set(dt=0.1)
+
+    def other():
+        environ.set(dt=0.5)
+        return environ.get_dt()
+
+    assert in_another_thread(other) == 0.5
+    assert environ.get_dt() == 0.1
+
+
+# Fingerprints -----------------------------------------------------------------------------------
+
+numbers = st.integers(-3, 3) | st.sampled_from([0.0, 0.5, 1.0]) | st.booleans()
+values = (
+    numbers
+    | st.sampled_from(["a", "b", None])
+    | st.builds(lambda n, unit: float(n) * unit, st.integers(0, 2), st.sampled_from([u.ms, u.mV]))
+    | st.builds(lambda n: np.full(2, n, np.float32), st.integers(0, 2))
+    | st.builds(lambda n: jnp.full((), n, jnp.int32), st.integers(0, 2))
+    | st.tuples(numbers, numbers)
+)
+
+
+def spelled(value):
+    """What a value is, spelled out by other means than a snapshot."""
+    return f"{type(value)} {getattr(value, 'dtype', '')} {value!r}"
+
+
+@given(values, values)
+def test_fingerprints_are_equal_exactly_if_the_values_are(first, second):
+    with environ.context(x=first):
+        before = environ.fingerprint(["x"])
+    with environ.context(x=second):
+        after = environ.fingerprint(["x"])
+    assert (before == after) == (spelled(first) == spelled(second))
+    if before == after:
+        assert hash(before) == hash(after)
+
+
+def test_a_fingerprint_knows_the_unit_and_the_names():
+    with environ.context(dt=0.1 * u.ms):
+        milli, names = environ.fingerprint(["dt"]), environ.fingerprint()
+    with environ.context(dt=0.1 * u.second):
+        assert environ.fingerprint(["dt"]) != milli
+    with environ.context(dt=0.1 * u.ms, fit=False):
+        assert environ.fingerprint(["dt"]) == milli
+        assert environ.fingerprint() != names
+
+
+def test_large_arrays_and_functions_count_as_themselves_and_are_not_kept():
+    big = jnp.zeros(1000)
+    for thing, twin in [(big, jnp.zeros(1000)), (lambda: 1, lambda: 1)]:
+        with environ.context(x=thing):
+            before = environ.fingerprint(["x"])
+        with environ.context(x=thing):
+            assert environ.fingerprint(["x"]) == before
+        with environ.context(x=twin):
+            assert environ.fingerprint(["x"]) != before
+    alive = weakref.ref(thing)
+    del thing
+    gc.collect()
+    assert alive() is None
+
+
+# Noticing change --------------------------------------------------------------------------------
+
+
+def test_only_reads_of_the_outside_are_noted():
+    environ.set(dt=0.1, unread=1)
+    with environ.context(fit=True), environ.watch() as reads:
+        environ.get_dt()
+        environ.get("absent", None)
+        with environ.context(i=3, fit=False) as inner:
+            assert inner["i"] == 3
+            environ.get("fit")
+    assert set(reads) == {"dt", "absent"}
+
+
+def test_watches_nest_and_a_reused_trace_counts_as_its_reads():
+    environ.set(dt=0.1)
+    with environ.watch() as inner:
+        environ.get_dt()
+    with environ.watch() as outer:
+        assert environ.unchanged(inner)
+        with environ.watch() as another:
+            environ.get("fit", None)
+    assert set(outer) == {"dt", "fit"}
+    assert set(another) == {"fit"}
+
+
+@pytest.mark.parametrize("read", [environ.all, lambda: environ.get("fit", False)])
+def test_reads_hold_until_a_value_that_was_read_differs(read):
+    environ.set(dt=0.1 * u.ms)
+    with environ.watch() as reads:
+        read()
+    assert environ.unchanged(reads)
+    environ.set(dt=0.1 * u.ms)
+    assert environ.unchanged(reads)
+    with environ.context(fit=True):
+        assert not environ.unchanged(reads)
+    assert environ.unchanged(reads)
+    environ.set(fit=True)
+    assert not environ.unchanged(reads)
+    environ.pop("fit")
+    assert environ.unchanged(reads)
+
+
+def test_reads_that_hold_here_need_not_hold_in_another_thread():
+    environ.set(dt=0.1)
+    with environ.watch() as reads:
+        environ.get_dt()
+    assert environ.unchanged(reads)
+
+    def other():
+        environ.set(dt=0.2)
+        here = environ.unchanged(reads)
+        environ.set(dt=0.1)
+        return here, environ.unchanged(reads)
+
+    assert in_another_thread(other) == (False, True)
+    assert environ.unchanged(reads)
+
+
+def test_reads_of_the_default_precision_follow_jax():
+    with environ.watch() as reads:
+        environ.dftype()
+    assert environ.unchanged(reads)
+    with jax.enable_x64(True):
+        assert not environ.unchanged(reads)
+
+
+def test_a_compiled_function_is_traced_again_when_what_it_read_differs_and_only_then():
+    traces = []
+
+    @jit
+    def step(x):
+        traces.append(environ.get_dt())
+        return x * environ.get_dt() if environ.get("fit", False) else x
+
+    environ.set(dt=2.0)
+    x = jnp.float32(3.0)
+    assert step(x) == 3.0
+    with environ.context(fit=True):
+        assert step(x) == 6.0
+    environ.set(dt=5.0)
+    with environ.context(fit=True):
+        assert step(x) == 15.0
+    assert traces == [2.0, 2.0, 5.0]
+    with environ.context(fit=True, i=1, note="unread"):
+        assert step(x) == 15.0
+    assert len(traces) == 3
+
+
+def test_a_traced_value_in_a_context_inside_a_loop_needs_no_new_trace():
+    traces = []
+
+    @jit
+    def run(steps):
+        def body(i):
+            traces.append(i)
+            with environ.context(i=i, t=i * 0.5):
+                return environ.get("i") + environ.get("t")
+
+        return for_loop(body, steps)
+
+    steps = jnp.arange(3, dtype=jnp.float32)
+    for _ in range(2):
+        assert run(steps).tolist() == [0.0, 1.5, 3.0]
+    assert len(traces) == 1

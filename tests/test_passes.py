@@ -1,0 +1,147 @@
+"""Laws of all passes, over random graphs: meaning, form, and doing a thing once."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_graphs import Inputs, assert_close, assert_same_outcome, graphs, inputs_for
+
+from brainir.backends.reference import evaluate
+from brainir.ir import Effect, Graph, equal, touched_by, verify, walk
+from brainir.passes import (
+    CAPTURE,
+    PASSES,
+    PIPELINE,
+    parse_pass,
+    purify,
+    run_pipeline,
+    stages,
+    state_interface,
+)
+
+HOISTED = PIPELINE[: 1 + [step.name for step in PIPELINE].index("hoist-state")]
+ANYWHERE = [step.name for step in PIPELINE if step.name not in ("purify", "expand-vmap")]
+"""Passes that take any graph; the others need hoisted states."""
+
+
+def outcome(graph: Graph, inputs: Inputs):
+    return evaluate(graph, inputs.arguments, inputs.states)
+
+
+def drawn(data: st.DataObject, **options) -> tuple[Graph, Inputs]:
+    graph = data.draw(graphs(**options))
+    return graph, data.draw(inputs_for(graph))
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+@given(data=st.data())
+def test_every_pass_keeps_the_meaning_and_reaches_its_form(name, data):
+    graph, inputs = drawn(data, transformations=name != "hoist-state", nodes=12)
+    step = PASSES[name]
+    after = step(graph)
+    verify(after, "any" if step.form == "expanded" else step.form)
+    assert_same_outcome(outcome(after, inputs), outcome(graph, inputs))
+
+
+@given(data=st.data())
+def test_the_pipeline_keeps_the_meaning_after_every_pass(data):
+    graph, inputs = drawn(data, transformations=True, nodes=20)
+    expected, forms = outcome(graph, inputs), ["any"]
+
+    def compare(step, before, after, seconds):
+        forms.append(step.form)
+        for form in forms:
+            verify(after, form)
+        if step.form != "pure":
+            assert_same_outcome(outcome(after, inputs), expected)
+
+    run_pipeline(graph, PIPELINE, [compare])
+
+
+@given(data=st.data())
+def test_purifying_turns_states_into_parameters_and_results(data):
+    graph, inputs = drawn(data, transformations=True)
+    hoisted = run_pipeline(graph, HOISTED)
+    results, states = outcome(hoisted, inputs)
+    leaves = [leaf for state in hoisted.states for leaf in inputs.states[state]]
+    pure_results, rest = evaluate(purify(hoisted), (*inputs.arguments, *leaves))
+    written = [leaf for state in state_interface(hoisted).writes for leaf in states[state]]
+    assert rest == {}
+    for given_, expected in zip(pure_results, (*results, *written), strict=True):
+        assert_close(given_, expected)
+
+
+@given(data=st.data())
+def test_a_hoisted_graph_reads_first_and_writes_last(data):
+    graph, _ = drawn(data, transformations=True)
+    hoisted = run_pipeline(graph, HOISTED)
+    kinds = [
+        0 if Effect.READ in node.op.effects else 2 if Effect.WRITE in node.op.effects else 1
+        for node in hoisted.nodes
+    ]
+    assert kinds == sorted(kinds)
+    for touched in state_interface(hoisted):
+        assert len(set(touched)) == len(touched)
+    assert all(touched_by(*node.regions).pure for node in hoisted.nodes)
+
+
+@pytest.mark.parametrize("name", [step.name for step in PIPELINE if step.name != "purify"])
+@given(data=st.data())
+def test_a_pass_finds_nothing_to_do_a_second_time(name, data):
+    graph, _ = drawn(data, transformations=True, nodes=12)
+    if name not in ANYWHERE:
+        graph = run_pipeline(graph, HOISTED)
+    once = PASSES[name](run_pipeline(graph, [PASSES["expand-map"]]))
+    assert equal(PASSES[name](once), once)
+
+
+@given(data=st.data())
+def test_locations_survive_all_passes(data):
+    graph, _ = drawn(data, transformations=True)
+    known = {node.loc for node in walk(graph)} | {None}
+    assert {node.loc for node in walk(run_pipeline(graph, PIPELINE))} <= known
+
+
+@given(data=st.data())
+def test_passes_leave_the_graph_that_they_are_given_as_it_was(data):
+    graph, _ = drawn(data, transformations=True)
+    text = str(graph)
+    run_pipeline(graph, PIPELINE)
+    assert str(graph) == text
+
+
+# --- the manager ----------------------------------------------------------------------------------
+
+
+def test_a_pipeline_stops_after_the_stage_asked_for():
+    graph = Graph("empty", (), (), ())
+    seen = []
+    run_pipeline(graph, PIPELINE, [lambda step, *_: seen.append(step.name)], until="hoist-state")
+    assert seen == [step.name for step in HOISTED]
+    assert run_pipeline(graph, PIPELINE, until=CAPTURE) is graph
+    assert stages(HOISTED) == (CAPTURE, *seen)
+
+
+def test_a_stage_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(ValueError, match="no stage 'hoist'; the stages are capture, inline-calls"):
+        run_pipeline(Graph("empty", (), (), ()), PIPELINE, until="hoist")
+
+
+def test_a_pass_is_found_by_text_with_options():
+    step = parse_pass("simplify{rounds=3, name=x}")
+    assert (step.name, step.options) == ("simplify", {"rounds": 3, "name": "x"})
+    for wrong in ("simplfy", "simplify{rounds}", "simplify{rounds=3"):
+        with pytest.raises(ValueError, match="simpl"):
+            parse_pass(wrong)
+
+
+def test_observers_see_the_graphs_on_both_sides_and_the_time():
+    steps = []
+    graph = Graph("empty", (), (), ())
+    run_pipeline(graph, HOISTED, [lambda *seen: steps.append(seen)])
+    assert [seen[0].name for seen in steps] == [step.name for step in HOISTED]
+    assert steps[0][1] is graph
+    assert all(
+        before is after for (*_, before, _), (_, after, *_) in zip(steps, steps[1:], strict=False)
+    )
+    assert all(np.isfinite(seconds) and seconds >= 0 for *_, seconds in steps)

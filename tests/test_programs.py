@@ -1,0 +1,56 @@
+"""Random stateful programs mean the same compiled and as plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, note
+
+import brainir
+from brainir import transform
+from tests.stateful_programs import Recipe, Runner, World, blocks
+
+INPUT = jnp.array([0.3, -0.7, 1.1], jnp.float32)
+
+
+def outcome(recipe: Recipe, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
+    """Return what a program returns and leaves behind, or the class of what it raises."""
+    world = World()
+    before = world.values()
+    program = wrap(lambda x: Runner(world).block(recipe, [x]))
+    try:
+        result = program(INPUT)
+    except (brainir.BrainIRError, ValueError, TypeError) as error:
+        note(f"{type(error).__name__}: {error}")
+        return type(error), before, world.values()
+    return result, before, world.values()
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Compare results and states; keys exactly, floats up to the order of operations."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    for a, b in pairs:
+        if jnp.issubdtype(jnp.result_type(a), jax.dtypes.prng_key):
+            np.testing.assert_array_equal(jax.random.key_data(a), jax.random.key_data(b))
+        else:
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+@given(blocks(depth=2))
+def test_compiled_programs_equal_plain_python(recipe: Recipe) -> None:
+    with jax.disable_jit():
+        expected, _, left = outcome(recipe, lambda f: f)
+    for wrap in (transform.jit, lambda f: f):
+        found, before, after = outcome(recipe, wrap)
+        if not isinstance(found, type):
+            assert_same((expected, left), (found, after))
+            continue
+        # Plain Python compares what lanes wrote, the compiler what it depends on: lanes may agree by
+        # chance, and only the compiler refuses them.
+        assert found is expected or found is brainir.BatchAxisError
+        if wrap is transform.jit:
+            assert_same(before, after)
