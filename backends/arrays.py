@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..ir import Literal, Node, Type
-from ..ir import dtype_name, key_words, keys_of_words, numpy_dtype
+from ..ir import Literal, Node, Type, dtype_name, key_words, keys_of_words, numpy_dtype
 
 GENERATORS = {"fry": "threefry2x32", "rbg": "rbg", "urbg": "unsafe_rbg"}
 """JAX's names of the random generators whose keys it tags so."""

@@ -11,8 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Effect, Graph, GraphError, Literal, Node, Operand, StateVar, Type, Value
-from ..ir.dtypes import numpy_dtype, type_of_array
+from ..ir import (
+    Effect,
+    Graph,
+    GraphError,
+    Literal,
+    Node,
+    Operand,
+    StateVar,
+    Type,
+    Value,
+    numpy_dtype,
+    type_of_array,
+)
 from .arrays import describe, literal_array, to_numpy
 
 Array = np.ndarray[Any, Any]

@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -489,9 +489,13 @@ region_p = _state_primitive("region", lambda *args, spec: [_shaped(a) for a in s
 
 
 def bind_region(spec: Region, operands: Sequence[Any]) -> list[Any]:
-    """Bind a region primitive over its operands and what its functions close over."""
+    """Bind a region primitive over its operands and what its functions close over.
+
+    JAX keeps parameters of primitives in caches, so the one that it gets holds no arrays.
+    """
     consts = [const for body in spec.bodies for const in body.consts]
-    return region_p.bind(*operands, *consts, spec=spec)
+    bodies = tuple(replace(body, consts=()) for body in spec.bodies)
+    return region_p.bind(*operands, *consts, spec=replace(spec, bodies=bodies))
 
 
 def leave(body: Traced, parent: Frame) -> None:

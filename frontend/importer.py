@@ -313,7 +313,8 @@ def _scan(importer: _Importer, builder: Builder, eqn: Any, operands: Results) ->
     if "num_consts" in params:
         consts, carries = params["num_consts"], params["num_carry"]
     else:
-        consts, carries = (len(list(group)) for group in list(params["ft_in"])[:2])
+        groups = params["ft_in"].update(operands).unpack()
+        consts, carries = (len(list(group)) for group in groups[:2])
     body = importer.region(params["jaxpr"], operands[:consts])
     attrs = {
         "carries": carries,
@@ -444,7 +445,8 @@ def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) 
     outer = importer.rules
     importer.rules = outer + (spec.op in ("grad", "jvp"))
     for body in spec.bodies:
-        captured, rest = rest[: len(body.consts)], rest[len(body.consts) :]
+        count = len(body.jaxpr.constvars)
+        captured, rest = rest[:count], rest[count:]
         env: Env = dict(zip(body.jaxpr.constvars, captured, strict=True))
         params = _new_params(body.jaxpr.invars, env, body.hints)
         inner = Builder()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import GraphError, Type, get_op
+from ..ir.ops.indexing import default_fill
 
 Attrs = dict[str, Any]
 Translation = Callable[[Mapping[str, Any], tuple[Any, ...]], "tuple[str, Attrs] | None"]
@@ -52,14 +53,29 @@ def translation(op: str, **names: str) -> Translation:
     Parameters that are not named must be None (nothing asked for) or among `IGNORED`.
     """
 
-    def translate(params: Mapping[str, Any], avals: tuple[Any, ...]) -> tuple[str, Attrs] | None:
+    def attrs_of(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
         attrs: Attrs = {}
+        for name, value in params.items():
+            if name in names:
+                attrs[names[name]] = plain(value)
+            elif value is not None and name not in IGNORED:
+                raise Untranslatable(value)
+        return attrs
+
+    return converted(op, attrs_of)
+
+
+def converted(
+    op: str, attrs_of: Callable[[Mapping[str, Any], tuple[Any, ...]], Attrs]
+) -> Translation:
+    """Return a translation to ``op`` from a function that makes its attributes of the parameters.
+
+    There is none where the function raises `Untranslatable`, or the op's inference refuses.
+    """
+
+    def translate(params: Mapping[str, Any], avals: tuple[Any, ...]) -> tuple[str, Attrs] | None:
         try:
-            for name, value in params.items():
-                if name in names:
-                    attrs[names[name]] = plain(value)
-                elif value is not None and name not in IGNORED:
-                    return None
+            attrs = attrs_of(params, avals)
             get_op(op).infer(*(Type(str(a.dtype), tuple(a.shape)) for a in avals), **attrs)
         except (Untranslatable, GraphError):
             return None
@@ -85,6 +101,102 @@ def _device_put(params: Mapping[str, Any], avals: tuple[Any, ...]) -> tuple[str,
     """Where nobody says which device, putting an array there is to copy it."""
     anywhere = params["devices"] == params["srcs"] == (None,)
     return ("copy", {}) if anywhere and len(avals) == 1 else None
+
+
+_REDUCTIONS = ("add", "mul", "min", "max")
+
+
+def _precision(value: Any) -> str | tuple[str, str] | None:
+    """Return the precision of a product: its name, or those of both operands if they differ."""
+    if value is None:
+        return None
+    names = tuple(getattr(p, "name", None) for p in value) if isinstance(value, tuple) else ()
+    if len(names) != 2 or not set(names) <= {"DEFAULT", "HIGH", "HIGHEST"}:
+        raise Untranslatable(value)
+    return names[0] if names[0] == names[1] else names
+
+
+def _preferred(params: Mapping[str, Any], avals: tuple[Any, ...]) -> str | None:
+    """Return the dtype asked for, unless it is that of both operands anyway."""
+    dtype = plain(params["preferred_element_type"])
+    return None if {str(a.dtype) for a in avals} == {dtype} else dtype
+
+
+def _dot(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
+    if params["out_sharding"] is not None:
+        raise Untranslatable(params["out_sharding"])
+    return {
+        "dimension_numbers": plain(params["dimension_numbers"]),
+        "precision": _precision(params["precision"]),
+        "preferred_element_type": _preferred(params, avals),
+    }
+
+
+def _convolution(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
+    return {
+        "layout": plain(params["dimension_numbers"]),
+        "strides": plain(params["window_strides"]),
+        "padding": plain(params["padding"]),
+        "input_dilation": plain(params["lhs_dilation"]),
+        "kernel_dilation": plain(params["rhs_dilation"]),
+        "feature_groups": params["feature_group_count"],
+        "batch_groups": params["batch_group_count"],
+        "precision": _precision(params["precision"]),
+        "preferred_element_type": _preferred(params, avals),
+    }
+
+
+MODES = {"CLIP": "clip", "FILL_OR_DROP": "fill", "PROMISE_IN_BOUNDS": "promise"}
+
+
+def _windows(params: Mapping[str, Any], names: str) -> Attrs:
+    """Return what a gather and a scatter have in common, given JAX's names of the dimensions."""
+    if params["mode"].name not in MODES:
+        raise Untranslatable(params["mode"])
+    numbers = params["dimension_numbers"]
+    ours = ("offset_dims", "collapsed_dims", "index_map", "batching_dims", "index_batching")
+    return {
+        **{
+            our: plain(getattr(numbers, name))
+            for our, name in zip(ours, names.split(), strict=True)
+        },
+        "mode": MODES[params["mode"].name],
+        "unique": params["unique_indices"],
+        "sorted": params["indices_are_sorted"],
+    }
+
+
+def _gather(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
+    fill, dtype = plain(params["fill_value"]), avals[0].dtype
+    default = default_fill(dtype) if isinstance(dtype, np.dtype) else None
+    is_default = fill == default or (fill != fill and default != default)
+    return {
+        "slice_sizes": plain(params["slice_sizes"]),
+        **_windows(
+            params,
+            "offset_dims collapsed_slice_dims start_index_map operand_batching_dims "
+            "start_indices_batching_dims",
+        ),
+        "fill_value": None if is_default else fill,
+    }
+
+
+def _scatter(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
+    return _windows(
+        params,
+        "update_window_dims inserted_window_dims scatter_dims_to_operand_dims "
+        "operand_batching_dims scatter_indices_batching_dims",
+    )
+
+
+def _replace(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
+    if params["update_jaxpr"] is not None:  # a function of one's own, by `jax.lax.scatter_apply`
+        raise Untranslatable(params["update_jaxpr"])
+    return _scatter(params, avals)
+
+
+def _impl(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
+    return {"impl": params["impl"].tag}
 
 
 TRANSLATE: dict[str, Translation] = {
@@ -121,5 +233,22 @@ TRANSLATE: dict[str, Translation] = {
     **_table("reduce_and reduce_or reduce_xor", axes="axes"),
     **_table("argmax argmin", axes="axes", index_dtype="index_dtype"),
     **_table("cumsum cumprod cummax cummin cumlogsumexp", axis="axis", reverse="reverse"),
+    # Contractions.
+    "dot_general": converted("dot_general", _dot),
+    "conv_general_dilated": converted("conv_general_dilated", _convolution),
+    # Indexing.
+    **_table("dynamic_slice", slice_sizes="slice_sizes"),
+    **_table("dynamic_update_slice"),
+    "gather": converted("gather", _gather),
+    "scatter": converted("scatter", _replace),
+    **{f"scatter-{how}": converted(f"scatter-{how}", _scatter) for how in _REDUCTIONS},
+    # Sorting.
+    **_table("sort", dimension="dimension", num_keys="num_keys", is_stable="is_stable"),
+    "top_k": converted("top_k", lambda params, _: {"k": params["k"], "axis": params["axis"]}),
+    # Random keys.
+    **{name: converted(name, _impl) for name in ("random_seed", "random_wrap")},
+    **_table("random_unwrap random_clone random_fold_in threefry2x32"),
+    **_table("random_split", shape="shape"),
+    **_table("random_bits", bit_width="bit_width", shape="shape"),
 }
 """``TRANSLATE[primitive](params, avals)`` gives the name and attributes of our op, or None."""

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from ..backends import shape_struct, type_of, xla
-from ..ir import Const, Graph, StateVar, fingerprint, touched_by
-from ..passes import PIPELINE, LaneDependentWrite, Pass, run_pipeline, state_interface
+from ..ir import Const, Graph, NotDifferentiable, StateVar, fingerprint, touched_by
+from ..passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass, run_pipeline, state_interface
 from . import environ
 from .capture import (
     Frame,
@@ -286,7 +286,10 @@ def optimise(program: Program, observers: Sequence[Any] = (), until: str | None 
     BatchAxisError
         If a State inside ``vmap`` is written with a value that depends on the lane.
     ValueError
-        If there is no such pass.
+        If there is no such pass, a result of ``vmap`` that should not depends on the lane, or a
+        gradient goes through a ``while_loop``.
+    NotImplementedError
+        If a gradient goes through an operation that has none.
     """
     passes = PIPELINE
     if program.foreign:
@@ -295,6 +298,11 @@ def optimise(program: Program, observers: Sequence[Any] = (), until: str | None 
         return run_pipeline(program.graph, passes, observers=observers, until=until)
     except LaneDependentWrite as error:
         raise BatchAxisError(str(error)) from None
+    except LaneDependentResult as error:
+        raise ValueError(str(error)) from None
+    except NotDifferentiable as error:
+        kind = ValueError if isinstance(error, ValueError) else NotImplementedError
+        raise kind(str(error)) from None
 
 
 Listener = Callable[[Program], None]

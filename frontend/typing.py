@@ -56,8 +56,11 @@ class Missing:
 Array = jax.Array
 DType = np.dtype
 
-ArrayLike: TypeAlias = jax.Array | np.ndarray | np.generic | complex | u.Quantity
-"""An array, a number (``complex`` stands for all Python numbers), or either of them with a unit."""
+ArrayLike: TypeAlias = jax.Array | np.ndarray | np.generic | complex | u.Quantity | u.Unit
+"""An array, a number (``complex`` stands for all Python numbers), or either of them with a unit.
+
+`Unit` is here because that is what brainunit declares ``1.0 * u.mV`` to be, though it makes a Quantity.
+"""
 
 Size: TypeAlias = int | np.integer | Sequence[int] | Sequence[np.integer]
 """How many elements: one number, or one a dimension."""

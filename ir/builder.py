@@ -51,6 +51,8 @@ class Builder:
         """
         op = get_op(op) if isinstance(op, str) else op
         operands, regions, attrs = tuple(operands), tuple(regions), dict(attrs or {})
+        for name, value in op.defaults.items():
+            attrs.setdefault(name, value)
         loc = loc or self.loc
         try:
             types = op.result_types(tuple(o.type for o in operands), attrs, regions)

@@ -28,6 +28,15 @@ _TOKEN = re.compile(
 )
 
 
+def pointed(line: str, column: int) -> tuple[str, str]:
+    """Return a line, or what is near a column if it is long, and a caret to go below it."""
+    if len(line) > 120:
+        start = max(0, column - 60)
+        line, column = line[start : start + 120], column - start
+    # Tabs stay tabs, so that the caret stands below what it points at.
+    return line, "".join(c if c == "\t" else " " for c in line[:column]) + "^"
+
+
 class ParseError(GraphError):
     """A text is not a graph.
 
@@ -44,12 +53,11 @@ class ParseError(GraphError):
         self.line = text.count("\n", 0, position) + 1
         start = text.rfind("\n", 0, position) + 1
         self.column = position - start + 1
-        line = text[start:].split("\n", 1)[0]
+        end = text.find("\n", start)
+        line, caret = pointed(text[start : end if end >= 0 else None], position - start)
         margin = f"{self.line} | "
-        # Tabs stay tabs, so that the caret stands below what it points at.
-        below = "".join(c if c == "\t" else " " for c in line[: self.column - 1])
-        caret = " " * len(margin) + below + "^"
-        super().__init__(f"{file}:{self.line}:{self.column}: {what}\n{margin}{line}\n{caret}")
+        place = f"{file}:{self.line}:{self.column}"
+        super().__init__(f"{place}: {what}\n{margin}{line}\n{' ' * len(margin)}{caret}")
 
 
 @dataclass(frozen=True, slots=True)

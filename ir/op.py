@@ -8,8 +8,9 @@ a value such as `ZERO` or `NOT_DIFFERENTIABLE("why")`, never left out.
 from __future__ import annotations
 
 import enum
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .types import Type
@@ -97,6 +98,9 @@ class Op:
         The text form's names of operand groups of a region op.
     opaque : bool
         Whether the rules were derived from a JAX primitive rather than written here.
+    defaults : dict
+        Attributes that a node has unless others are given, taken from the signature of ``infer``;
+        the text form leaves them out.
     """
 
     name: str
@@ -110,6 +114,12 @@ class Op:
     cost: CostRule
     groups: tuple[str, ...] = ()
     opaque: bool = False
+    defaults: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        parameters = inspect.signature(self.infer).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        object.__setattr__(self, "defaults", defaults)
 
     @property
     def has_regions(self) -> bool:

@@ -376,6 +376,8 @@ class _Parser:
         self._operands(opened)
         if self._accept("{"):
             self._attributes(opened.attrs)
+        for name, value in opened.op.defaults.items():
+            opened.attrs.setdefault(name, value)
         if self._accept(":"):
             opened.types = [(self._type(), self._at - 1)]
             while self._accept(","):

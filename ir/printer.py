@@ -208,8 +208,13 @@ class Printer:
             parts.append(operands)
         line = f"{node.op.name} {', '.join(parts)}" if parts else node.op.name
         if attrs:
-            items = ", ".join(f"{name}={self._attribute(v)}" for name, v in attrs.items())
-            line = f"{line} {{{items}}}"
+            defaults = node.op.defaults
+            items = [
+                f"{name}={self._attribute(value)}"
+                for name, value in attrs.items()
+                if name not in defaults or not _same(value, defaults[name])
+            ]
+            line = f"{line} {{{', '.join(items)}}}" if items else line
         if node.results:
             names = ", ".join([self._name(value, value.hint) for value in node.results])
             types = ", ".join([self._type(value.type) for value in node.results])
@@ -249,6 +254,11 @@ class Printer:
         for param, shared in zip(region.params, bound, strict=True):
             self._values[param] = self._values[shared]
         return name
+
+
+def _same(value: object, default: object) -> bool:
+    """Whether an attribute is a default, which is a plain scalar."""
+    return type(value) is type(default) and value == default
 
 
 def _is_bound(node: Node) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 SHORT_NAMES: dict[str, str] = {
@@ -46,12 +47,7 @@ class Type:
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        if self.dtype == "bool":
-            return 1
-        if self.is_key:
-            return 8
-        digits = "".join(c for c in self.dtype.split("_")[0] if c.isdigit())
-        return max(1, int(digits or 32) // 8) if not self.dtype.startswith("float8") else 1
+        return _itemsize(self.dtype)
 
     @property
     def nbytes(self) -> int:
@@ -90,6 +86,16 @@ class Type:
     def with_dtype(self, dtype: str) -> Type:
         """Return the type of the same shape with other elements."""
         return Type(dtype, self.shape)
+
+
+@cache
+def _itemsize(dtype: str) -> int:
+    if dtype == "bool" or dtype.startswith("float8"):
+        return 1
+    if dtype.startswith("key<"):
+        return 8
+    digits = "".join(c for c in dtype.split("_")[0] if c.isdigit())
+    return max(1, int(digits or 32) // 8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from .graph import Graph, Node
+from .lexer import pointed
 from .op import Effect, GraphError, Op
 from .printer import Printer
 from .types import Literal, Operand, StateVar, Type, Value
@@ -229,13 +230,14 @@ def _excerpt(printer: Printer, node: Node | None) -> str:
     rows: list[str] = []
     width = len(str(at + 3))
     for i in range(max(0, at - 2), min(len(lines), at + 3)):
-        rows.append(f"  {i + 1:{width}} | {lines[i]}")
+        line = lines[i]
+        column = len(line) - len(line.lstrip())
+        if i == at and node is not None and node.results:
+            column = line.index(" = ") + 3
+        shown, caret = pointed(line, column)
+        rows.append(f"  {i + 1:{width}} | {shown}")
         if i == at:
-            line = lines[i]
-            column = len(line) - len(line.lstrip())
-            if node is not None and node.results:
-                column = line.index(" = ") + 3
-            rows.append(f"  {'':{width}} | {' ' * column}^")
+            rows.append(f"  {'':{width}} | {caret}")
     return "\n".join(rows)
 
 

@@ -24,9 +24,9 @@ Key = tuple[Any, ...]
 def common_subexpressions(graph: Graph) -> Graph:
     """Compute equal nodes without effect once, if the first of them is in sight of the others.
 
-    Equal are nodes of one op with the same operands, attributes and, up to names, regions. A region sees
-    what was computed around it, but for what costs nothing, which is better made on the
-    spot. A `checkpoint` sees nothing: it is there to compute again.
+    Equal are nodes of one op with the same operands, attributes and, up to names, regions. A region
+    sees what was computed around it, but for what costs nothing, which is better made on the spot.
+    A `checkpoint` sees nothing: it is there to compute again.
 
     Notes
     -----

@@ -13,8 +13,9 @@ _LASTING = frozenset(Effect) - {Effect.READ}
 def dead_code(graph: Graph) -> Graph:
     """Leave out nodes without effect whose results are not used.
 
-    This goes inside: carries that only feed themselves, what is iterated over in vain, yields and results of
-    branches that nobody asks for, arguments of calls that they do not use. Consts that are not used go too.
+    This goes inside: carries that only feed themselves, what is iterated over in vain, yields and
+    results of branches that nobody asks for, arguments of calls that they do not use. Consts that
+    are not used go too.
 
     Notes
     -----
@@ -197,10 +198,10 @@ class _Sweep:
         """Pair each region with what it is still to yield."""
         if len(results) == len(node.results):
             return [(region, region.results) for region in node.regions]
-        shortened = [(r, [r.results[i] for i in results]) for r in node.regions]
-        if node.op.name == "while":
-            shortened[0] = node.regions[0], node.regions[0].results
-        return shortened
+        whole = node.regions[:1] if node.op.name == "while" else ()
+        return [
+            (r, r.results if r in whole else [r.results[i] for i in results]) for r in node.regions
+        ]
 
     def _region(self, region: Graph, params: Sequence[int], results: Sequence[Operand]) -> Graph:
         entering = [region.params[i] for i in params]

@@ -20,8 +20,8 @@ class LaneDependentWrite(GraphError):
         self.state, self.loc = state, loc
         where = f" at {loc}" if loc else ""
         super().__init__(
-            f"state @{state} is written{where} with a value that differs from lane to lane of a vmap, "
-            "but it has room for one value only: declare it in out_states (and in in_states, "
+            f"state @{state} is written{where} with a value that differs from lane to lane of a "
+            "vmap, but it has room for one value only: declare it in out_states (and in in_states, "
             "if each lane starts from a value of its own), or create it inside the mapped function"
         )
 
@@ -41,6 +41,6 @@ class LaneDependentResult(GraphError):
         self.index, self.loc = index, loc
         where = f" at {loc}" if loc else ""
         super().__init__(
-            f"result {index} of the vmap{where} differs from lane to lane, but its out_axes is None: "
-            "give it an axis, or return something that does not depend on the mapped arguments"
+            f"result {index} of the vmap{where} differs from lane to lane, but its out_axes is "
+            "None: give it an axis, or return what does not depend on the mapped arguments"
         )

@@ -25,7 +25,60 @@ REVERSALS: dict[str, Reversal] = {
 
 
 def expand_grad(graph: Graph) -> Graph:
-    """Replace every `grad` by its region and the reverse of it."""
+    """Replace every `grad` by its region and the reverse of that.
+
+    Cotangents are only computed of what lies between the arguments and the loss. A `for_loop` yields
+    in addition what its reverse needs, and is followed by a loop in the other direction; how
+    little has to be kept is found as a minimum cut, see `brainir.passes.residuals`. A `cond` is
+    followed by one on the same index. A function with a rule of its own is replaced by the rule. A
+    `checkpoint` runs once more.
+
+    Raises
+    ------
+    ReverseOfWhile
+        If the loss depends on the arguments through a `while`.
+    NotDifferentiable
+        If it does through an op without a derivative.
+
+    Notes
+    -----
+    *before*::
+
+        graph @f(%w: f32[], %x: f32[5]) -> (f32[], f32[]) {
+          %slope, %loss = grad(%a = %w, %b = %x) {wrt=(0,), states=(), losses=1} do {
+            %last = for_loop carry(%c = 1.0:f32) over(%s = %b) {
+              length=5, reverse=false, unroll=1
+            } do {
+              %m = mul %c, %a : f32[]
+              %n = add %m, %s : f32[]
+              yield %n
+            }
+            yield %last
+          }
+          return %slope, %loss
+        }
+
+    *after*::
+
+        graph @f(%w: f32[], %x: f32[5]) -> (f32[], f32[]) {
+          %last, %kept = for_loop carry(%c = 1.0:f32) over(%s = %x) {
+            length=5, reverse=false, unroll=1
+          } do {
+            %m = mul %c, %w : f32[]
+            %n = add %m, %s : f32[]
+            yield %n, %c
+          }
+          %start, %slope = for_loop carry(%ct = 1.0:f32, %sum = 0.0:f32) over(%c = %kept) {
+            length=5, reverse=true, unroll=1
+          } do {
+            %u = mul %ct, %w : f32[]
+            %v = mul %ct, %c : f32[]
+            %more = add %sum, %v : f32[]
+            yield %u, %more
+          }
+          return %slope, %last
+        }
+    """
     return expand(graph, "grad")
 
 

@@ -12,7 +12,39 @@ from .surgery import live_nodes
 
 
 def expand_jvp(graph: Graph) -> Graph:
-    """Replace every `jvp` by its region, each node of which is followed by its tangent."""
+    """Replace every `jvp` by its region, in which each node is followed by its tangents.
+
+    Loops carry the tangents of what they carry, and branches yield those of what they yield, as far
+    as they may differ from zero.
+
+    Raises
+    ------
+    ForwardOfCustomVjp
+        If a result depends on an argument through a function that only has a rule for reverse mode.
+    NotDifferentiable
+        If it does through an op without a derivative.
+
+    Notes
+    -----
+    *before*::
+
+        graph @f(%x: f32[3], %t: f32[3]) -> (f32[3], f32[3]) {
+          %y, %s = jvp %x, %t {wrt=(0,)} do (%a: f32[3]) {
+            %b = sin %a : f32[3]
+            yield %b
+          }
+          return %y, %s
+        }
+
+    *after*::
+
+        graph @f(%x: f32[3], %t: f32[3]) -> (f32[3], f32[3]) {
+          %y = sin %x : f32[3]
+          %slope = cos %x : f32[3]
+          %s = mul %slope, %t : f32[3]
+          return %y, %s
+        }
+    """
     return expand(graph, "jvp")
 
 

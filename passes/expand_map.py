@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..ir import Builder, Graph, Node, Operand, Value, replay_graph, replay_region
+from .expansion import has_op
 from .lanes import part
 
 
 def expand_map(graph: Graph) -> Graph:
     """Replace every `map` by a `for_loop`, in chunks of ``batch_size`` by a loop over vmaps.
 
-    What is left over after the last whole chunk is a `vmap` of its own. States follow the rules of the
-    loop and of the vmap, so this comes before states are hoisted.
+    What is left over after the last whole chunk is a `vmap` of its own. States follow the rules of
+    the loop and of the vmap, so this comes before states are hoisted.
 
     Notes
     -----
@@ -68,7 +69,7 @@ def expand_map(graph: Graph) -> Graph:
             return _loop(builder, node, operands, copy(), length)
         return _in_chunks(builder, node, operands, copy, length, size)
 
-    return replay_graph(graph, rewrite)
+    return replay_graph(graph, rewrite) if has_op(graph, "map") else graph
 
 
 def _loop(

@@ -29,7 +29,7 @@ Operands = tuple[Operand, ...]
 
 
 def expand_vmap(graph: Graph) -> Graph:
-    """Replace every `vmap` by its region with a leading lane axis on whatever differs between lanes.
+    """Replace every `vmap` by its region, with a leading lane axis on what differs between lanes.
 
     What is the same for all lanes is computed once, without that axis. A `while` whose
     condition differs between lanes runs as long as any lane does, and a lane that is done keeps its
@@ -167,7 +167,7 @@ class _Batching:
         return value.type.with_shape(self.size, *value.type.shape)
 
     def region(self, region: Graph, models: Sequence[Operand]) -> Graph:
-        """Build a region with lanes on its parameters where they differ, on its results as the models."""
+        """Build a region whose parameters have lanes if they differ, its results as the models."""
         params = self.params(region)
         builder = Builder()
         self.nodes(builder, region.nodes)
@@ -301,7 +301,7 @@ class _Batching:
                 total = builder("reduce_sum", self.lanes(builder, result), axes=(0,))
                 results.append(total)
             else:
-                # The cotangent of an integer or a key is ignored: any one of the right type will do.
+                # The cotangent of an integer or a key is ignored: any of the right type will do.
                 new = self.now(result)
                 results.append(take(builder, new, 0) if self.differs(result) else new)
         return builder.graph(params, results, like=region)

@@ -1,15 +1,15 @@
 """Expanding transformations, innermost first, whatever they are nested in.
 
-Each transformation has an *expander*: ``expander(builder, node, operands)`` builds what the node means
-and returns what stands for its results. The regions of the node are copies made for the expander alone,
-without states and without any transformation, and its operands are those given.
+Each transformation has an *expander*: ``expander(builder, node, operands)`` builds what the node
+means and returns what stands for its results. The regions of the node are copies made for the
+expander alone, without states and without any transformation, and its operands are those given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..ir import Builder, Graph, Node, Operand, Value, replay_graph, replay_region
+from ..ir import Builder, Graph, Node, Operand, Value, replay_graph, replay_region, walk
 
 Expander = Callable[[Builder, Node, tuple[Operand, ...]], Sequence[Operand]]
 
@@ -28,6 +28,8 @@ def expands(name: str) -> Callable[[Expander], Expander]:
 
 def expand(graph: Graph, name: str) -> Graph:
     """Expand all nodes of one transformation, and first those of any other inside them."""
+    if not has_op(graph, name):
+        return graph
 
     def outside(
         builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
@@ -48,3 +50,8 @@ def expand(graph: Graph, name: str) -> Graph:
         return results
 
     return replay_graph(graph, outside)
+
+
+def has_op(graph: Graph, *names: str) -> bool:
+    """Whether a graph contains a node of one of these ops, at any depth."""
+    return any(node.op.name in names for node in walk(graph))

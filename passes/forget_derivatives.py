@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir import Builder, Graph, Node, Operand, Value, mapped, replay, replay_graph
+from .expansion import has_op
 
 
 def forget_derivatives(graph: Graph) -> Graph:
@@ -48,4 +49,8 @@ def forget_derivatives(graph: Graph) -> Graph:
         replay(primal.nodes, builder, mapping, rewrite)
         return mapped(primal.results, mapping)
 
-    return replay_graph(graph, rewrite)
+    return (
+        replay_graph(graph, rewrite)
+        if has_op(graph, "custom_derivative", "stop_gradient")
+        else graph
+    )

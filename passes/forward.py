@@ -172,9 +172,9 @@ def _forward_custom_derivative(forward: Forward, node: Node) -> None:
             "which only has a rule for reverse mode: give it a custom_jvp, or differentiate in reverse"
         )
     tangents = [forward.get_or_zeros(operand) for operand in node.operands]
-    nodes, yields = splice(node.regions[1], (*node.operands, *tangents), node.results)
+    nodes, pushed = splice(node.regions[1], (*node.operands, *tangents), node.results)
     forward.builder.nodes += nodes
-    forward.set(node.results, yields[len(node.results) :])
+    forward.set(node.results, pushed)
 
 
 _RULES = {

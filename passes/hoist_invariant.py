@@ -27,10 +27,9 @@ def hoist_invariant(graph: Graph) -> Graph:
     """Move nodes without effect that do not depend on the step out of loops, as far as they can go.
 
     What costs nothing, such as a broadcast, stays where it is, as moving it would only make a large
-    array of it; it is repeated outside where something that moves needs it. So does elementwise work whose result
-    is larger than all that it is made of. Nothing moves out
-    of a branch, which may not be taken, and a `while` moves out of no other loop, which may
-    have no steps.
+    array of it; it is repeated outside where something that moves needs it. So does elementwise
+    work whose result is larger than all that it is made of. Nothing moves out of a branch, which
+    may not be taken, and a `while` moves out of no other loop, which may have no steps.
 
     Notes
     -----
@@ -67,8 +66,8 @@ def hoist_invariant(graph: Graph) -> Graph:
 class _Hoisting:
     """One replay in which a node may be built in a graph further out.
 
-    A *level* is how deep a region lies. Every new value has the level where it stands; one that could
-    stand further out, but is not worth it, can be built again there.
+    A *level* is how deep a region lies. Every new value has the level where it stands; one that
+    could stand further out, but is not worth it, can be built again there.
     """
 
     def __init__(self) -> None:

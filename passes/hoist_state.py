@@ -1,4 +1,4 @@
-"""The pass `hoist_state`: states become ordinary values, operands and results of what touches them."""
+"""The pass `hoist_state`: states become operands and results of what touches them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def hoist_state(graph: Graph) -> Graph:
     and those that are only read are captured. A state created inside the graph disappears. What is
     left is at most one read of a state, at the start, and at most one write, at the end.
 
-    Inside a `vmap`, a state declared in ``in_states`` or ``out_states`` is mapped like an argument or
-    a result; a random state that is not declared gives every lane a key of its own; any other state
-    may be read, and written with what is the same for all lanes.
+    Inside a `vmap`, a state declared in ``in_states`` or ``out_states`` is mapped like an argument
+    or a result; a random state that is not declared gives every lane a key of its own; any other
+    state may be read, and written with what is the same for all lanes.
 
     Raises
     ------
@@ -65,7 +65,9 @@ def hoist_state(graph: Graph) -> Graph:
         graph @run(%inp: f32[3]) -> (f32[3])
           states(@V: f32[] hidden) {
           %V = state.read @V : f32[]
-          %V1, %out = for_loop carry(%V2 = %V) over(%i = %inp) {length=3, reverse=false, unroll=1} : f32[], f32[3] do {
+          %V1, %out = for_loop carry(%V2 = %V) over(%i = %inp) {
+            length=3, reverse=false, unroll=1
+          } : f32[], f32[3] do {
             %next = add %V2, %i : f32[]
             yield %next, %V2
           }

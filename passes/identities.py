@@ -1,7 +1,7 @@
 """Equations by which one node can be replaced by less; all hold bit for bit in IEEE arithmetic.
 
-So there is no ``x * 0 = 0`` (x may be infinite) and no ``x + 0.0 = x`` (x may be -0.0), but ``x - 0.0 = x``
-and ``x + -0.0 = x``.
+So there is no ``x * 0 = 0`` (x may be infinite) and no ``x + 0.0 = x`` (x may be -0.0), but ``x -
+0.0 = x`` and ``x + -0.0 = x``.
 """
 
 from __future__ import annotations
@@ -45,16 +45,19 @@ def _identity(*names: str) -> Callable[[Identity], Identity]:
 
 # --- constants ------------------------------------------------------------------------------------
 
-_FOLDED = frozenset(
-    "add sub mul neg abs sign max min clamp floor ceil is_finite eq ne lt le gt ge and or xor not "
-    "convert_element_type select_n".split()
-)
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+_BITWISE = ("and", "or", "xor")
+_UNARY = ("neg", "abs", "sign", "floor", "ceil", "is_finite", "not", "convert_element_type")
+_BINARY = ("add", "sub", "mul", "max", "min", *_COMPARISONS, *_BITWISE)
+
+_FOLDED = frozenset((*_UNARY, *_BINARY, "clamp", "select_n"))
 """Ops whose value every machine agrees on."""
 
-_SCALARS = frozenset("add sub mul div max min pow eq ne lt le gt ge and or xor".split())
+_SCALARS = frozenset((*_BINARY, "div", "pow"))
 """Ops of two operands of which one may be of rank 0."""
 
-_LAYOUTS = frozenset("reshape squeeze expand_dims transpose rev slice broadcast_in_dim".split())
+_RESHAPES = ("reshape", "squeeze", "expand_dims")
+_LAYOUTS = frozenset((*_RESHAPES, "transpose", "rev", "slice", "broadcast_in_dim"))
 """Ops that only move elements: of a constant they make the same constant."""
 
 _FOLDED_DTYPES = frozenset(
@@ -122,7 +125,7 @@ def _with_scalars(
     return None
 
 
-# --- arithmetic -------------------------------------------------------------------------------------
+# --- arithmetic ---------------------------------------------------------------------------------
 
 
 def _unless_spread(operand: Operand, node: Node) -> Operand | None:
@@ -231,7 +234,7 @@ def _select(
     return None
 
 
-# --- layout -----------------------------------------------------------------------------------------
+# --- layout -------------------------------------------------------------------------------------
 
 
 @_identity("copy", "convert_element_type")
@@ -239,9 +242,6 @@ def _unchanged(
     builder: Builder, known: KnownValues, node: Node, operands: Sequence[Operand]
 ) -> Operand | None:
     return _unless_spread(operands[0], node)
-
-
-_RESHAPES = ("reshape", "squeeze", "expand_dims")
 
 
 @_identity(*_RESHAPES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir import Builder, Graph, Node, Operand, Value, mapped, replay, replay_graph
+from .expansion import has_op
 
 
 def inline_calls(graph: Graph) -> Graph:
@@ -42,4 +43,4 @@ def inline_calls(graph: Graph) -> Graph:
         replay(region.nodes, builder, mapping, rewrite)
         return mapped(region.results, mapping)
 
-    return replay_graph(graph, rewrite)
+    return replay_graph(graph, rewrite) if has_op(graph, "call") else graph

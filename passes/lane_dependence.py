@@ -1,8 +1,8 @@
 """Which values inside a vmap differ from lane to lane.
 
-Dependence is reachability: there is an edge from every value to those that are computed from it, round
-loops and into and out of regions. So loops need no iteration to a fixpoint, and the analysis takes
-time in proportion to the graph, however deep its loops are nested.
+Dependence is reachability: there is an edge from every value to those that are computed from it,
+round loops and into and out of regions. So loops need no iteration to a fixpoint, and the analysis
+takes time in proportion to the graph, however deep its loops are nested.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _flow_custom(edges: Edges, node: Node) -> None:
 
 
 def _flow_derivative(edges: Edges, node: Node) -> None:
-    """A derivative depends on whatever the region does; the plain results on what they come from."""
+    """A derivative depends on all that the region does, a plain result on what it comes from."""
     (body,) = node.regions
     outs = len(body.results)
     first = len(node.results) - outs if node.op.name == "grad" else 0

@@ -33,7 +33,7 @@ def repeat(builder: Builder, array: Operand, size: int) -> Value:
 
 
 def choose(builder: Builder, which: Operand, *cases: Operand) -> Operand:
-    """Return, for each lane, the case that it chooses: false, true, or by an index that is in range.
+    """Return, for each lane, the case that it chooses: false, true, or by an index in range.
 
     ``which`` and all cases have the lanes on their leading axis.
     """

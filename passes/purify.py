@@ -1,22 +1,11 @@
-"""The pass `purify`: what is left of states at the edge of a graph becomes parameters and results."""
+"""The pass `purify`: what is left of states becomes parameters and results of the graph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..ir import (
-    Builder,
-    Effect,
-    Graph,
-    GraphError,
-    Node,
-    Operand,
-    StateVar,
-    Value,
-    replay_graph,
-    touched_by,
-)
+from ..ir import Effect, Graph, GraphError, Node, Operand, StateVar, Value, touched_by
 from .state_scope import hint_of
 
 
@@ -40,14 +29,14 @@ def state_interface(graph: Graph) -> StateInterface:
 def purify(graph: Graph) -> Graph:
     """Turn a hoisted graph into a function of arrays.
 
-    Every leaf of every state of the graph, in order of ``graph.states``, becomes a parameter after the
-    others, whether it is read or not. Every leaf of what is written becomes a result after the others, in the
-    order of writing, which `state_interface` tells.
+    Every leaf of every state of the graph, in order of ``graph.states``, becomes a parameter after
+    the others, whether it is read or not. Every leaf of what is written becomes a result after the
+    others, in the order of writing, which `state_interface` tells.
 
     Raises
     ------
     GraphError
-        If a state op stands inside a region, or a state is touched after it was written.
+        If a state is touched inside a region, read twice, or touched after it was written.
 
     Notes
     -----
@@ -69,34 +58,35 @@ def purify(graph: Graph) -> Graph:
           return %x, %y
         }
     """
-    leaves = {s: tuple(Value(t, hint_of(s)) for t in s.types) for s in graph.states}
-    written: dict[StateVar, tuple[Operand, ...]] = {}
-
-    def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
-    ) -> Sequence[Operand] | None:
-        if not node.op.effects & {Effect.READ, Effect.WRITE, Effect.NEW}:
-            return None
-        state = node.attrs["state"]
-        if state in written or Effect.NEW in node.op.effects:
-            raise GraphError(f"state @{state.name} is not at the edge of the graph: hoist it first")
-        if Effect.READ in node.op.effects:
-            return leaves[state]
-        written[state] = operands
-        return ()
-
+    reads: dict[StateVar, tuple[Value, ...]] = {}
+    writes: dict[StateVar, tuple[Operand, ...]] = {}
+    nodes: list[Node] = []
     for node in graph.nodes:
         for state in touched_by(*node.regions).states:
-            raise GraphError(
-                f"state @{state.name} is touched inside {node.op.name}: hoist it first"
-            )
-    pure = replay_graph(graph, rewrite)
-    return pure.with_(
-        params=(*graph.params, *(leaf for held in leaves.values() for leaf in held)),
-        results=(*pure.results, *(leaf for held in written.values() for leaf in held)),
+            raise _not_at_the_edge(state)
+        if not node.op.effects & {Effect.READ, Effect.WRITE, Effect.NEW}:
+            nodes.append(node)
+            continue
+        state, reading = node.attrs["state"], Effect.READ in node.op.effects
+        if Effect.NEW in node.op.effects or state in writes or (reading and state in reads):
+            raise _not_at_the_edge(state)
+        if reading:
+            reads[state] = node.results
+        else:
+            writes[state] = node.operands
+    entering = [reads.get(s) or [Value(t, hint_of(s)) for t in s.types] for s in graph.states]
+    return graph.with_(
+        # What a read gave is a parameter now, so that the other nodes can stay as they are.
+        params=(*graph.params, *(leaf for leaves in entering for leaf in leaves)),
+        nodes=tuple(nodes),
+        results=(*graph.results, *(leaf for leaves in writes.values() for leaf in leaves)),
         param_units=_with_units(graph.param_units, len(graph.params), graph.states),
-        result_units=_with_units(graph.result_units, len(graph.results), written),
+        result_units=_with_units(graph.result_units, len(graph.results), writes),
     )
+
+
+def _not_at_the_edge(state: StateVar) -> GraphError:
+    return GraphError(f"state @{state.name} is not only touched at the edge: hoist states first")
 
 
 def _with_units(

@@ -1,24 +1,26 @@
 """What a reverse run needs of the forward run, and which of it to store: a minimum cut.
 
-The values that the reverse run needs are computed from what the step starts with. Between the two,
-every set of values that separates them would do: those are stored, and what comes after them is
-computed again. The cheapest set in bytes is a minimum cut of the step's dependence graph, in which
+The values that the reverse run needs are computed from what the region starts with. Between the
+two, every set of values that separates them would do: those are stored, and what comes after them
+is computed again. The cheapest set in bytes is a minimum cut of the dependence graph, in which
 
 - cutting a value costs its bytes, so that a spike stored as a bool costs one byte;
 - what heavy ops, random ops and loops produce is a source, since it is not computed twice;
-- what is at hand anyway (slices of the loop's inputs, values from outside) costs nothing.
+- what is at hand anyway, such as values from outside of the region, costs nothing.
 
-Among the cheapest cuts the latest one is taken, as it leaves the least to compute again. The idea is
-that of T. Chen et al., *Training deep nets with sublinear memory cost*, 2016, as a cut, which is how
-PyTorch's ahead-of-time partitioner puts it. Its weak side: any number of cheap ops counts as
-nothing, so a long chain of exponentials is run again to save one array.
+Among the cheapest cuts the latest one is taken, as it leaves the least to compute again. To store
+less and compute again is the idea of T. Chen et al., *Training deep nets with sublinear memory cost*,
+2016; to find what to store as a cut, that of PyTorch's ahead-of-time partitioner. Its weak side: any
+number of cheap ops counts as nothing, so a long chain of exponentials is run again to save one array.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from math import inf
+from typing import Generic, TypeVar
 
 import networkx as nx
 from networkx.algorithms.flow import boykov_kolmogorov
@@ -28,60 +30,6 @@ from .surgery import outside_values
 
 LIMIT = 3000
 """Number of values above which a part of the network is not cut but stored where it is needed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Residuals:
-    """What a reverse run starts from, and the forward nodes that it runs again."""
-
-    inputs: tuple[Value, ...]
-    again: tuple[Node, ...]
-
-
-def choose_residuals(
-    forward: Sequence[Node],
-    params: Sequence[Value],
-    free: AbstractSet[Value],
-    backward: Sequence[Node],
-    results: Iterable[Operand],
-) -> Residuals:
-    """Choose what the forward nodes of a region hand to the nodes of its reverse.
-
-    Parameters
-    ----------
-    forward, params
-        The nodes and parameters of the region; values defined elsewhere are always at hand.
-    free
-        Parameters and results of forward nodes that the reverse has at no cost.
-    backward, results
-        The nodes of the reverse and what they yield.
-    """
-    producers: dict[Value, Node | None] = dict.fromkeys(params)
-    producers.update((result, node) for node in forward for result in node.results)
-    needed = [v for v in outside_values(backward, results) if v in producers]
-    saved = minimum_cut(producers, free, needed) | free
-    return _with_saved(saved, producers, forward, needed)
-
-
-def _with_saved(
-    saved: AbstractSet[Value],
-    producers: Mapping[Value, Node | None],
-    forward: Sequence[Node],
-    needed: Sequence[Value],
-) -> Residuals:
-    """Collect what leads from saved values to needed ones."""
-    inputs: dict[Value, None] = {}
-    again: set[Node] = set()
-    stack = list(reversed(needed))
-    while stack:
-        value = stack.pop()
-        node = producers[value]
-        if value in saved or node is None or not repeatable(node):
-            inputs.setdefault(value)
-        elif node not in again:
-            again.add(node)
-            stack.extend(v for v in reversed(_values(node)) if v in producers)
-    return Residuals(tuple(inputs), tuple(node for node in forward if node in again))
 
 
 def weight(node: Node) -> Weight:
@@ -96,92 +44,145 @@ def repeatable(node: Node) -> bool:
     return not node.regions and is_pure(node) and weight(node) < Weight.HEAVY
 
 
-def _values(node: Node) -> list[Value]:
-    return [o for o in node.operands if isinstance(o, Value)]
+# --- the residuals of a region that runs once ------------------------------------------------------
 
 
-# --- the cut --------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """What a reverse run starts from, and the forward nodes that it runs again."""
+
+    inputs: tuple[Value, ...]
+    again: tuple[Node, ...]
+
+
+def choose_residuals(
+    forward: Sequence[Node], backward: Sequence[Node], results: Iterable[Operand]
+) -> Residuals:
+    """Choose what the forward nodes of a region without parameters hand to those of its reverse.
+
+    ``results`` are what the reverse yields. Values defined elsewhere are always at hand.
+    """
+    producers = {result: node for node in forward for result in node.results}
+    needed = [v for v in outside_values(backward, results) if v in producers]
+
+    def inputs(value: Value) -> list[Value] | None:
+        node = producers[value]
+        return [v for v in values(node) if v in producers] if repeatable(node) else None
+
+    saved = minimum_cut(needed, inputs, lambda value: value.type.nbytes)
+    used: dict[Value, None] = {}
+    again: set[Node] = set()
+    stack = needed[::-1]
+    while stack:
+        value = stack.pop()
+        node = producers[value]
+        if value in saved:
+            used[value] = None
+        elif node not in again:
+            again.add(node)
+            stack += [v for v in reversed(values(node)) if v in producers]
+    return Residuals(tuple(used), tuple(node for node in forward if node in again))
+
+
+def values(node: Node) -> list[Value]:
+    """Return the operands of a node that are no literals."""
+    return [operand for operand in node.operands if isinstance(operand, Value)]
+
+
+# --- the cut ---------------------------------------------------------------------------------------
+
+V = TypeVar("V", bound=Hashable)
 
 
 def minimum_cut(
-    producers: Mapping[Value, Node | None], free: AbstractSet[Value], needed: Sequence[Value]
-) -> set[Value]:
-    """Return the values to store: the fewest bytes, and among the sets of so many the latest.
+    needed: Sequence[V], inputs: Callable[[V], Sequence[V] | None], size: Callable[[V], float]
+) -> set[V]:
+    """Return what to store: the fewest bytes, and of the sets with so many the latest.
 
-    ``producers`` maps each value of the region to the node that makes it, None for a parameter.
-    What depends on nothing but free values is not stored.
+    Parameters
+    ----------
+    needed
+        What must be had in the end.
+    inputs
+        What a vertex is computed from, leaving out what is at hand; None if it must not be computed.
+    size
+        The bytes of a vertex; infinitely many if it must not be stored.
     """
-    inputs: dict[Value, list[Value]] = {}
-    sources: set[Value] = set()
-    stack = [v for v in needed if v not in free]
+    made_of: dict[V, Sequence[V]] = {}
+    sources: set[V] = set()
+    stack = list(needed)
     while stack:
-        value = stack.pop()
-        if value in inputs:
+        vertex = stack.pop()
+        if vertex in made_of:
             continue
-        node = producers[value]
-        if node is None or not repeatable(node):
-            sources.add(value)
-            inputs[value] = []
-        else:
-            inputs[value] = [v for v in _values(node) if v in producers and v not in free]
-            stack.extend(inputs[value])
-    network = _Network(inputs, sources, needed)
+        found = inputs(vertex)
+        if found is None:
+            sources.add(vertex)
+        made_of[vertex] = found or ()
+        stack += made_of[vertex]
+    network = _Network(made_of, sources, needed, {vertex: size(vertex) for vertex in made_of})
     network.contract()
     return network.cut()
 
 
-class _Network:
-    """A flow network whose vertices are values; what depends on no source is left out of it.
+class _Network(Generic[V]):
+    """A flow network; what depends on no source is left out of it.
 
     Attributes
     ----------
-    before, after : dict of value to set of values
+    before, after : dict of vertex to the keys of another dict
         The edges, both ways.
-    sources, needed : set of values
+    sources, needed : set of vertices
         Where flow enters and leaves.
+    size : mapping of vertex to float
+        What it costs to cut a vertex.
     """
 
     def __init__(
-        self, inputs: Mapping[Value, list[Value]], sources: set[Value], needed: Sequence[Value]
+        self,
+        made_of: Mapping[V, Sequence[V]],
+        sources: set[V],
+        needed: Sequence[V],
+        size: Mapping[V, float],
     ) -> None:
-        self.after: dict[Value, dict[Value, None]] = {v: {} for v in inputs}
-        for value, used in inputs.items():
+        after: dict[V, dict[V, None]] = {v: {} for v in made_of}
+        for vertex, used in made_of.items():
             for v in used:
-                self.after[v][value] = None
-        reached = _closure(sources, self.after)
-        self.after = {v: self.after[v] for v in inputs if v in reached}
-        self.before = {v: dict.fromkeys(u for u in inputs[v] if u in reached) for v in self.after}
+                after[v][vertex] = None
+        reached = _closure(sources, after)
+        self.after = {v: after[v] for v in made_of if v in reached}
+        self.before = {v: dict.fromkeys(u for u in made_of[v] if u in reached) for v in self.after}
         self.sources = sources
         self.needed = {v for v in needed if v in reached}
+        self.size = size
 
     def contract(self) -> None:
         """Merge vertices of which one is never worse to cut than the other.
 
-        A value made from one other only, and not smaller than it, need not be cut; nor need one that
+        What is made from one other only, and is not smaller than it, need not be cut; nor need what
         is used for one other only, which is not bigger. Most of a network goes that way.
         """
         stack = list(self.after)
         while stack:
-            value = stack.pop()
-            if value not in self.after:
+            vertex = stack.pop()
+            if vertex not in self.after:
                 continue
-            size = value.type.nbytes
-            if len(self.after[value]) == 1 and value not in self.needed:
-                (user,) = self.after[value]
-                if user.type.nbytes <= size:
-                    stack += self._merge(value, user)
+            if len(self.after[vertex]) == 1 and vertex not in self.needed:
+                (user,) = self.after[vertex]
+                if self.size[user] <= self.size[vertex]:
+                    stack += self._merge(vertex, user)
                     continue
-            if len(self.before[value]) == 1 and value not in self.sources:
-                (used,) = self.before[value]
-                if used.type.nbytes <= size:
-                    stack += self._merge(value, used)
+            if len(self.before[vertex]) == 1 and vertex not in self.sources:
+                (used,) = self.before[vertex]
+                if self.size[used] <= self.size[vertex]:
+                    stack += self._merge(vertex, used)
 
-    def _merge(self, gone: Value, kept: Value) -> list[Value]:
+    def _merge(self, gone: V, kept: V) -> list[V]:
         """Merge a vertex into a neighbour; return the vertices whose surroundings changed."""
         for mine, theirs in ((self.before, self.after), (self.after, self.before)):
             for other in mine.pop(gone):
                 del theirs[other][gone]
-                if other is not kept:
+                if other != kept:
                     theirs[other][kept] = None
                     mine[kept][other] = None
         for role in (self.sources, self.needed):
@@ -190,39 +191,38 @@ class _Network:
                 role.add(kept)
         return [kept, *self.before[kept], *self.after[kept]]
 
-    def cut(self) -> set[Value]:
+    def cut(self) -> set[V]:
         """Return a cheapest set of vertices between the sources and what is needed."""
-        saved: set[Value] = set()
-        seen: set[Value] = set()
-        for value in self.after:
-            if value not in seen:
-                part = _closure([value], self.before, self.after)
+        saved: set[V] = set()
+        seen: set[V] = set()
+        for vertex in self.after:
+            if vertex not in seen:
+                part = _closure([vertex], self.before, self.after)
                 seen |= part
                 saved |= self._cut_part(part)
         return saved
 
-    def _cut_part(self, part: set[Value]) -> set[Value]:
+    def _cut_part(self, part: set[V]) -> set[V]:
         if len(part) == 1 or len(part) > LIMIT:
             return part & self.needed
         graph = nx.DiGraph()
-        for value in part:
-            graph.add_edge((value, "in"), (value, "out"), capacity=value.type.nbytes)
-            graph.add_edges_from(((value, "out"), (user, "in")) for user in self.after[value])
-        graph.add_edges_from(("source", (value, "in")) for value in part & self.sources)
-        graph.add_edges_from(((value, "out"), "sink") for value in part & self.needed)
+        for vertex in part:
+            cost = {} if self.size[vertex] == inf else {"capacity": self.size[vertex]}
+            graph.add_edge((vertex, "in"), (vertex, "out"), **cost)
+            graph.add_edges_from(((vertex, "out"), (user, "in")) for user in self.after[vertex])
+        graph.add_edges_from(("source", (vertex, "in")) for vertex in part & self.sources)
+        graph.add_edges_from(((vertex, "out"), "sink") for vertex in part & self.needed)
         _, (before, _) = nx.minimum_cut(graph, "source", "sink", flow_func=boykov_kolmogorov)
         return {v for v in part if (v, "in") in before and (v, "out") not in before}
 
 
-def _closure(
-    starts: Iterable[Value], *neighbours: Mapping[Value, Mapping[Value, None]]
-) -> set[Value]:
+def _closure(starts: Iterable[V], *neighbours: Mapping[V, Mapping[V, None]]) -> set[V]:
     found = set(starts)
     stack = list(found)
     while stack:
-        value = stack.pop()
+        vertex = stack.pop()
         for maps in neighbours:
-            new = [v for v in maps[value] if v not in found]
+            new = [v for v in maps[vertex] if v not in found]
             found.update(new)
             stack += new
     return found

@@ -39,12 +39,11 @@ def reverse_custom_derivative(
 def _reverse_by_vjp(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
     """Run the forward rule; the backward rule turns what it kept, and cotangents, into cotangents."""
     _, forward_rule, backward_rule = node.regions
-    nodes, yields = splice(forward_rule, node.operands, node.results)
+    nodes, kept = splice(forward_rule, node.operands, node.results)
     given = [
         _zeros_like(reverse.builder, result) if c is None else c
         for result, c in zip(node.results, cotangents, strict=True)
     ]
-    kept = yields[len(node.results) :]
     gradients = inline(reverse.builder, backward_rule, (*kept, *given))
     reverse.add_all(node.operands, gradients)
     return nodes
@@ -62,8 +61,7 @@ def _reverse_by_jvp(reverse: Reverse, node: Node, cotangents: Cotangents) -> lis
         else _zeros_like(builder, operand)
         for operand in node.operands
     ]
-    nodes, yields = splice(node.regions[1], (*node.operands, *tangents), node.results)
-    results = yields[len(node.results) :]
+    nodes, results = splice(node.regions[1], (*node.operands, *tangents), node.results)
     targets = [r for r, c in zip(results, cotangents, strict=True) if c is not None]
     sources = [t for t, o in zip(tangents, node.operands, strict=True) if o in reverse.active]
     active = active_values(nodes, sources, targets)

@@ -17,17 +17,19 @@ ROUNDS = 10
 def simplify(graph: Graph) -> Graph:
     """Replace nodes by what is equal bit for bit and takes less.
 
-    Arithmetic with neutral elements, moving elements to where they were, choosing by a constant, and sums of
-    constants; branches that are known and loops of no or one step; carries that never change or are the
-    same as another, and yields that do not depend on the step. What is no longer used is left
-    for `dead_code`.
+    Arithmetic with neutral elements, moving elements to where they were, choosing by a constant,
+    and sums of constants; branches that are known and loops of no or one step; carries that never
+    change or are the same as another, and yields that do not depend on the step. What is no longer
+    used is left for `dead_code`.
 
     Notes
     -----
     *before*::
 
         graph @f(%x: f32[3], %w: f32[3]) -> (f32[3]) {
-          %y, %w2 = for_loop carry(%a = %x, %b = %w) {length=9, reverse=false, unroll=1} : f32[3], f32[3] do {
+          %y, %w2 = for_loop carry(%a = %x, %b = %w) {
+            length=9, reverse=false, unroll=1
+          } : f32[3], f32[3] do {
             %c = mul %b, 1.0:f32 : f32[3]
             %d = sub %a, %c : f32[3]
             yield %d, %b
@@ -120,7 +122,7 @@ class _Round:
     def _cond(
         self, builder: Builder, node: Node, operands: Sequence[Operand]
     ) -> Sequence[Operand] | None:
-        """A branch that is known is run in place; results that all branches share come from outside."""
+        """Run a branch that is known in place; take what all branches share from outside."""
         last = len(node.regions) - 1
         literal = Literal(0, operands[0].type) if last == 0 else self.known.constant(operands[0])
         if literal is not None:
@@ -250,7 +252,7 @@ class _Round:
     def _yields(
         self, builder: Builder, node: Node, operands: Sequence[Operand], inside: set[Operand]
     ) -> dict[int, Operand | int]:
-        """Find yields that are the same in each step, the same as another, or just what comes in."""
+        """Find yields that are the same in each step, or as another, or are what comes in."""
         (body,) = node.regions
         carries, length = node.attrs["carries"], node.attrs["length"]
         redundant: dict[int, Operand | int] = {}

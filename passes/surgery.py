@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..ir import Builder, Graph, Node, Operand, Value, captures, fresh, is_pure, mapped
+from ..ir import Graph, Node, Operand, Value, captures, fresh, get_op, is_pure, mapped
 
 
 def live_nodes(nodes: Sequence[Node], results: Iterable[Operand]) -> list[Node]:
@@ -68,21 +68,13 @@ def run_again(nodes: Sequence[Node], names: dict[Value, Operand]) -> list[Node]:
 def splice(
     region: Graph, arguments: Sequence[Operand], results: Sequence[Value]
 ) -> tuple[list[Node], tuple[Operand, ...]]:
-    """Return the nodes of a region for use in place, and what the region yields.
+    """Return the nodes of a region for use in place, and what it yields beyond ``results``.
 
-    ``arguments`` stand for the parameters, and the first yields are given the identity of ``results``.
+    ``arguments`` stand for the parameters, and ``results`` become copies of the first yields.
     """
-    names: dict[Value, Operand] = dict(zip(region.params, arguments, strict=True))
-    produced = {result for node in region.nodes for result in node.results}
-    builder = Builder()
-    copies: list[tuple[Operand, Value]] = []
-    for operand, result in zip(region.results, results, strict=False):
-        if isinstance(operand, Value) and operand in produced and operand not in names:
-            names[operand] = result
-        else:
-            copies.append((operand, result))
+    names = dict(zip(region.params, arguments, strict=True))
     nodes = rename(region.nodes, names)
-    for operand, result in copies:
-        copy = builder("copy", *mapped([operand], names))
-        nodes += rename(builder.nodes[-1:], {copy: result})
-    return nodes, (*results, *mapped(region.results[len(results) :], names))
+    yields = mapped(region.results, names)
+    copy = get_op("copy")
+    nodes += [Node(copy, (y,), {}, (), (r,)) for y, r in zip(yields, results, strict=False)]
+    return nodes, yields[len(results) :]

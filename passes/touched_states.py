@@ -1,7 +1,7 @@
 """Which states of the graph around it a region reads and writes, transformations included.
 
-Beyond the state ops themselves, a `vmap` touches the states that it declares (its region knows them under
-the name of the lane), and goes on from every random state that its lanes use.
+Beyond the state ops themselves, a `vmap` touches the states that it declares (its region knows them
+under the name of the lane), and goes on from every random state that its lanes use.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Ordered = dict[StateVar, None]
 class LaneStates:
     """How the body of a vmap meets its states.
 
-    ``enter`` maps a lane state to the state outside that it starts from and the axis of its lanes, ``leave``
-    to the state outside that it ends as and the axis of its lanes there (None: the same for all).
-    A lane state that only leaves starts from the state in ``shared``. Every lane gets its own part of the
-    random states in ``split``.
+    ``enter`` maps a lane state to the state outside that it starts from and the axis of its lanes,
+    ``leave`` to the state outside that it ends as and the axis of its lanes there (None: the same
+    for all). A lane state that only leaves starts from the state in ``shared``. Every lane gets its
+    own part of the random states in ``split``.
     """
 
     enter: dict[StateVar, tuple[StateVar, int]] = field(default_factory=dict)

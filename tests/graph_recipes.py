@@ -459,9 +459,7 @@ def _(d: Draft, op: str) -> None:
     x = d.pick(lambda v: kind(v.type.dtype) in "iuf" and v.type.rank > 0 and d.is_exact(v))
     if x is not None:
         dtypes = [t for t in d.options.dtypes if t != KEY]
-        along = [
-            d.operand(Type(d.choose(dtypes), x.type.shape)) for _ in range(d.integer(0, 1))
-        ]
+        along = [d.operand(Type(d.choose(dtypes), x.type.shape)) for _ in range(d.integer(0, 1))]
         attrs = {"dimension": d.integer(0, x.type.rank - 1), "num_keys": 1, "is_stable": True}
         d.emit(op, [x, *along], attrs, [d.range_of(o) for o in (x, *along)])
 

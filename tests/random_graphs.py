@@ -302,7 +302,8 @@ def _draw_while(d: Draft, op: str) -> None:
             (more,) = d.emit("and", [more, d.operand(Type("bool"))])
         return [more]
 
-    condition, _ = draw_body(d, tested, ranges, test)
+    # A condition may read states, but not write them.
+    condition, _ = draw_body(d, tested, ranges, test, pure=True)
     turned = [Value(count, "k"), *carried]
 
     def step() -> list[Operand]:

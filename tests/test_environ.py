@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from brainir import environ
 from brainir.transform import for_loop, jit
 from hypothesis import given
 from hypothesis import strategies as st
+
+from brainir import environ
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 """Laws of all passes, over random graphs: meaning, form, and doing a thing once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -141,7 +143,5 @@ def test_observers_see_the_graphs_on_both_sides_and_the_time():
     run_pipeline(graph, HOISTED, [lambda *seen: steps.append(seen)])
     assert [seen[0].name for seen in steps] == [step.name for step in HOISTED]
     assert steps[0][1] is graph
-    assert all(
-        before is after for (*_, before, _), (_, after, *_) in zip(steps, steps[1:], strict=False)
-    )
+    assert all(one[2] is following[1] for one, following in pairwise(steps))
     assert all(np.isfinite(seconds) and seconds >= 0 for *_, seconds in steps)

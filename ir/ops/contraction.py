@@ -32,6 +32,11 @@ def result_dtype(lhs: Type, rhs: Type, preferred: str | None) -> str:
     return lhs.dtype
 
 
+def preferring(dtype: str, *operands: Operand) -> str | None:
+    """Return the dtype to ask for so that a sum of products has it; None if it has it anyway."""
+    return None if all(o.type.dtype == dtype for o in operands) else dtype
+
+
 def accumulator(dtype: str) -> np.dtype[Any]:
     """Return the dtype in which the reference adds products up: no narrower than float32."""
     narrow = Type(dtype).is_float and Type(dtype).itemsize < 4
@@ -192,7 +197,7 @@ def _transpose(
             other,
             dimension_numbers=((tuple(shared), kept), (tuple(range(batch)), other_batch)),
             precision=how,
-            preferred_element_type=one.type.dtype,
+            preferred_element_type=preferring(one.type.dtype, cotangent, other),
         )
         # The product has the axes of `one`: batch, free, and contracted ones in the other's order.
         contracted = tuple(inner[other_inner.index(d)] for d in sorted(other_inner))

@@ -24,7 +24,15 @@ from ..derivative import Linear
 from ..dtypes import numpy_dtype
 from ..op import PURE, Cost, Weight, define, traffic
 from ..types import Operand, Type
-from .contraction import Axes, Precision, accumulator, lax_precision, move_axis, result_dtype
+from .contraction import (
+    Axes,
+    Precision,
+    accumulator,
+    lax_precision,
+    move_axis,
+    preferring,
+    result_dtype,
+)
 from .rules import Types, require
 
 Array = np.ndarray[Any, Any]
@@ -265,7 +273,7 @@ def _by_input(
         b * f,
         1,
         conv.precision,
-        lhs.type.dtype,
+        preferring(lhs.type.dtype, cotangent, rhs),
     )
     result = _emit(builder, cotangent, flipped, turned)
     return _regroup(builder, result, features, b, batch) if b > 1 else result
@@ -292,7 +300,7 @@ def _by_kernel(
         conv.batch_groups,
         conv.feature_groups,
         conv.precision,
-        rhs.type.dtype,
+        preferring(rhs.type.dtype, cotangent, lhs),
     )
     return _emit(builder, lhs, cotangent, turned)
 

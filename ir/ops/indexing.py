@@ -122,7 +122,7 @@ def _infer_update(array: Type, update: Type, *starts: Type) -> Type:
 
 
 def _numpy_update(array: Array, update: Array, *starts: Any) -> Array:
-    result = array.copy()
+    result = np.array(array)
     result[_box(array, update.shape, starts)] = update
     return result
 
@@ -219,7 +219,7 @@ def _infer_gather(
     return array.with_shape(*shape)
 
 
-def _fill_value(dtype: np.dtype[Any]) -> Scalar:
+def default_fill(dtype: np.dtype[Any]) -> Scalar:
     """Return what stands for elements outside of the array by default."""
     if dtype.names:
         return 2**32 - 1
@@ -236,7 +236,7 @@ def _numpy_gather(
     positions, inside = windows.find(array.shape, index, slice_sizes)
     found = array.reshape(-1)[positions]
     if windows.mode == "fill" and not inside.all():
-        fill = _fill_value(array.dtype) if fill_value is None else fill_value
+        fill = default_fill(array.dtype) if fill_value is None else fill_value
         seen = inside.reshape((*inside.shape, *(1,) * array.ndim))
         found = np.where(seen, found, np.full((), fill, array.dtype))
     return windows.to_result(found)

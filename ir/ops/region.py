@@ -85,7 +85,12 @@ def slice_type(type: Type, length: int) -> Type:
 
 
 def _infer_for_loop(
-    *types: Type, regions: Regions, carries: int, length: int, reverse: bool, unroll: int
+    *types: Type,
+    regions: Regions,
+    carries: int,
+    length: int,
+    reverse: bool = False,
+    unroll: int = 1,
 ) -> tuple[Type, ...]:
     (body,) = regions
     carry, over = types[:carries], types[carries:]
@@ -437,7 +442,7 @@ define_region(
 
 
 def _infer_map(
-    *types: Type, regions: Regions, length: int, batch_size: int | None
+    *types: Type, regions: Regions, length: int, batch_size: int | None = None
 ) -> tuple[Type, ...]:
     (body,) = regions
     slices = [slice_type(t, length) for t in types]

@@ -177,7 +177,8 @@ def _transpose_add(
 def _others(scatter: _Scatter) -> Value:
     """Build the derivative of a product by each update: the array times all other updates there.
 
-    Zeros among the updates are counted and left out, so that nothing is divided by zero.
+    Zeros among the updates are counted and left out, so that nothing is divided by zero. Where an
+    update is zero, what comes out has no derivative of its own.
     """
     builder, updates = scatter.builder, scatter.updates
     is_zero = builder("eq", updates, constant(updates, 0))

@@ -29,6 +29,7 @@ def _comparing(operands: Types, results: Types, attrs: Mapping[str, Any]) -> Cos
 
 def _infer_sort(*types: Type, dimension: int, num_keys: int, is_stable: bool) -> tuple[Type, ...]:
     require(types and len({t.shape for t in types}) == 1, f"cannot sort together: {shown(types)}")
+    require(not any(t.is_key for t in types), f"random keys cannot be sorted: {shown(types)}")
     check_axes(types[0], [dimension], "axis")
     require(1 <= num_keys <= len(types), f"{num_keys} keys of {len(types)} operands")
     return types

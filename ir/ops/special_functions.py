@@ -84,7 +84,7 @@ def digamma(x: Array) -> Array:
         total = total - number / (2 * k) * at ** (-2.0 * k)
     turn = np.where(reflected & ~pole, x - np.round(x), 0.25)
     total = total - np.where(reflected, math.pi / np.tan(math.pi * turn), 0.0)
-    return np.where(pole, np.nan, total)
+    return np.where(pole, np.where(x == 0, np.copysign(np.inf, -x), np.nan), total)
 
 
 def polygamma(x: Array, order: int) -> Array:

@@ -1,0 +1,171 @@
+"""`save`: a compiled function into a file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from ...backends import type_of, xla
+from ...ir import Const, Graph, GraphError, parse
+from ...passes import PIPELINE
+from ..opaque import resolve_opaque
+from ..program import Compiled, Program, Slot, compile_program
+from ..transform import Jitted, Stages
+from .arrays import array_bytes
+from .container import write_container
+from .errors import ArtifactError
+from .trees import tree_to_json
+
+FORMAT = "brainir artifact"
+VERSION = 1
+"""Of the format; it grows when what is written can no longer be read by what read it before."""
+
+META, GRAPH, CAPTURED, EXPORTED = "meta.json", "graph.bir", "captured.bir", "exported.bin"
+"""Names of the entries that are not arrays."""
+
+
+def const_entry(index: int) -> str:
+    """Return the name of the entry that holds a const."""
+    return f"consts/{index}.npy"
+
+
+def state_entry(index: int, leaf: int) -> str:
+    """Return the name of the entry that holds one leaf of a State."""
+    return f"states/{index}.{leaf}.npy"
+
+
+def save(
+    compiled: Stages | Jitted,
+    path: str | os.PathLike[str],
+    *args: Any,
+    platforms: Sequence[str] = (),
+    **kwargs: Any,
+) -> None:
+    """Write a compiled function into one file, from which `load` makes a function again.
+
+    The file holds the graph as text, before and after the passes, the arrays that the function
+    closes over, and the present values of its States: no Python code and no pickle. Static arguments
+    and what was read of `environ` are part of the graph.
+
+    Parameters
+    ----------
+    compiled : Stages or Jitted
+        What ``jitted.trace(...)`` returned; or ``jitted`` itself, with arguments to trace it for.
+    path : str or path-like
+        The file to write.
+    *args, **kwargs
+        Example arguments, if ``compiled`` was not traced yet.
+    platforms : sequence of str
+        Of ``"cpu"``, ``"cuda"`` and ``"tpu"``: those for which the file also gets StableHLO.
+
+    Raises
+    ------
+    ArtifactError
+        If a file cannot hold the function: an op has parameters that are not plain data (such as a
+        callback), the arguments, result or a State have containers other than tuples, lists,
+        dicts and Quantities, or a State changes its type while the function runs.
+    TypeError
+        If ``compiled`` is something else, or example arguments are given twice.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp, os, tempfile
+    >>> count = brainir.State(jnp.zeros(2), name="count")
+    >>> @brainir.transform.jit
+    ... def add(x):
+    ...     count.value += x
+    ...     return count.value.sum()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "add.brainir")
+    ...     brainir.save(add, path, 1.0)
+    ...     loaded = brainir.load(path)
+    >>> loaded(1.0), loaded(1.0), loaded.states["count"].value
+    (Array(2., dtype=float32), Array(4., dtype=float32), Array([2., 2.], dtype=float32))
+    """
+    stages = _traced(compiled, args, kwargs)
+    program = stages.program
+    for slot in program.slots:
+        _check_slot(slot)
+    ready = compile_program(program)
+    _check_readable(ready.graph)
+    entries = {
+        META: json.dumps(_meta(stages, ready), indent=1).encode(),
+        GRAPH: str(ready.graph).encode(),
+        CAPTURED: str(program.graph).encode(),
+        **_arrays(program, ready),
+    }
+    if platforms:
+        entries[EXPORTED] = bytes(xla.export(ready.graph, platforms).serialize())
+    write_container(path, entries)
+
+
+def _traced(compiled: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stages:
+    if isinstance(compiled, Jitted):
+        return compiled.trace(*args, **kwargs)
+    if not isinstance(compiled, Stages):
+        raise TypeError(
+            "save takes a function made by brainir.transform.jit, or what its trace(...) returns, "
+            f"not {compiled!r}"
+        )
+    if args or kwargs:
+        raise TypeError("the function was traced already, so save takes no example arguments")
+    return compiled
+
+
+def _check_slot(slot: Slot) -> None:
+    """Refuse a State that is left as something else than it was found."""
+    name = slot.var.name
+    if slot.before.tree != slot.after.tree or not slot.before.same_types(slot.after):
+        raise ArtifactError(
+            f"State {name!r} changes from {slot.before} to {slot.after} while the function runs, so "
+            "the function could be run only once; keep structure, unit, shapes and dtypes as they are"
+        )
+    leaves, tree = jax.tree.flatten(slot.handle.state.peek())
+    if tree != slot.before.tree or tuple(map(_type, leaves)) != slot.var.types:
+        raise ArtifactError(
+            f"State {name!r} is no longer what it was when the function was traced; trace it again"
+        )
+
+
+def _type(leaf: Any) -> Any:
+    return type_of(jax.numpy.asarray(leaf))
+
+
+def _check_readable(graph: Graph) -> None:
+    """Refuse a graph that its text does not tell in full."""
+    try:
+        parse(str(graph), f"the graph of {graph.name}", resolve_opaque)
+    except GraphError as error:
+        raise ArtifactError(f"{graph.name} cannot be saved as text:\n{error}") from error
+
+
+def _arrays(program: Program, ready: Compiled) -> dict[str, bytes]:
+    entries = {const_entry(i): array_bytes(c) for i, c in enumerate(program.consts(ready.consts))}
+    for i, slot in enumerate(program.slots):
+        for j, leaf in enumerate(jax.tree.leaves(slot.handle.state.peek())):
+            entries[state_entry(i, j)] = array_bytes(jax.numpy.asarray(leaf))
+    return entries
+
+
+def _meta(stages: Stages, ready: Compiled) -> dict[str, Any]:
+    program = stages.program
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "written_by": {name: importlib.metadata.version(name) for name in ("brainir", "jax")},
+        "pipeline": [step.name for step in PIPELINE],
+        "arguments": tree_to_json(program.in_tree, "the arguments"),
+        "keywords": list(stages.keywords),
+        "result": tree_to_json(program.out_tree, "the result"),
+        "states": [
+            tree_to_json(slot.before.tree, f"State {slot.var.name!r}") for slot in program.slots
+        ],
+        "written": list(ready.written),
+        "custom_derivatives": program.custom,
+        "exported": [],
+    }
