@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -252,20 +252,22 @@ def view_of(state: State[Any]) -> View:
 # ---------------------------------------------------------------------------------
 
 
-def _state_primitive(name: str, abstract_eval: Callable[..., Any]) -> Any:
+def new_primitive(name: str, abstract_eval: Callable[..., Any]) -> Any:
+    """Return a JAX primitive with several results."""
     primitive = jex.Primitive(name)
     primitive.multiple_results = True
     primitive.def_abstract_eval(abstract_eval)
     return primitive
 
 
-def _shaped(aval: Any) -> Any:
+def shaped(aval: Any) -> Any:
+    """Return JAX's abstract value for a ShapeDtypeStruct."""
     return jax.core.ShapedArray(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
-state_read_p = _state_primitive("state_read", lambda *, handle, avals: [_shaped(a) for a in avals])
-state_write_p = _state_primitive("state_write", lambda *leaves, handle: [])
-state_new_p = _state_primitive("state_new", lambda *leaves, handle: [])
+state_read_p = new_primitive("state_read", lambda *, handle, avals: [shaped(a) for a in avals])
+state_write_p = new_primitive("state_write", lambda *leaves, handle: [])
+state_new_p = new_primitive("state_new", lambda *leaves, handle: [])
 
 
 def _no_rule(action: str) -> Callable[..., Any]:
@@ -463,50 +465,3 @@ def name_of(function: Any) -> str:
     """Return how messages and graphs call a function."""
     name = getattr(function, "__name__", None) or type(function).__name__
     return "lambda" if name == "<lambda>" else str(name)
-
-
-# --- the region primitive
-# -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Region:
-    """A transformation as it stands in a jaxpr: an op's name and attributes, and traced functions.
-
-    The operands of the equation are the op's own, followed by the constants of every function.
-    """
-
-    op: str
-    attrs: Mapping[str, Any]
-    bodies: tuple[Traced, ...]
-    operands: int
-    avals: tuple[Any, ...]
-    name: str
-    finish: Callable[..., Any] | None = None
-
-
-region_p = _state_primitive("region", lambda *args, spec: [_shaped(a) for a in spec.avals])
-
-
-def bind_region(spec: Region, operands: Sequence[Any]) -> list[Any]:
-    """Bind a region primitive over its operands and what its functions close over.
-
-    JAX keeps parameters of primitives in caches, so the one that it gets holds no arrays.
-    """
-    consts = [const for body in spec.bodies for const in body.consts]
-    bodies = tuple(replace(body, consts=()) for body in spec.bodies)
-    return region_p.bind(*operands, *consts, spec=replace(spec, bodies=bodies))
-
-
-def leave(body: Traced, parent: Frame) -> None:
-    """Tell the frame around a region what the region did to States, lane views apart."""
-    created = set(body.frame.created)
-    lanes = {lane: outer for outer, lane in body.frame.lanes.items()}
-    parent.touched.update(lanes.get(h, h) for h in body.frame.touched - created)
-    for handle, loc in body.frame.written.items():
-        if handle in created:
-            continue
-        if handle in lanes:
-            continue
-        parent.written.setdefault(handle, loc)
-        parent.views[handle] = body.frame.views[handle]

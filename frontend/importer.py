@@ -32,9 +32,11 @@ from ..ir import (
     Value,
     find_op,
 )
-from .capture import HERE, Handle, Region, Traced, View
+from .capture import HERE, Handle, Traced, View
+from .custom_rules import jvp_rule, vjp_rules
 from .opaque import bind, opaque_op
 from .primitives import TRANSLATE
+from .region import Region
 
 # A node's location is the innermost line that is neither ours nor the unit library's.
 for _library in (HERE, os.path.dirname(inspect.getfile(brainunit.Quantity))):
@@ -345,97 +347,19 @@ def _custom(importer: _Importer, builder: Builder, eqn: Any, operands: Results) 
     importer.custom = True
     if not importer.rules:
         return importer.inline(builder, primal, operands)
-    function = functools.partial(_bound, eqn)
+
+    def function(*args: Any) -> tuple[Any, ...]:
+        return bind(eqn.primitive, eqn.params, args)
+
     types = [o.type for o in operands]
     jvp_mode = eqn.primitive.name.startswith("custom_jvp")
     region = importer.region(primal)
     # A rule may well use the function itself, so every derivative of it would have one more.
     importer.rules -= 1
-    rules = (_jvp_rule if jvp_mode else _vjp_rules)(importer, function, types)
+    rules = (jvp_rule if jvp_mode else vjp_rules)(importer.derived, function, types)
     importer.rules += 1
     attrs = {"mode": "jvp" if jvp_mode else "vjp"}
     return builder.emit("custom_derivative", operands, attrs, [region, *rules])
-
-
-def _bound(eqn: Any, *args: Any) -> tuple[Any, ...]:
-    return bind(eqn.primitive, eqn.params, args)
-
-
-def _active(types: Sequence[Type]) -> list[int]:
-    return [i for i, t in enumerate(types) if t.is_differentiable]
-
-
-def _over_active(
-    function: Callable[..., Any], arrays: Sequence[Any], active: Sequence[int]
-) -> Callable[..., Any]:
-    def chosen(*values: Any) -> Any:
-        full = list(arrays)
-        for i, value in zip(active, values, strict=True):
-            full[i] = value
-        return function(*full)
-
-    return chosen
-
-
-def _jvp_rule(
-    importer: _Importer, function: Callable[..., Any], types: Sequence[Type]
-) -> list[Graph]:
-    active = _active(types)
-
-    def rule(*args: Any) -> Any:
-        primals, tangents = args[: len(types)], args[len(types) :]
-        outs, pushed = jax.jvp(
-            _over_active(function, primals, active),
-            tuple(primals[i] for i in active),
-            tuple(tangents[i] for i in active),
-        )
-        return [*outs, *(_like(out, ct) for out, ct in zip(outs, pushed, strict=True))]
-
-    return [importer.derived(rule, [*types, *types])]
-
-
-def _like(primal: Any, derivative: Any) -> Any:
-    """Replace JAX's float0 derivative of an integer with zeros of the integer's own type."""
-    if jax.typeof(derivative).dtype == jax.dtypes.float0:
-        return jax.numpy.zeros_like(primal)
-    return derivative
-
-
-def _vjp_rules(
-    importer: _Importer, function: Callable[..., Any], types: Sequence[Type]
-) -> list[Graph]:
-    active = _active(types)
-    tree: Any = None
-
-    def forward(*primals: Any) -> Any:
-        nonlocal tree
-        outs, vjp = jax.vjp(_over_active(function, primals, active), *(primals[i] for i in active))
-        residuals, tree = jax.tree.flatten(vjp)
-        return [*outs, *residuals]
-
-    first = importer.derived(forward, types)
-    outs = len(jax.eval_shape(function, *map(shape_struct, types)))
-    residuals = len(first.results) - outs
-
-    def backward(*args: Any) -> Any:
-        vjp = jax.tree.unflatten(tree, args[:residuals])
-        cts = tuple(
-            np.zeros(np.shape(c), jax.dtypes.float0) if not _inexact(c) else c
-            for c in args[residuals:]
-        )
-        found = dict(zip(active, vjp(cts), strict=True))
-        return [
-            found[i] if i in found else jax.numpy.zeros(t.shape, shape_struct(t).dtype)
-            for i, t in enumerate(types)
-        ]
-
-    order = [*first.results[outs:], *first.results[:outs]]
-    second = importer.derived(backward, [r.type for r in order])
-    return [first, second]
-
-
-def _inexact(array: Any) -> bool:
-    return jax.numpy.issubdtype(jax.typeof(array).dtype, jax.numpy.inexact)
 
 
 def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:

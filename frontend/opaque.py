@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.extend.core.primitives
 import numpy as np
 
 from ..backends import shape_struct, to_jax, to_numpy, type_of
@@ -19,6 +20,7 @@ from ..ir import (
     Builder,
     Cost,
     Effect,
+    GraphError,
     Node,
     Op,
     Operand,
@@ -61,10 +63,30 @@ def opaque_op(primitive: Any, effectful: bool) -> Op:
     )
 
 
+def resolve_opaque(name: str) -> Op | None:
+    """Return the op of a name; one called ``lax.<primitive>`` is derived from that primitive of JAX.
+
+    It is what `brainir.ir.parse` needs to read a graph that was captured in another process. None if
+    JAX has no such primitive in the open.
+    """
+    found = find_op(name)
+    if found is not None or not name.startswith(PREFIX):
+        return found
+    wanted = name.removeprefix(PREFIX)
+    for module in (jax.extend.core.primitives, jax.lax):
+        for item in vars(module).values():
+            if isinstance(item, jax.extend.core.Primitive) and item.name == wanted:
+                return opaque_op(item, effectful=False)
+    return None
+
+
 def _infer(primitive: Any) -> Callable[..., tuple[Type, ...]]:
     def infer(*types: Type, **params: Any) -> tuple[Type, ...]:
         given = map(shape_struct, types)
-        outs = jax.eval_shape(lambda *args: bind(primitive, params, args), *given)
+        try:
+            outs = jax.eval_shape(lambda *args: bind(primitive, params, args), *given)
+        except (AssertionError, RuntimeError) as error:
+            raise GraphError(f"JAX refuses: {error!r}") from error
         return tuple(type_of(o) for o in outs)
 
     return infer

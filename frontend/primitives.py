@@ -167,8 +167,7 @@ def _windows(params: Mapping[str, Any], names: str) -> Attrs:
 
 
 def _gather(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
-    fill, dtype = plain(params["fill_value"]), avals[0].dtype
-    default = default_fill(dtype) if isinstance(dtype, np.dtype) else None
+    fill, default = plain(params["fill_value"]), default_fill(str(avals[0].dtype))
     is_default = fill == default or (fill != fill and default != default)
     return {
         "slice_sizes": plain(params["slice_sizes"]),

@@ -19,7 +19,15 @@ import numpy as np
 
 from ..backends import shape_struct, type_of, xla
 from ..ir import Const, Graph, NotDifferentiable, StateVar, fingerprint, touched_by
-from ..passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass, run_pipeline, state_interface
+from ..passes import (
+    PIPELINE,
+    LaneDependentResult,
+    LaneDependentWrite,
+    Observer,
+    Pass,
+    run_pipeline,
+    state_interface,
+)
 from . import environ
 from .capture import (
     Frame,
@@ -197,8 +205,8 @@ def _argument_aval(name: str, leaf: Any) -> Any:
         return aval_of(leaf)
     except TypeError:
         raise TypeError(
-            f"an argument of {name} is {leaf!r} of type {type(leaf).__name__}; arguments are arrays or "
-            "containers of them (make it static, or close over it)"
+            f"an argument of {name} is {leaf!r} of type {type(leaf).__name__}; arguments are "
+            "arrays or containers of them (make it static, or close over it)"
         ) from None
 
 
@@ -269,7 +277,9 @@ class ExecutableCache:
 executables = ExecutableCache()
 
 
-def optimise(program: Program, observers: Sequence[Any] = (), until: str | None = None) -> Graph:
+def optimise(
+    program: Program, observers: Sequence[Observer] = (), until: str | None = None
+) -> Graph:
     """Run the passes on a program's graph.
 
     Parameters
@@ -291,11 +301,31 @@ def optimise(program: Program, observers: Sequence[Any] = (), until: str | None 
     NotImplementedError
         If a gradient goes through an operation that has none.
     """
-    passes = PIPELINE
-    if program.foreign:
-        passes = tuple(p for p in PIPELINE if p.name != "forget-derivatives")
+    return _run_passes(program.graph, program.foreign, observers, until)
+
+
+def optimise_with_writes(graph: Graph, foreign: bool) -> tuple[Graph, tuple[StateVar, ...]]:
+    """Run all passes; return the graph, and the states that its last results are for, in order."""
+    writes: list[StateVar] = []
+
+    def note(step: Pass, before: Graph, after: Graph, seconds: float) -> None:
+        if step.name == "hoist-state":
+            writes.extend(state_interface(after).writes)
+
+    return _run_passes(graph, foreign, [note]), tuple(writes)
+
+
+FOREIGN_PIPELINE = tuple(step for step in PIPELINE if step.name != "forget-derivatives")
+"""For what somebody else may differentiate."""
+
+
+def _run_passes(
+    graph: Graph, foreign: bool, observers: Sequence[Observer], until: str | None = None
+) -> Graph:
+    """Run passes, and put what they refuse into the classes that users know."""
+    passes = FOREIGN_PIPELINE if foreign else PIPELINE
     try:
-        return run_pipeline(program.graph, passes, observers=observers, until=until)
+        return run_pipeline(graph, passes, observers=observers, until=until)
     except LaneDependentWrite as error:
         raise BatchAxisError(str(error)) from None
     except LaneDependentResult as error:
@@ -316,17 +346,12 @@ def compile_program(program: Program) -> Compiled:
     for listener in tuple(listeners):
         listener(program)
     positions = {slot.var: i for i, slot in enumerate(program.slots)}
-    written: list[int] = []
-
-    def note_writes(step: Pass, before: Graph, after: Graph, seconds: float) -> None:
-        if step.name == "hoist-state":
-            written.extend(positions[var] for var in state_interface(after).writes)
-
-    graph = optimise(program, [note_writes])
+    graph, writes = optimise_with_writes(program.graph, program.foreign)
+    written = tuple(positions[var] for var in writes)
     places = {const.value: i for i, const in enumerate(program.graph.consts)}
     used = tuple(places[const.value] for const in graph.consts)
     graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
-    return Compiled(graph, tuple(written), used, xla.compile(graph))
+    return Compiled(graph, written, used, xla.compile(graph))
 
 
 def find_compiled(program: Program) -> Compiled:

@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeAlias
 
 import brainunit as u
 import jax
@@ -14,8 +14,9 @@ import jax.numpy as jnp
 
 from .typing import ArrayLike
 
-__all__ = ["Surrogate", "as_function"]
+__all__ = ["Parameter", "Surrogate", "as_function"]
 
+Parameter: TypeAlias = float | jax.Array
 Parameters = ParamSpec("Parameters")
 
 

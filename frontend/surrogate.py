@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erfc
 from jax.scipy.stats import norm
 
-from .spike import Surrogate, as_function
+from .spike import Parameter, Surrogate, as_function
 
 __all__ = [
     "ERF",
@@ -79,7 +79,7 @@ class Sigmoid(Surrogate):
     Source: Zenke & Vogels 2021, *The remarkable robustness of surrogate gradient learning*.
     """
 
-    alpha: float = 4.0
+    alpha: Parameter = 4.0
 
     def surrogate_grad(self, x):
         s = jax.nn.sigmoid(self.alpha * x)
@@ -100,7 +100,7 @@ class PiecewiseQuadratic(Surrogate):
     spiking neurons*.
     """
 
-    alpha: float = 1.0
+    alpha: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return jnp.maximum(self.alpha - self.alpha**2 * jnp.abs(x), 0)
@@ -119,7 +119,7 @@ class PiecewiseExp(Surrogate):
     Source: Shrestha & Orchard 2018, *SLAYER: spike layer error reassignment in time*.
     """
 
-    alpha: float = 1.0
+    alpha: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return self.alpha / 2 * jnp.exp(-self.alpha * jnp.abs(x))
@@ -139,7 +139,7 @@ class SoftSign(Surrogate):
     networks*.
     """
 
-    alpha: float = 1.0
+    alpha: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return self.alpha / (2 * (1 + jnp.abs(self.alpha * x)) ** 2)
@@ -158,7 +158,7 @@ class Arctan(Surrogate):
     spiking neural networks*.
     """
 
-    alpha: float = 1.0
+    alpha: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return self.alpha / (2 * (1 + (math.pi / 2 * self.alpha * x) ** 2))
@@ -177,7 +177,7 @@ class NonzeroSignLog(Surrogate):
     for spike-based intelligence*.
     """
 
-    alpha: float = 1.0
+    alpha: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return self.alpha / (1 + jnp.abs(self.alpha * x))
@@ -196,7 +196,7 @@ class ERF(Surrogate):
     neural networks*.
     """
 
-    alpha: float = 1.0
+    alpha: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return self.alpha / math.sqrt(math.pi) * jnp.exp(-((self.alpha * x) ** 2))
@@ -215,8 +215,8 @@ class PiecewiseLeakyRelu(Surrogate):
     neural networks*.
     """
 
-    c: float = 0.01
-    w: float = 1.0
+    c: Parameter = 0.01
+    w: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return jnp.where(jnp.abs(x) <= self.w, 1 / (2 * self.w), self.c)
@@ -237,7 +237,7 @@ class SquarewaveFourierSeries(Surrogate):
     """
 
     n: int = 2
-    t_period: float = 8.0
+    t_period: Parameter = 8.0
 
     def surrogate_grad(self, x):
         terms = sum((jnp.cos(w * x) for w in self._frequencies()), jnp.zeros_like(x))
@@ -263,9 +263,9 @@ class S2NN(Surrogate):
     training energy efficient single-step spiking neural networks*.
     """
 
-    alpha: float = 4.0
-    beta: float = 1.0
-    epsilon: float = 1e-8
+    alpha: Parameter = 4.0
+    beta: Parameter = 1.0
+    epsilon: Parameter = 1e-8
 
     def surrogate_grad(self, x):
         s = jax.nn.sigmoid(self.alpha * x)
@@ -288,7 +288,7 @@ class QPseudoSpike(Surrogate):
     where they have :math:`\alpha - 1`. ``surrogate_fun`` needs ``alpha != 1``.
     """
 
-    alpha: float = 2.0
+    alpha: Parameter = 2.0
 
     def surrogate_grad(self, x):
         return (1 + 2 * jnp.abs(x) / (self.alpha + 1)) ** -self.alpha
@@ -308,8 +308,8 @@ class LeakyRelu(Surrogate):
     Source: Maas et al. 2013, *Rectifier nonlinearities improve neural network acoustic models*.
     """
 
-    alpha: float = 0.1
-    beta: float = 1.0
+    alpha: Parameter = 0.1
+    beta: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return jnp.where(x < 0, self.alpha, self.beta)
@@ -329,7 +329,7 @@ class LogTailedRelu(Surrogate):
     Source: Cai et al. 2017, *Deep learning with low precision by half-wave Gaussian quantization*.
     """
 
-    alpha: float = 0.0
+    alpha: Parameter = 0.0
 
     def surrogate_grad(self, x):
         return jnp.where(x <= 0, self.alpha, 1 / jnp.maximum(x, 1))
@@ -348,8 +348,8 @@ class ReluGrad(Surrogate):
     Source: Neftci, Mostafa & Zenke 2019, *Surrogate gradient learning in spiking neural networks*.
     """
 
-    alpha: float = 0.3
-    width: float = 1.0
+    alpha: Parameter = 0.3
+    width: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return jnp.maximum(self.alpha * (self.width - jnp.abs(x)), 0)
@@ -365,8 +365,8 @@ class GaussianGrad(Surrogate):
     adaptive spiking recurrent neural networks*.
     """
 
-    sigma: float = 0.5
-    alpha: float = 0.5
+    sigma: Parameter = 0.5
+    alpha: Parameter = 0.5
 
     def surrogate_grad(self, x):
         return self.alpha * norm.pdf(x, scale=self.sigma)
@@ -385,10 +385,10 @@ class MultiGaussianGrad(Surrogate):
     and :math:`\gamma` is `scale`. Source: as :class:`GaussianGrad`.
     """
 
-    h: float = 0.15
-    s: float = 6.0
-    sigma: float = 0.5
-    scale: float = 0.5
+    h: Parameter = 0.15
+    s: Parameter = 6.0
+    sigma: Parameter = 0.5
+    scale: Parameter = 0.5
 
     def surrogate_grad(self, x):
         wide = self.s * self.sigma
@@ -407,7 +407,7 @@ class InvSquareGrad(Surrogate):
     networks*.
     """
 
-    alpha: float = 100.0
+    alpha: Parameter = 100.0
 
     def surrogate_grad(self, x):
         return 1 / (1 + self.alpha * jnp.abs(x)) ** 2
@@ -422,7 +422,7 @@ class SlayerGrad(Surrogate):
     Source: Shrestha & Orchard 2018, *SLAYER: spike layer error reassignment in time*.
     """
 
-    alpha: float = 1.0
+    alpha: Parameter = 1.0
 
     def surrogate_grad(self, x):
         return jnp.exp(-self.alpha * jnp.abs(x))

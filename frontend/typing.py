@@ -59,7 +59,7 @@ DType = np.dtype
 ArrayLike: TypeAlias = jax.Array | np.ndarray | np.generic | complex | u.Quantity | u.Unit
 """An array, a number (``complex`` stands for all Python numbers), or either of them with a unit.
 
-`Unit` is here because that is what brainunit declares ``1.0 * u.mV`` to be, though it makes a Quantity.
+`Unit` is here because brainunit declares ``1.0 * u.mV`` to be one, though it makes a Quantity.
 """
 
 Size: TypeAlias = int | np.integer | Sequence[int] | Sequence[np.integer]

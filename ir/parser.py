@@ -132,16 +132,16 @@ class _Parser:
         while self._kinds[self._at] == "newline":
             self._at += 1
 
-    def _listed(self, item: Callable[[], T]) -> list[T]:
-        """Read items between parentheses; lines may break there, and a comma may end the list."""
-        self._expect("(")
+    def _listed(self, item: Callable[[], T], opening: str = "(", closing: str = ")") -> list[T]:
+        """Read items in parentheses or braces; lines may break there, a comma may end the list."""
+        self._expect(opening)
         items: list[T] = []
         self._skip_newlines()
-        while not self._accept(")"):
+        while not self._accept(closing):
             items.append(item())
             self._skip_newlines()
             if not self._accept(","):
-                self._expect(")", "',' or ')'")
+                self._expect(closing, f"',' or {closing!r}")
                 break
             self._skip_newlines()
         return items
@@ -244,19 +244,12 @@ class _Parser:
             self._fail(f"state @{name} is not declared" + _did_you_mean(near, "@"), at)
         return state
 
-    def _attributes(self, attrs: dict[str, Any]) -> None:
-        self._skip_newlines()
-        while not self._accept("}"):
-            at, name = self._at, self._expect("word", "the name of an attribute")
-            if name in attrs:
-                self._fail(f"{name} is given twice", at)
-            self._expect("=")
-            attrs[name] = self._attribute()
-            self._skip_newlines()
-            if not self._accept(","):
-                self._expect("}", "',' or '}'")
-                break
-            self._skip_newlines()
+    def _named_attribute(self, attrs: dict[str, Any]) -> None:
+        at, name = self._at, self._expect("word", "the name of an attribute")
+        if name in attrs:
+            self._fail(f"{name} is given twice", at)
+        self._expect("=")
+        attrs[name] = self._attribute()
 
     def _attribute(self, depth: int = 0) -> Any:
         kind, text = self._kinds[self._at], self._texts[self._at]
@@ -374,8 +367,8 @@ class _Parser:
         at = self._at
         opened = _Opened(self._op(self._expect("word", "an op"), at), at, names)
         self._operands(opened)
-        if self._accept("{"):
-            self._attributes(opened.attrs)
+        if self._kinds[self._at] == "{":
+            self._listed(lambda: self._named_attribute(opened.attrs), "{", "}")
         for name, value in opened.op.defaults.items():
             opened.attrs.setdefault(name, value)
         if self._accept(":"):

@@ -155,12 +155,15 @@ class _Batching:
         assert node.op.batch is not None, "an op without regions can be batched"
         operands = mapped(node.operands, self.mapping)
         batched = tuple(map(self.differs, node.operands))
-        built = node.op.batch(builder, operands, batched, self.size, **node.attrs)
+        own = Builder(node.loc)
+        built = node.op.batch(own, operands, batched, self.size, **node.attrs)
         results = (built,) if isinstance(built, Value) else tuple(built)
         given, expected = [r.type for r in results], [self.lane_type(r) for r in node.results]
         if given != expected:
             raise GraphError(f"batching {node.op.name} gave {given} where {expected} was expected")
-        return _with_hints(builder, results, node)
+        results = _with_hints(own.nodes, results, node)
+        builder.nodes += own.nodes
+        return results
 
     def lane_type(self, value: Value) -> Type:
         """Return the type of a value with a lane axis."""
@@ -230,7 +233,8 @@ class _Batching:
         self.nodes(step, body.nodes)
         following = [self.lanes(step, result) for result in body.results]
         step.loc = node.loc
-        kept = [choose(step, flags, *pair) for pair in zip(params, following, strict=True)]
+        pairs = zip(params, following, node.results, strict=True)
+        kept = [choose(step, flags, pair, result.hint) for *pair, result in pairs]
         still = self._predicate(step, condition, kept)
         run = step.graph([flags, *params], [still, *kept], like=body)
 
@@ -258,7 +262,8 @@ class _Batching:
         if which.type.dtype != "bool":
             bounds = [Literal(bound, Type(which.type.dtype)) for bound in (0, len(columns) - 1)]
             which = builder("clamp", bounds[0], which, bounds[1])
-        return [choose(builder, which, *cases) for cases in zip(*columns, strict=True)]
+        choices = zip(zip(*columns, strict=True), node.results, strict=True)
+        return [choose(builder, which, cases, result.hint) for cases, result in choices]
 
     def _call(self, builder: Builder, node: Node) -> Sequence[Operand]:
         (body,) = node.regions
@@ -307,13 +312,11 @@ class _Batching:
         return builder.graph(params, results, like=region)
 
 
-def _with_hints(builder: Builder, results: Sequence[Operand], node: Node) -> Sequence[Operand]:
-    """Give results that were just built the names of the old ones."""
-    last = builder.nodes[-1] if builder.nodes else None
-    if last is None or last.results != tuple(results):
+def _with_hints(nodes: list[Node], results: Sequence[Operand], node: Node) -> Sequence[Operand]:
+    """Name results as the old ones were, if the last of some new nodes made them."""
+    if not nodes or nodes[-1].results != tuple(results):
         return results
-    named = tuple(
-        Value(new.type, old.hint) for new, old in zip(last.results, node.results, strict=True)
-    )
-    builder.nodes[-1] = replace(last, results=named)
+    pairs = zip(results, node.results, strict=True)
+    named = tuple(Value(new.type, old.hint) for new, old in pairs)
+    nodes[-1] = replace(nodes[-1], results=named)
     return named

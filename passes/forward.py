@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TypeVar
 
 from ..ir import Builder, Graph, Node, NotDifferentiable, Operand, Value, fresh
 from .surgery import splice
+
+
+T = TypeVar("T", bound=Operand)
 
 
 class ForwardOfCustomVjp(NotDifferentiable, TypeError):
@@ -98,7 +102,7 @@ def _forward_loop(forward: Forward, node: Node) -> None:
     yielded = [i for i in range(count, len(body.results)) if inner.get(body.results[i]) is not None]
     leaving = [inner.get_or_zeros(body.results[i]) for i in (*carried, *yielded)]
 
-    def extended(kept: Sequence[Operand], carries: Sequence[Operand], rest: Sequence[Operand]):
+    def extended(kept: Sequence[T], carries: Sequence[T], rest: Sequence[T]) -> tuple[T, ...]:
         return (*kept[:count], *carries, *kept[count:], *rest)
 
     starts = [forward.get_or_zeros(node.operands[i]) for i in (*carried, *over)]

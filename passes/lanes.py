@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..ir import Builder, Operand, Value
 
 
@@ -32,7 +34,7 @@ def repeat(builder: Builder, array: Operand, size: int) -> Value:
     return builder("broadcast_in_dim", array, shape=(size, *array.type.shape), dims=dims)
 
 
-def choose(builder: Builder, which: Operand, *cases: Operand) -> Operand:
+def choose(builder: Builder, which: Operand, cases: Sequence[Operand], hint: str) -> Operand:
     """Return, for each lane, the case that it chooses: false, true, or by an index in range.
 
     ``which`` and all cases have the lanes on their leading axis.
@@ -42,4 +44,5 @@ def choose(builder: Builder, which: Operand, *cases: Operand) -> Operand:
     shape = cases[0].type.shape
     if which.type.shape != shape:
         which = builder("broadcast_in_dim", which, shape=shape, dims=(0,))
-    return builder("select_n", which, *cases)
+    (chosen,) = builder.emit("select_n", (which, *cases), hints=[hint])
+    return chosen

@@ -12,19 +12,22 @@ see `residuals`, of one of two networks, whichever is cheaper:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from math import inf
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypeVar
 
-from ..ir import Builder, Graph, Node, Operand, Type, Value, copy_node
+from ..ir import Builder, Graph, Literal, Node, Operand, Type, Value, copy_node, mapped
+from .activity import dependent_values
 from .residuals import minimum_cut, repeatable, values
+
+
+T = TypeVar("T", bound=Operand)
 
 
 class Vertex(NamedTuple):
     """A value in the step at hand, in the step before, or a carry on its way between the two."""
 
-    when: Literal["now", "before", "between"]
+    when: str
     value: Value
     """Of a carry, the parameter of the body."""
 
@@ -75,18 +78,15 @@ class Step:
             return [self._now(v, across) for v in found if self.stored(v)]
 
         def before(found: Iterable[Value]) -> list[Vertex]:
-            inside = (v for v in found if v in self.producers and v not in self.kept)
-            return [
-                Vertex("between", self.leaving[v]) if v in self.leaving else Vertex("before", v)
-                for v in inside
-            ]
+            return [self._before(v) for v in found if self.inside(v)]
 
         def inputs(vertex: Vertex) -> list[Vertex] | None:
             """Return what a vertex is computed from."""
             if vertex.when == "between":
                 result = self.carries[vertex.value]
-                if not isinstance(result, Value) or result not in self.producers:
+                if not self.inside(result):
                     return []
+                assert isinstance(result, Value)
                 found, node = before, self.producers[result]
             else:
                 found = now if vertex.when == "now" else before
@@ -97,9 +97,13 @@ class Step:
 
         return minimum_cut(now(needed), inputs, self._size)
 
+    def inside(self, operand: Operand) -> bool:
+        """Whether a value differs from step to step."""
+        return operand in self.producers and operand not in self.kept
+
     def stored(self, value: Value) -> bool:
         """Whether a value costs something to have in the reverse."""
-        return value in self.producers and value not in self.kept and value not in self.at_hand
+        return self.inside(value) and value not in self.at_hand
 
     def _now(self, value: Value, across: bool) -> Vertex:
         if across and value in self.carries:
@@ -108,9 +112,13 @@ class Step:
             return Vertex("between", self.leaving[value])
         return Vertex("now", value)
 
+    def _before(self, value: Value) -> Vertex:
+        if value in self.leaving:
+            return Vertex("between", self.leaving[value])
+        return Vertex("before", value)
+
     def _size(self, vertex: Vertex) -> float:
-        # The carries of the step before are those of two steps on; a key cannot be stored by a
-        # carry that starts from zeros.
+        # What the step before started with is two steps away; a key has no zero to start from.
         if vertex.when == "before" and (vertex.value in self.carries or vertex.value.type.is_key):
             return inf
         return vertex.value.type.nbytes
@@ -118,3 +126,201 @@ class Step:
 
 def _bytes(vertices: Iterable[Vertex]) -> int:
     return sum(vertex.value.type.nbytes for vertex in vertices)
+
+
+class HandOver:
+    """Makes both ends of what a loop hands to its reverse.
+
+    Attributes
+    ----------
+    now : dict of Value to Operand
+        What stands for needed values of the forward step in the reverse one.
+    nodes : list of Node
+        What the reverse step computes again.
+    slices, arrays : list
+        Parameters of the reverse step that are slices, and the arrays of which they are.
+    held, ends, next : list
+        Parameters of the reverse step that hold what the later step had read, what they start
+        from, and what they become.
+    """
+
+    def __init__(self, step: Step, outer: Builder, needed: Sequence[Value]) -> None:
+        self.step, self.outer = step, outer
+        self.chosen = step.choose(needed)
+        self.now: dict[Value, Operand] = dict(step.kept)
+        self.before: dict[Value, Operand] = dict(step.kept)
+        self.slices: list[Value] = []
+        self.arrays: list[Operand] = []
+        self.held: list[Value] = []
+        self.ends: list[Operand] = []
+        self.next: list[Operand] = []
+        self._stored: list[tuple[Value, Value]] = []
+        self._delays: dict[Value, _Delay] = {}
+        self.nodes = self._run_again(*self._demand(needed))
+
+    # --- what is had without computing it ---
+
+    def _had_now(self, value: Value) -> bool:
+        """Get a value of the step at hand into ``now`` unless it must be computed."""
+        if value in self.now or not self.step.inside(value):
+            return True
+        start = self.step.leaving.get(value, value)
+        if value in self.step.at_hand:
+            self.now[value] = self._slice(self.step.at_hand[value], value)
+        elif Vertex("before", value) in self.chosen:
+            delay = self._delay(value)
+            self.now[value] = self._hold(delay.end, delay.slice)
+        elif not self.chosen.isdisjoint((Vertex("now", value), Vertex("between", value))):
+            stack = Value(_stacked(value.type, self.step.loop.attrs["length"]))
+            self._stored.append((value, stack))
+            self.now[value] = self._slice(stack, value)
+        elif Vertex("between", start) in self.chosen:
+            self._had_now(start)
+            self.now[value] = self._hold(self.step.ends[start], self.now[start])
+        return value in self.now
+
+    def _had_before(self, value: Value) -> bool:
+        """Get a value of the step before into ``before`` unless it must be computed."""
+        if value in self.before or not self.step.inside(value):
+            return True
+        start = self.step.leaving.get(value)
+        if start is not None and Vertex("between", start) in self.chosen:
+            self._had_now(start)
+            self.before[value] = self.now[start]
+        elif Vertex("before", value) in self.chosen:
+            self.before[value] = self._delay(value).slice
+        return value in self.before
+
+    def _slice(self, array: Operand, value: Value) -> Value:
+        self.arrays.append(array)
+        self.slices.append(Value(value.type, value.hint))
+        return self.slices[-1]
+
+    def _hold(self, end: Operand, slice: Operand) -> Value:
+        """Return what a slice was in the later step, which the reverse met before."""
+        self.ends.append(end)
+        self.next.append(slice)
+        self.held.append(Value(end.type))
+        return self.held[-1]
+
+    def _delay(self, value: Value) -> _Delay:
+        """Make the forward loop carry a value into the next step, which stores it."""
+        if value not in self._delays:
+            param, end = Value(value.type), Value(value.type)
+            stack = Value(_stacked(value.type, self.step.loop.attrs["length"]))
+            self._stored.append((param, stack))
+            self._delays[value] = _Delay(param, end, self._slice(stack, value))
+        return self._delays[value]
+
+    # --- what is computed again ---
+
+    def _demand(self, needed: Sequence[Value]) -> tuple[list[Node], list[Value], list[Node]]:
+        """Return nodes of the step before to run again, carries that they give, and nodes of this one."""
+        before: dict[Node, None] = {}
+        now: dict[Node, None] = {}
+        entering: dict[Value, None] = {}
+        stack = [(False, v) for v in reversed(needed)]
+        while stack:
+            earlier, value = stack.pop()
+            if self._had_before(value) if earlier else self._had_now(value):
+                continue
+            if not earlier and value in self.step.carries:
+                entering[value] = None
+                result = self.step.carries[value]
+                if isinstance(result, Value):
+                    stack.append((True, result))
+                continue
+            node = self.step.producers[value]
+            assert node is not None, "what cannot be computed again has been stored"
+            nodes = before if earlier else now
+            if node not in nodes:
+                nodes[node] = None
+                stack += [(earlier, v) for v in reversed(values(node))]
+        order = self.step.nodes
+        return [n for n in order if n in before], list(entering), [n for n in order if n in now]
+
+    def _run_again(
+        self, before: Sequence[Node], entering: Sequence[Value], now: Sequence[Node]
+    ) -> list[Node]:
+        builder = Builder()
+        if entering:
+            first = self._is_first()
+            self._keep_in_domain(builder, first, before, entering)
+            _copy_nodes(builder, before, self.before)
+            for param in entering:
+                (again,) = mapped([self.step.carries[param]], self.before)
+                self.now[param] = builder("select_n", first, again, self.step.starts[param])
+        _copy_nodes(builder, now, self.now)
+        return builder.nodes
+
+    def _is_first(self) -> Value:
+        """Return whether the step at hand is the first one, which has none before it."""
+        attrs = self.step.loop.attrs
+        length = attrs["length"]
+        index = self.outer("iota", dtype="int32", shape=(length,), dimension=0)
+        first = Literal(length - 1 if attrs["reverse"] else 0, Type("int32"))
+        return self._slice(self.outer("eq", index, first), Value(Type("bool")))
+
+    def _keep_in_domain(
+        self, builder: Builder, first: Value, nodes: Sequence[Node], entering: Sequence[Value]
+    ) -> None:
+        """Let the first step compute with what the last one ended with.
+
+        What it computes of the step before it is not used, but it is differentiated when derivatives
+        of this derivative are asked for, and only values that a step ended with are sure to do no harm.
+        """
+        used = [v for v in self.before if v not in self.step.kept]
+        smooth = dependent_values(nodes, used)
+        if not any(self.step.carries[param] in smooth for param in entering):
+            return
+        for value in used:
+            if value.type.is_differentiable:
+                start = self.step.leaving.get(value)
+                end = self._delays[value].end if start is None else self.step.ends[start]
+                self.before[value] = builder("select_n", first, self.before[value], end)
+
+    # --- the forward loop ---
+
+    def forward(self) -> list[Node]:
+        """Return the forward loop, which yields in addition what is stored."""
+        loop, body, count = self.step.loop, self.step.body, self.step.count
+        builder, delays = Builder(loop.loc), self._delays.values()
+        zeros = [builder.zeros(delay.param.type) for delay in delays]
+
+        def with_delays(found: Sequence[T], more: Iterable[T]) -> tuple[T, ...]:
+            return (*found[:count], *more, *found[count:])
+
+        region = body.with_(
+            params=with_delays(body.params, (delay.param for delay in delays)),
+            nodes=tuple(self.step.nodes),
+            results=(
+                *with_delays(body.results, self._delays),
+                *(value for value, _ in self._stored),
+            ),
+        )
+        operands = with_delays(loop.operands, zeros)
+        results = with_delays(loop.results, (delay.end for delay in delays))
+        results = (*results, *(stack for _, stack in self._stored))
+        attrs = {**loop.attrs, "carries": count + len(delays)}
+        return [*builder.nodes, Node(loop.op, operands, attrs, (region,), results, loop.loc)]
+
+
+class _Delay(NamedTuple):
+    """A value that the forward loop carries into the next step.
+
+    As a parameter there, when the loop ends, and as a slice in the reverse.
+    """
+
+    param: Value
+    end: Value
+    slice: Value
+
+
+def _stacked(type: Type, length: int) -> Type:
+    return Type(type.dtype, (length, *type.shape))
+
+
+def _copy_nodes(builder: Builder, nodes: Iterable[Node], names: dict[Value, Operand]) -> None:
+    for node in nodes:
+        results = copy_node(builder, node, mapped(node.operands, names))
+        names.update(zip(node.results, results, strict=True))

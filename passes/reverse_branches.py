@@ -68,7 +68,7 @@ class _ReverseBranch:
         """Fix what the reverse gives, and choose what it needs."""
         self.results = [self.inner.take_or_zeros(v) for v in targets]
         self.backward = live_nodes(self.inner.builder.nodes, self.results)
-        return choose_residuals(self.forward, (), frozenset(), self.backward, self.results)
+        return choose_residuals(self.forward, self.backward, self.results)
 
     def yielding(self, slots: Sequence[Value], held: dict[Value, Operand]) -> Graph:
         """Return the forward branch, which fills the slots."""

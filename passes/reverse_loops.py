@@ -23,9 +23,10 @@ from ..ir import (
     is_pure,
     mapped,
 )
-from .residuals import choose_residuals, weight
+from .loop_residuals import HandOver, Step
+from .residuals import weight
 from .reverse import Cotangents, Reverse
-from .surgery import inputs_of, live_nodes, rename, run_again
+from .surgery import inputs_of, live_nodes, outside_values, rename
 
 
 class ReverseOfWhile(NotDifferentiable, ValueError):
@@ -46,24 +47,24 @@ def reverse_for_loop(reverse: Reverse, node: Node, cotangents: Cotangents) -> li
     hoisted, body = split_invariant(node.regions[0], reverse.active)
     step = _ReverseStep(reverse, node, body, cotangents)
     backward = live_nodes(step.inner.builder.nodes, step.results)
-    free = {*body.params[step.count :], *_kept(body, step.count), *body.results[step.count :]}
-    residuals = choose_residuals(step.forward, body.params, free, backward, step.results)
+    forward = Step(node, body, step.forward)
+    over = HandOver(forward, reverse.builder, outside_values(backward, step.results))
 
-    store = _Store(node, body)
-    names = {value: store.fetch(value) for value in residuals.inputs}
-    nodes = [*run_again(residuals.again, names), *rename(backward, names)]
-    params = (*step.carried, *step.sums, *step.slices, *store.slices)
-    region = Graph("", params, tuple(nodes), mapped(step.results, names))
     zeros = [reverse.builder.zeros(total.type) for total in step.sums]
-    attrs = {
-        **node.attrs,
-        "carries": len(step.starts) + len(zeros),
-        "reverse": not node.attrs["reverse"],
-    }
-    operands = [*step.starts, *zeros, *step.arrays, *store.arrays]
+    params = (*step.carried, *step.sums, *over.held, *step.slices, *over.slices)
+    operands = (*step.starts, *zeros, *over.ends, *step.arrays, *over.arrays)
+    results = mapped(step.results, over.now)
+    split, carries = len(step.starts) + len(zeros), len(over.held)
+    region = Graph(
+        "",
+        params,
+        (*over.nodes, *rename(backward, over.now)),
+        (*results[:split], *over.next, *results[split:]),
+    )
+    attrs = {**node.attrs, "carries": split + carries, "reverse": not node.attrs["reverse"]}
     gradients = reverse.builder.emit(node.op, operands, attrs, [region])
-    reverse.add_all(step.targets, gradients)
-    return [*reverse.walk(hoisted), store.forward(step.forward)]
+    reverse.add_all(step.targets, (*gradients[:split], *gradients[split + carries :]))
+    return [*reverse.walk(hoisted), *over.forward()]
 
 
 class _ReverseStep:
@@ -144,52 +145,6 @@ def _same_for_all_steps(outer: Builder, inner: Builder, array: Operand) -> Opera
             shifted = tuple(d - 1 for d in dims)
             return inner("broadcast_in_dim", operand, shape=shape[1:], dims=shifted)
     return None
-
-
-class _Store:
-    """What the forward loop hands to the reverse one: residuals are stacked, unless they stand still."""
-
-    def __init__(self, node: Node, body: Graph) -> None:
-        self.node, self.body, self.count = node, body, node.attrs["carries"]
-        self.known: dict[Operand, Operand] = dict(
-            zip(body.params[self.count :], node.operands[self.count :], strict=True)
-        )
-        for value, stack in zip(
-            body.results[self.count :], node.results[self.count :], strict=True
-        ):
-            self.known.setdefault(value, stack)
-        self.kept = _kept(body, self.count)
-        self.saved: list[Value] = []
-        self.stacks: list[Value] = []
-        self.slices: list[Value] = []
-        self.arrays: list[Operand] = []
-
-    def fetch(self, value: Value) -> Operand:
-        """Return what stands for a value of the forward step in the reverse one."""
-        if value in self.kept:
-            return self.node.operands[self.kept[value]]
-        if value not in self.known:
-            length = self.node.attrs["length"]
-            stack = Value(Type(value.type.dtype, (length, *value.type.shape)))
-            self.saved.append(value)
-            self.stacks.append(stack)
-            self.known[value] = stack
-        self.slices.append(Value(value.type, value.hint))
-        self.arrays.append(self.known[value])
-        return self.slices[-1]
-
-    def forward(self, nodes: Sequence[Node]) -> Node:
-        """Return the forward loop, which yields what was fetched."""
-        node, body = self.node, self.body
-        region = body.with_(nodes=tuple(nodes), results=(*body.results, *self.saved))
-        results = (*node.results, *self.stacks)
-        return Node(node.op, node.operands, node.attrs, (region,), results, node.loc)
-
-
-def _kept(body: Graph, count: int) -> dict[Value, int]:
-    """Return the carries that no step changes, with their positions."""
-    pairs = enumerate(zip(body.params[:count], body.results[:count], strict=True))
-    return {param: i for i, (param, result) in pairs if param is result}
 
 
 def split_invariant(body: Graph, active: AbstractSet[Value]) -> tuple[list[Node], Graph]:

@@ -5,6 +5,7 @@ The profile ``quick`` is the default and tries the same examples in every run.
 """
 
 import jax
+import pytest
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_platforms", "cpu")
@@ -23,3 +24,8 @@ settings.register_profile(
     "nightly", settings.get_profile("quick"), max_examples=1000, derandomize=False
 )
 settings.load_profile("quick")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option by which golden files are written anew."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files in golden/")

@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from elementwise_recipes import prepared
 from graph_draft import KEY, Draft, Options, Range, arrays, input_range, resting_range
-from graph_recipes import RECIPES, Recipe, prepared, usable
+from graph_recipes import RECIPES, Recipe, usable
 from hypothesis import strategies as st
 
 from brainir.ir import Graph, Literal, Operand, StateVar, Type, Value

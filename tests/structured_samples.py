@@ -8,6 +8,17 @@ from op_samples import Array, Random, Sample, floats, integers
 
 from brainir.ir.dtypes import keys_of_words
 
+
+def f32(values: Any) -> Any:
+    """Return an array of single-precision numbers."""
+    return np.asarray(values, np.float32)
+
+
+def i32(values: Any) -> Any:
+    """Return an array of integers."""
+    return np.asarray(values, np.int32)
+
+
 # --- contractions ---------------------------------------------------------------------------------
 
 
@@ -164,7 +175,9 @@ def gather_samples(rng: Random) -> Iterator[Sample]:
             index = integers(rng, 4, 1, low=-1, high=4, dtype="int8")
             for dtype in ("int8", "uint32", "bool", "complex64", "bfloat16"):
                 array = (
-                    floats(rng, 4).astype(dtype) if dtype != "uint32" else np.uint32([1, 2, 3, 4])
+                    floats(rng, 4).astype(dtype)
+                    if dtype != "uint32"
+                    else np.arange(1, 5, dtype=np.uint32)
                 )
                 yield gather(array, index, (1,), *points, slopes="none")
             yield gather(keys(rng, 4), index, (1,), *points)
@@ -193,25 +206,25 @@ def scatter_samples(rng: Random) -> Iterator[Sample]:
             yield Sample(name, point, windows(*points, mode=mode))
             whole = integers(rng, 4), np.array([[2], [9], [0]], np.int32), integers(rng, 3)
             yield Sample(name, whole, windows(*points, mode=mode))
-    yield Sample("scatter", (keys(rng, 4), np.int32([[1], [9]]), keys(rng, 2)), windows(*points))
+    yield Sample("scatter", (keys(rng, 4), i32([[1], [9]]), keys(rng, 2)), windows(*points))
     yield from overlapping_samples(rng)
 
 
 def overlapping_samples(rng: Random) -> Iterator[Sample]:
     """Windows some of which fall on the same elements."""
-    points, places = windows((), (0,), (0,)), np.int32([[0], [2], [2], [0], [7]])
+    points, places = windows((), (0,), (0,)), i32([[0], [2], [2], [0], [7]])
     for name in ("scatter", "scatter-add", "scatter-min", "scatter-max"):
         yield Sample(name, (floats(rng, 3), places, floats(rng, 5)), points)
     # JAX has no derivative of a product of updates that overlap.
     yield Sample("scatter-mul", (floats(rng, 3), places, floats(rng, 5)), points, "ours")
-    ties = np.float32([1, 2, 3]), np.int32([[0], [0], [1], [2]]), np.float32([1, 1, 2, 0])
+    ties = f32([1, 2, 3]), i32([[0], [0], [1], [2]]), f32([1, 1, 2, 0])
     for name in ("scatter-min", "scatter-max"):
         yield Sample(name, ties, points, "kinks")
 
 
 # --- sorting --------------------------------------------------------------------------------------
 
-UNUSUAL = np.float32([1, np.nan, -0.0, 0.0, 3, -0.0, -np.inf, np.inf, np.nan])
+UNUSUAL = f32([1, np.nan, -0.0, 0.0, 3, -0.0, -np.inf, np.inf, np.nan])
 
 
 def sorting_samples(rng: Random) -> Iterator[Sample]:

@@ -1,4 +1,4 @@
-"""The backends: what the reference computes is what XLA computes, for graphs with and without regions."""
+"""The backends: what the reference computes is what XLA computes, with regions and without."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from brainir.backends import Executable, lax, reference, to_jax, to_numpy, type_of, xla
 from brainir.ir import (
     Builder,
@@ -20,14 +23,17 @@ from brainir.ir import (
     Type,
     Value,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 F32 = Type("float32")
 I32 = Type("int32")
 VEC = Type("float32", (3,))
 
 Body = Callable[..., Sequence[Operand]]
+
+
+def f32(values: Any) -> Any:
+    """Return an array of single-precision numbers."""
+    return np.asarray(values, np.float32)
 
 
 def build(types: Sequence[Type], body: Body, name: str = "graph") -> Graph:
@@ -165,13 +171,13 @@ def vmapped(size: int) -> Graph:
 
 
 def test_the_reference_runs_lanes_one_by_one() -> None:
-    products, sums, shared = reference.run(vmapped(2), np.float32([1, 2]), np.float32(4))
+    products, sums, shared = reference.run(vmapped(2), f32([1, 2]), np.float32(4))
     assert (products.tolist(), sums.tolist(), shared) == ([3, 6], [7, 7], 4)
 
 
 def test_a_vmap_must_be_expanded_before_it_is_emitted() -> None:
     with pytest.raises(GraphError, match="expand-vmap") as caught:
-        xla.compile(vmapped(2))(np.float32([1, 2]), np.float32(4))
+        xla.compile(vmapped(2))(f32([1, 2]), np.float32(4))
     assert "while emitting vmap(f32[2], f32[])" in caught.value.__notes__[0]
 
 

@@ -9,17 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from brainir.transform import for_loop, jit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainir import environ
+from brainir import environ, transform
 
 
 @pytest.fixture(autouse=True)
 def _restored_environment():
     before = environ.all()
-    wide = jax.config.jax_enable_x64
+    wide = jax.config.read("jax_enable_x64")
     yield
     for name in environ.all():
         environ.pop(name, None)
@@ -81,7 +80,7 @@ def test_an_error_inside_a_context_leaves_the_environment_as_it_was():
         raise ZeroDivisionError
     assert environ.get_dt() == 0.1
     assert environ.get_precision() == 32
-    assert not jax.config.jax_enable_x64
+    assert not jax.config.read("jax_enable_x64")
 
 
 @pytest.mark.parametrize("dt", [0.1, 1, np.float32(0.1), jnp.float32(0.1), 0.1 * u.ms])
@@ -140,11 +139,11 @@ def test_precision_chooses_the_default_types_and_the_mode_of_jax(precision, bits
     with environ.context(precision=precision):
         assert environ.get_precision() == bits
         assert [np.dtype(kind()).name for kind in kinds] == names
-        assert jax.config.jax_enable_x64 == (precision == 64)
-    assert not jax.config.jax_enable_x64
+        assert jax.config.read("jax_enable_x64") == (precision == 64)
+    assert not jax.config.read("jax_enable_x64")
     environ.set_precision(precision)
     assert np.dtype(environ.dftype()).name == names[0]
-    assert jax.config.jax_enable_x64 == (precision == 64)
+    assert jax.config.read("jax_enable_x64") == (precision == 64)
 
 
 def test_unset_precision_follows_jax():
@@ -309,7 +308,7 @@ def test_reads_of_the_default_precision_follow_jax():
 def test_a_compiled_function_is_traced_again_when_what_it_read_differs_and_only_then():
     traces = []
 
-    @jit
+    @transform.jit
     def step(x):
         traces.append(environ.get_dt())
         return x * environ.get_dt() if environ.get("fit", False) else x
@@ -331,14 +330,14 @@ def test_a_compiled_function_is_traced_again_when_what_it_read_differs_and_only_
 def test_a_traced_value_in_a_context_inside_a_loop_needs_no_new_trace():
     traces = []
 
-    @jit
+    @transform.jit
     def run(steps):
         def body(i):
             traces.append(i)
             with environ.context(i=i, t=i * 0.5):
                 return environ.get("i") + environ.get("t")
 
-        return for_loop(body, steps)
+        return transform.for_loop(body, steps)
 
     steps = jnp.arange(3, dtype=jnp.float32)
     for _ in range(2):

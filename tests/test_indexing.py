@@ -9,6 +9,17 @@ from brainir.backends import reference
 from brainir.ir import Builder, GraphError, Type, Value, get_op
 from brainir.ir.dtypes import type_of_array
 
+
+def f32(values: Any) -> Any:
+    """Return an array of single-precision numbers."""
+    return np.asarray(values, np.float32)
+
+
+def i32(values: Any) -> Any:
+    """Return an array of integers."""
+    return np.asarray(values, np.int32)
+
+
 POINTS = {
     "offset_dims": (),
     "collapsed_dims": (0,),
@@ -44,27 +55,27 @@ def cotangents(name: str, operands: list[Any], cotangent: Any, **attrs: Any) -> 
 def test_a_product_of_overlapping_updates_may_contain_zeros(
     updates: list[float], factors: list[float]
 ) -> None:
-    array, index = np.float32([7, 2]), np.int32([[1], [1], [1]])
+    array, index = f32([7, 2]), i32([[1], [1], [1]])
     by_array, by_updates = cotangents(
-        "scatter-mul", [array, index, np.float32(updates)], np.float32([1, 1]), **POINTS
+        "scatter-mul", [array, index, f32(updates)], f32([1, 1]), **POINTS
     )
     assert by_array == [1, np.prod(updates)]
     assert by_updates == factors
 
 
 def test_only_the_update_that_stays_has_a_derivative() -> None:
-    operands = [np.float32([1, 2]), np.int32([[0], [0], [9]]), np.float32([5, 6, 7])]
+    operands = [f32([1, 2]), i32([[0], [0], [9]]), f32([5, 6, 7])]
     written = get_op("scatter").numpy(*operands, **POINTS)
-    by_array, by_updates = cotangents("scatter", operands, np.float32([3, 4]), **POINTS)
+    by_array, by_updates = cotangents("scatter", operands, f32([3, 4]), **POINTS)
     assert by_array == [0, 4]
     assert by_updates == ([3, 0, 0] if written[0] == 5 else [0, 3, 0])
 
 
 def test_what_is_filled_in_has_no_derivative() -> None:
-    operands = [np.float32([1, 2]), np.int32([[0], [5]])]
+    operands = [f32([1, 2]), i32([[0], [5]])]
     attrs = {**POINTS, "slice_sizes": (1,), "fill_value": 8.0}
     assert get_op("gather").numpy(*operands, **attrs).tolist() == [1, 8]
-    assert cotangents("gather", operands, np.float32([3, 4]), **attrs) == [[3, 0]]
+    assert cotangents("gather", operands, f32([3, 4]), **attrs) == [[3, 0]]
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,11 @@ def test_reverse_mode_is_the_transpose_of_forward_mode(number: int) -> None:
         pushed = reference.run(jvp_graph(sample), *sample.operands, *tangents)
         pulled = reference.run(vjp_graph(sample), *sample.operands, *cotangents)
         forward, reverse = paired(cotangents, pushed), paired(pulled, tangents)
-        rtol = 1e-6 if sample.slopes != "kinks" else 2 * tolerance(sample, [*sample.types, *outs_of(sample)])
+        rtol = (
+            1e-6
+            if sample.slopes != "kinks"
+            else 2 * tolerance(sample, [*sample.types, *outs_of(sample)])
+        )
         np.testing.assert_allclose(forward, reverse, rtol, atol=rtol)
 
 
@@ -327,7 +331,8 @@ def moved(operands: Sequence[Array], tangents: Sequence[Array], step: float) -> 
     """Return operands after a step along tangents, which the differentiable ones have."""
     remaining = iter(tangents)
     return [
-        a + step * next(remaining) if type_of_array(a).is_differentiable else a for a in operands
+        np.asarray(a + step * next(remaining)) if type_of_array(a).is_differentiable else a
+        for a in operands
     ]
 
 

@@ -54,7 +54,7 @@ FUNCTIONS = {
     "SlayerGrad": "slayer_grad",
 }
 POINTS = jnp.array([-3.0, -1.0, -0.5, 0.0, 0.1, 2.0])
-# The gradients at POINTS with the default parameters, worked out by hand from the equations.
+# The gradients at POINTS with the default parameters, from the equations.
 GRADIENTS = {
     "Sigmoid": [2.4576e-05, 0.0706508, 0.419974, 1.0, 0.961043, 0.00134096],
     "PiecewiseQuadratic": [0.0, 0.0, 0.5, 1.0, 0.9, 0.0],
@@ -71,7 +71,7 @@ GRADIENTS = {
     "LogTailedRelu": [0.0, 0.0, 0.0, 0.0, 1.0, 0.5],
     "ReluGrad": [0.0, 0.0, 0.15, 0.3, 0.27, 0.0],
     "GaussianGrad": [6.07588e-09, 0.053991, 0.241971, 0.398942, 0.391043, 0.000133830],
-    "MultiGaussianGrad": [-0.0120978, 0.043452, 0.258858, 0.439112, 0.430038, -0.0317082],
+    "MultiGaussianGrad": [-0.0120978, 0.043452, 0.258858, 0.439112, 0.430038, -0.0156956],
     "InvSquareGrad": [1.10374e-05, 9.80296e-05, 3.84468e-04, 1.0, 0.00826446, 2.47519e-05],
     "SlayerGrad": [0.0497871, 0.367879, 0.606531, 1.0, 0.904837, 0.135335],
 }

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from ...backends import type_of, xla
-from ...ir import Const, Graph, GraphError, parse
+from ...ir import Graph, GraphError, parse
 from ...passes import PIPELINE
 from ..opaque import resolve_opaque
 from ..program import Compiled, Program, Slot, compile_program
-from ..transform import Jitted, Stages
+from ..transform.jit import Jitted, Stages
 from .arrays import array_bytes
 from .container import write_container
 from .errors import ArtifactError
@@ -94,7 +94,7 @@ def save(
     ready = compile_program(program)
     _check_readable(ready.graph)
     entries = {
-        META: json.dumps(_meta(stages, ready), indent=1).encode(),
+        META: json.dumps(_meta(stages, ready, platforms), indent=1).encode(),
         GRAPH: str(ready.graph).encode(),
         CAPTURED: str(program.graph).encode(),
         **_arrays(program, ready),
@@ -119,21 +119,18 @@ def _traced(compiled: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sta
 
 def _check_slot(slot: Slot) -> None:
     """Refuse a State that is left as something else than it was found."""
-    name = slot.var.name
-    if slot.before.tree != slot.after.tree or not slot.before.same_types(slot.after):
+    name, types = slot.var.name, slot.var.types
+    same = slot.before.tree == slot.after.tree and slot.before.same_types(slot.after)
+    if not same or tuple(map(type_of, slot.before.avals)) != types:
         raise ArtifactError(
             f"State {name!r} changes from {slot.before} to {slot.after} while the function runs, so "
             "the function could be run only once; keep structure, unit, shapes and dtypes as they are"
         )
     leaves, tree = jax.tree.flatten(slot.handle.state.peek())
-    if tree != slot.before.tree or tuple(map(_type, leaves)) != slot.var.types:
+    if tree != slot.before.tree or tuple(type_of(jax.numpy.asarray(x)) for x in leaves) != types:
         raise ArtifactError(
             f"State {name!r} is no longer what it was when the function was traced; trace it again"
         )
-
-
-def _type(leaf: Any) -> Any:
-    return type_of(jax.numpy.asarray(leaf))
 
 
 def _check_readable(graph: Graph) -> None:
@@ -152,12 +149,12 @@ def _arrays(program: Program, ready: Compiled) -> dict[str, bytes]:
     return entries
 
 
-def _meta(stages: Stages, ready: Compiled) -> dict[str, Any]:
-    program = stages.program
+def _meta(stages: Stages, ready: Compiled, platforms: Sequence[str]) -> dict[str, Any]:
+    program, us = stages.program, sys.modules[__name__.partition(".")[0]]
     return {
         "format": FORMAT,
         "version": VERSION,
-        "written_by": {name: importlib.metadata.version(name) for name in ("brainir", "jax")},
+        "written_by": {m.__name__: m.__version__ for m in (us, jax)},
         "pipeline": [step.name for step in PIPELINE],
         "arguments": tree_to_json(program.in_tree, "the arguments"),
         "keywords": list(stages.keywords),
@@ -167,5 +164,5 @@ def _meta(stages: Stages, ready: Compiled) -> dict[str, Any]:
         ],
         "written": list(ready.written),
         "custom_derivatives": program.custom,
-        "exported": [],
+        "exported": list(platforms),
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..typing import Size
 from .module import Module, as_size
 
 __all__ = ["Dynamics", "not_receive_update_output", "receive_update_input"]
@@ -88,7 +89,7 @@ class Dynamics(Module):
     _before_updates: Hooks | None = None
     _after_updates: Hooks | None = None
 
-    def __init__(self, in_size: int | Iterable[int], name: str | None = None):
+    def __init__(self, in_size: Size, name: str | None = None):
         super().__init__(name)
         if not as_size(in_size):
             raise ValueError(

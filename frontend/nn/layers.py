@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from .. import init
 from ..state import ParamState
+from ..typing import Size
 from .module import Module
 
 __all__ = ["Linear", "Sequential"]
@@ -46,8 +47,8 @@ class Linear(Module):
 
     def __init__(
         self,
-        in_size: int | Iterable[int],
-        out_size: int | Iterable[int],
+        in_size: Size,
+        out_size: Size,
         w_init: Any = init.KaimingNormal(),
         b_init: Any = init.ZeroInit(),
         name: str | None = None,

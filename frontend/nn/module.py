@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast, overload
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from ..filter import Filter
 from ..pretty import render
 from ..state import ParamState, State
+from ..typing import Size
 from . import tree
 from .flatted_dict import FlattedDict
 
@@ -82,7 +83,7 @@ class Module(tree.Node):
         return self._in_size
 
     @in_size.setter
-    def in_size(self, size: int | Iterable[int]) -> None:
+    def in_size(self, size: Size) -> None:
         self._in_size = self._checked_size("in_size", size)
 
     @property
@@ -91,7 +92,7 @@ class Module(tree.Node):
         return self._out_size
 
     @out_size.setter
-    def out_size(self, size: int | Iterable[int]) -> None:
+    def out_size(self, size: Size) -> None:
         self._out_size = self._checked_size("out_size", size)
 
     def _checked_size(self, attribute: str, size: object) -> tuple[int, ...]:

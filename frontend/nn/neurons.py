@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 import brainunit as u
@@ -10,6 +10,7 @@ import jax
 
 from .. import init, surrogate
 from ..state import HiddenState
+from ..typing import Size
 from .dynamics import Dynamics
 from .integrate import exp_euler_step
 
@@ -67,7 +68,7 @@ class LIF(Dynamics):
 
     def __init__(
         self,
-        in_size: int | Iterable[int],
+        in_size: Size,
         R: Any = 1.0 * u.ohm,
         tau: Any = 5.0 * u.ms,
         V_th: Any = 1.0 * u.mV,

@@ -11,9 +11,10 @@ import brainunit
 import jax
 import jax.numpy as jnp
 
-from ..capture import Region, Traced, aval_of, bind_region, describe_tree, leave, name_of, trace
+from ..capture import Traced, aval_of, describe_tree, name_of, trace
 from ..importer import state_ref
 from ..program import in_capture
+from ..region import Region, bind_region, leave
 from ..state import State
 from ..typing import Missing
 from . import plain
@@ -220,13 +221,14 @@ class GradientTransform:
             unit = _unit(loss)
             if not self.unit_aware and unit is not None and not unit.is_unitless:
                 raise TypeError(
-                    f"the loss that {name} returned has the unit {unit}; divide it by one, or ask for "
-                    "gradients with units: grad(..., unit_aware=True)"
+                    f"the loss that {name} returned has the unit {unit}; divide it by one, or "
+                    "ask for gradients with units: grad(..., unit_aware=True)"
                 )
         for leaf in leaves:
             if jnp.issubdtype(leaf.dtype, jnp.complexfloating) and not self.holomorphic:
                 raise TypeError(
-                    f"{name} returned a complex number; take a real one, or promise holomorphic=True"
+                    f"{name} returned a complex number; take a real one, or promise "
+                    "holomorphic=True"
                 )
             if not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 raise TypeError(
@@ -322,8 +324,8 @@ class GradientTransform:
 
     def _untouched(self, state: State[Any]) -> str:
         return (
-            f"{state.describe()} is among grad_states, but {name_of(self.fun)} does not use it; take it "
-            "out, or pass check_states=False for a zero gradient"
+            f"{state.describe()} is among grad_states, but {name_of(self.fun)} does not use it; "
+            "take it out, or pass check_states=False for a zero gradient"
         )
 
     def _label(self, gradient: Any, loss: Any) -> Any:

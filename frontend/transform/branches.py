@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..capture import Region, Traced, bind_region, leave, name_of, trace
+from ..capture import Traced, name_of, trace
 from ..program import in_capture
+from ..region import Region, bind_region, leave
 from . import plain
 from .regions import check_branches, check_callable, frame_here, label, promoted, same_array
 

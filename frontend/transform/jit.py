@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 import threading
 from collections import OrderedDict
@@ -14,18 +15,9 @@ import jax
 from ...backends import lax
 from ...ir import Graph
 from .. import environ
-from ..capture import (
-    Region,
-    Traced,
-    aval_of,
-    bind_region,
-    current_frame,
-    leave,
-    name_of,
-    parameter_names,
-    trace,
-)
+from ..capture import Traced, aval_of, current_frame, name_of, parameter_names, trace
 from ..program import Program, capture, compile_program, give_back, optimise
+from ..region import Region, bind_region, leave
 from ..state import epoch, in_foreign_trace, reject_states
 from ..typing import Missing
 from .regions import check_callable, frame_here
@@ -212,8 +204,8 @@ class Jitted:
             hash(static)
         except TypeError:
             raise ValueError(
-                f"a static argument of {self._name} is not hashable: {static}; pass it as a tuple, or "
-                "as a dynamic argument"
+                f"a static argument of {self._name} is not hashable: {static}; pass it as a tuple, "
+                "or as a dynamic argument"
             ) from None
         dynamic = self._dynamic(args, kwargs)
         reject_states(f"an argument of {self._name}", dynamic)
@@ -224,8 +216,8 @@ class Jitted:
                 avals.append(aval_of(leaf))
             except TypeError:
                 raise TypeError(
-                    f"an argument of {self._name} is {leaf!r} of type {type(leaf).__name__}; make it "
-                    "static, or close over it"
+                    f"an argument of {self._name} is {leaf!r} of type {type(leaf).__name__}; "
+                    "make it static, or close over it"
                 ) from None
         shapes = tuple((a.shape, a.dtype, a.weak_type) for a in avals)
         return static, tree, shapes, in_foreign_trace(), jax.config.jax_enable_x64
@@ -292,7 +284,7 @@ class Jitted:
 
     def trace(self, *args: Any, **kwargs: Any) -> Stages:
         """Trace without running: see the graph at every stage. No State changes."""
-        return Stages(self._program(args, kwargs))
+        return Stages(self._program(args, kwargs), sorted(self._dynamic(args, kwargs)[1]))
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """Return what `jax.jit` calls lowered: its text, and ``compile()`` for cost and memory."""
@@ -318,13 +310,23 @@ class Jitted:
 
 
 class Stages:
-    """A traced function at every stage of compilation; what ``jitted.trace(...)`` returns."""
+    """A traced function at every stage of compilation; what ``jitted.trace(...)`` returns.
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    Attributes
+    ----------
+    program : Program
+        What was captured.
+    keywords : tuple of str
+        The names of the last arguments, those that were given by name.
+    """
+
+    def __init__(self, program: Program, keywords: Sequence[str]) -> None:
+        self.program, self.keywords = program, tuple(keywords)
 
     def graph(self, stage: str | None = None) -> Graph:
-        """Return the graph after the pass called ``stage``; ``"capture"`` for before all, None for after all.
+        """Return the graph after the pass called ``stage``.
+
+        ``"capture"`` is the stage before all passes, None the one after all of them.
 
         Raises
         ------
@@ -342,6 +344,9 @@ class Stages:
 
     def __str__(self) -> str:
         return str(self.graph())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 class _Entry:

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..capture import Region, Traced, aval_of, bind_region, leave, name_of, trace
+from ..capture import Traced, aval_of, name_of, trace
 from ..program import in_capture
+from ..region import Region, bind_region, leave
 from . import plain
 from .progress import ProgressBar, as_progress_bar
 from .regions import (
@@ -220,8 +221,8 @@ def _joined_carry(body: Traced, tree: Any, avals: list[Any]) -> list[Any] | None
     if out_tree != tree or any(j is None for j in joined):
         shown = [str(jax.tree.map(_spell, t)) for t in (jax.tree.unflatten(tree, avals), out)]
         raise TypeError(
-            f"the carry of a loop keeps its structure, shape and dtype, but it enters as {shown[0]} and "
-            f"leaves as {shown[1]}"
+            "the carry of a loop keeps its structure, shape and dtype, but it enters as "
+            f"{shown[0]} and leaves as {shown[1]}"
         )
     assert count == len(joined)
     return None if joined == avals else joined

@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..capture import Handle, Region, Traced, View, aval_of, bind_region, leave, name_of, trace
+from ..capture import Handle, Traced, View, aval_of, name_of, trace
 from ..errors import BatchAxisError
 from ..importer import state_ref
 from ..program import in_capture
+from ..region import Region, bind_region, leave
 from ..state import Recorder, State
 from ..typing import Missing
 from . import plain

@@ -140,8 +140,9 @@ class _Lanes:
 def undeclared_write(what: str) -> str:
     """Return the message for a lane-dependent write to a State that nobody declared."""
     return (
-        f"{what} is written inside vmap with a value that differs from lane to lane, so it would need a batch "
-        "axis. Declare it in out_states (and in_states), or create it inside the mapped function."
+        f"{what} is written inside vmap with a value that differs from lane to lane, so it would "
+        "need a batch axis. Declare it in out_states (and in_states), or create it inside the "
+        "mapped function."
     )
 
 

@@ -131,9 +131,9 @@ def check_carried(what: str, body: Traced, frame: Frame) -> bool:
 def _changed(what: str, handle: Handle, before: View, after: View, loc: Loc | None) -> str:
     where = f" (written at {loc})" if loc else ""
     return (
-        f"{handle.state.describe()} changes in the body of {what}: it enters as {before} and leaves "
-        f"as {after}{where}. A State that goes from step to step keeps its structure, shape, "
-        "dtype and unit."
+        f"{handle.state.describe()} changes in the body of {what}: it enters as {before} and "
+        f"leaves as {after}{where}. A State that goes from step to step keeps its structure, "
+        "shape, dtype and unit."
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..builder import Builder
 from ..derivative import Cotangents, Linear, Rules
+from ..dtypes import dtype_name
 from ..graph import Node
 from ..op import PURE, Cost, Weight, define, traffic
 from ..types import Literal, Operand, Scalar, Type, Value
@@ -219,14 +220,14 @@ def _infer_gather(
     return array.with_shape(*shape)
 
 
-def default_fill(dtype: np.dtype[Any]) -> Scalar:
+def default_fill(dtype: str) -> Scalar:
     """Return what stands for elements outside of the array by default."""
-    if dtype.names:
+    if dtype.startswith("key<"):
         return 2**32 - 1
-    if dtype.kind in "iu":
+    if Type(dtype).is_integer:
         info = np.iinfo(dtype)
-        return int(info.max if dtype.kind == "u" else info.min)
-    return True if dtype.kind == "b" else float("nan")
+        return int(info.max if dtype.startswith("u") else info.min)
+    return True if dtype == "bool" else float("nan")
 
 
 def _numpy_gather(
@@ -236,7 +237,7 @@ def _numpy_gather(
     positions, inside = windows.find(array.shape, index, slice_sizes)
     found = array.reshape(-1)[positions]
     if windows.mode == "fill" and not inside.all():
-        fill = default_fill(array.dtype) if fill_value is None else fill_value
+        fill = default_fill(dtype_name(array.dtype)) if fill_value is None else fill_value
         seen = inside.reshape((*inside.shape, *(1,) * array.ndim))
         found = np.where(seen, found, np.full((), fill, array.dtype))
     return windows.to_result(found)

@@ -431,8 +431,8 @@ def _not_expanded(name: str, by: str) -> Callable[..., Any]:
 
 define_region(
     "vmap",
-    "Run the region once for each lane: in_axes says where an argument has its lanes (None: shared), "
-    "out_axes where a result gets them (None: the same for all).",
+    "Run the region once for each lane: in_axes says where an argument has its lanes "
+    "(None: shared), out_axes where a result gets them (None: the same for all).",
     infer=_infer_vmap,
     numpy=_numpy_vmap,
     lax=_not_expanded("vmap", "expand-vmap"),

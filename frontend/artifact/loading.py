@@ -1,0 +1,382 @@
+"""`load`: a function from a file, which runs no code that is in the file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from ...backends import shape_struct, type_of, xla
+from ...ir import (
+    Const,
+    Graph,
+    GraphError,
+    StateVar,
+    Type,
+    numpy_dtype,
+    parse,
+    verify,
+    walk,
+)
+from ...passes import CAPTURE, PIPELINE, run_pipeline
+from ..capture import aval_of, describe_tree
+from ..opaque import resolve_opaque
+from ..random import RandomState
+from ..state import (
+    BatchState,
+    DelayState,
+    HiddenState,
+    LongTermState,
+    NonBatchState,
+    ParamState,
+    ShortTermState,
+    State,
+)
+from .arrays import array_of_bytes
+from .container import read_container
+from .errors import ArtifactError
+from .saving import (
+    CAPTURED,
+    EXPORTED,
+    FORMAT,
+    GRAPH,
+    META,
+    VERSION,
+    const_entry,
+    state_entry,
+)
+from .trees import tree_of_json
+
+_CLASSES = {
+    kind.kind: kind
+    for kind in (
+        BatchState,
+        DelayState,
+        HiddenState,
+        LongTermState,
+        NonBatchState,
+        ParamState,
+        RandomState,
+        ShortTermState,
+    )
+}
+"""What a State becomes by its kind; a State of any other kind is just a `State`."""
+
+
+def load(path: str | os.PathLike[str]) -> Loaded:
+    """Return the function that `save` has written into a file.
+
+    No code of the file is run, and nothing of what it says is believed unchecked: its seal, the sizes
+    of its entries, the version of its format, and the graph, whose types, states and consts have to
+    agree with the arrays and structures beside it.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is damaged, of another kind, or written by a version that this one cannot read.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import brainir, os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "double.brainir")
+    ...     brainir.save(brainir.transform.jit(lambda x: {"twice": x + x}), path, 1.5)
+    ...     double = brainir.load(path)
+    >>> double(2.0)
+    {'twice': Array(4., dtype=float32)}
+    """
+    entries = read_container(path)
+    return Loaded(os.fspath(path), entries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    """What the file says of itself, once it is known to be of the right form."""
+
+    arguments: Any
+    keywords: tuple[str, ...]
+    result: Any
+    states: tuple[Any, ...]
+    written: tuple[int, ...]
+    custom_derivatives: bool
+
+
+class Loaded:
+    """A function that was loaded from a file; see `load`.
+
+    It is called like the function that was saved, keyword arguments included, static ones left out.
+    Arguments must have the shapes, dtypes and units that it was traced for. It reads and updates the
+    States that it holds, and inside brainir's transformations it behaves like any function that uses
+    States. Where the saved function has custom derivatives (such as surrogate gradients), it
+    cannot be differentiated: they are not in the file.
+
+    Attributes
+    ----------
+    states : dict of str to State
+        By the names that the graph has for them; new objects, with the values that were saved.
+    """
+
+    def __init__(self, path: str, entries: dict[str, bytes]) -> None:
+        self._path, self._entries = path, entries
+        meta = self._meta = _read_meta(_entry(entries, META))
+        graph = _read_graph(_entry(entries, GRAPH), f"{path}:{GRAPH}")
+        _check_fit(meta, graph)
+        _check_width(graph)
+        self._graph = graph.with_(consts=self._consts(graph))
+        self.states = {
+            var.name: self._state(i, var, tree)
+            for i, (var, tree) in enumerate(zip(graph.states, meta.states, strict=True))
+        }
+        if len(self.states) != len(graph.states):
+            raise ArtifactError("two states of the graph have the same name")
+        self._held = tuple(self.states.values())
+        self.__name__ = graph.name
+        run = xla.compile(self._graph)
+        self._run = _not_differentiable(graph.name, run) if meta.custom_derivatives else run
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(str(param.type) for param in self._graph.params[: self._count])
+        return f"<{self._graph.name}({arguments}) loaded from {self._path}>"
+
+    @property
+    def _count(self) -> int:
+        return self._meta.arguments.num_leaves
+
+    # --- reading ---
+
+    def _consts(self, graph: Graph) -> tuple[Const, ...]:
+        entries = self._entries
+        return tuple(
+            Const(const.value, array_of_bytes(_entry(entries, name), const.value.type, name))
+            for const, name in ((c, const_entry(i)) for i, c in enumerate(graph.consts))
+        )
+
+    def _state(self, index: int, var: StateVar, tree: Any) -> State[Any]:
+        names = [state_entry(index, leaf) for leaf in range(len(var.types))]
+        leaves = [
+            array_of_bytes(_entry(self._entries, name), type, name)
+            for name, type in zip(names, var.types, strict=True)
+        ]
+        kind = _CLASSES.get(var.kind, State)
+        try:
+            return kind(jax.tree.unflatten(tree, leaves), name=var.name)
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(f"state @{var.name} cannot be {var.kind}: {error}") from error
+
+    # --- running ---
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function and update `states`.
+
+        Raises
+        ------
+        TypeError
+            If the arguments, or what the States hold, are not what the function was traced for.
+        """
+        leaves = self._argument_leaves(args, kwargs)
+        held = [leaf for i in range(len(self._held)) for leaf in self._state_leaves(i)]
+        outs = self._run(*leaves, *held)
+        start = self._meta.result.num_leaves
+        for i in self._meta.written:
+            stop = start + len(self._graph.states[i].types)
+            self._held[i].value = jax.tree.unflatten(self._meta.states[i], outs[start:stop])
+            start = stop
+        return jax.tree.unflatten(self._meta.result, outs[: self._meta.result.num_leaves])
+
+    def _argument_leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        keywords = self._meta.keywords
+        if sorted(kwargs) != sorted(keywords):
+            raise TypeError(
+                f"{self.__name__} takes the keyword arguments {list(keywords)}, not {list(kwargs)}"
+            )
+        given = (*args, *(kwargs[name] for name in keywords))
+        types = [param.type for param in self._graph.params[: self._count]]
+        return _fitted(given, self._meta.arguments, types, f"{self.__name__} takes")
+
+    def _state_leaves(self, index: int) -> list[Any]:
+        var = self._graph.states[index]
+        value, tree = self._held[index].value, self._meta.states[index]
+        return _fitted(value, tree, var.types, f"{self.__name__} needs State {var.name!r} to be")
+
+    # --- to look at it ---
+
+    def graph(self, stage: str | None = None) -> Graph:
+        """Return the graph after the pass called ``stage``; ``"capture"`` for before all.
+
+        Without a stage it is the graph that runs, as it was saved; otherwise the captured one goes
+        through the passes of today. Only the first has the data of its consts.
+
+        Raises
+        ------
+        ArtifactError
+            If the text of the captured graph does not tell it in full.
+        ValueError
+            If there is no such stage.
+        """
+        if stage is None:
+            return self._graph
+        captured = _read_graph(
+            _entry(self._entries, CAPTURED), f"{self._path}:{CAPTURED}", form="any"
+        )
+        return captured if stage == CAPTURE else run_pipeline(captured, PIPELINE, until=stage)
+
+    def exported(self) -> jax.export.Exported:
+        """Return the StableHLO that was saved for some platforms, as JAX reads it.
+
+        It takes the leaves of the arguments, those of all States and the consts, and gives the leaves of
+        the result and of the States that are written. Running it means to trust the file: unlike
+        the graph, it may call whatever is linked into XLA.
+
+        Raises
+        ------
+        ArtifactError
+            If none was saved.
+        """
+        if EXPORTED not in self._entries:
+            raise ArtifactError(
+                f"{self._path} has no StableHLO; give platforms=('cpu', ...) to brainir.save"
+            )
+        return jax.export.deserialize(bytearray(self._entries[EXPORTED]))
+
+
+def _not_differentiable(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose derivatives would be wrong, such that asking for them is an error."""
+    guarded = jax.custom_jvp(lambda *arrays: run(*arrays))
+
+    @guarded.defjvp
+    def refuse(primals: Any, tangents: Any) -> Any:
+        raise ArtifactError(
+            f"{name} was loaded from a file, which does not hold its custom derivatives (surrogate "
+            "gradients, for instance), so it cannot be differentiated; save the gradient itself"
+        )
+
+    return guarded
+
+
+def _entry(entries: dict[str, bytes], name: str) -> bytes:
+    if name not in entries:
+        raise ArtifactError(f"the file has no entry {name}")
+    return entries[name]
+
+
+def _read_meta(data: bytes) -> _Meta:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{META} is not JSON: {error}") from error
+    match found:
+        case {"format": str(format), "version": int(version)} if format == FORMAT:
+            if version != VERSION:
+                raise ArtifactError(
+                    f"the file has version {version} of the format, and this is a brainir for "
+                    f"version {VERSION}; it was written by {found.get('written_by')}"
+                )
+        case _:
+            raise ArtifactError(f"{META} is not that of an artifact")
+    match found:
+        case {
+            "arguments": arguments,
+            "keywords": [*keywords],
+            "result": result,
+            "states": [*states],
+            "written": [*written],
+            "custom_derivatives": bool(custom),
+        } if all(isinstance(name, str) for name in keywords):
+            return _Meta(
+                tree_of_json(arguments),
+                tuple(keywords),
+                tree_of_json(result),
+                tuple(map(tree_of_json, states)),
+                tuple(written),
+                custom,
+            )
+    raise ArtifactError(f"{META} lacks something that an artifact has")
+
+
+def _read_graph(data: bytes, name: str, form: str = "pure") -> Graph:
+    try:
+        graph = parse(data.decode(), name, resolve_opaque)
+        verify(graph, form)
+        if form != "any":
+            verify(graph, "expanded")
+    except (GraphError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"a graph in the file cannot be read:\n{error}") from error
+    return graph
+
+
+def _check_fit(meta: _Meta, graph: Graph) -> None:
+    """Refuse a graph that does not take and give what the file says."""
+    states = graph.states
+    if [tree.num_leaves for tree in meta.states] != [len(state.types) for state in states]:
+        raise ArtifactError("the graph does not have the states that the file describes")
+    held = [type for state in states for type in state.types]
+    count = meta.arguments.num_leaves
+    if [p.type for p in graph.params[count:]] != held or len(graph.params) != count + len(held):
+        raise ArtifactError("the graph does not take the arguments and states of the file")
+    if not all(type(i) is int and 0 <= i < len(states) for i in meta.written):
+        raise ArtifactError("the file does not say which states the graph writes")
+    left = [type for i in meta.written for type in states[i].types]
+    count = meta.result.num_leaves
+    if [r.type for r in graph.results[count:]] != left or len(graph.results) != count + len(left):
+        raise ArtifactError("the graph does not give the results and states of the file")
+
+
+_WIDE = ("float64", "int64", "uint64", "complex128")
+
+
+def _check_width(graph: Graph) -> None:
+    """Refuse to run with 32 bits what was meant for 64."""
+    if jax.config.jax_enable_x64:
+        return
+    values = [*graph.params, *graph.results, *(const.value for const in graph.consts)]
+    for node in walk(graph):
+        values += [*node.operands, *node.results]
+    for value in values:
+        if value.type.dtype in _WIDE:
+            raise ArtifactError(
+                f"the function computes with {value.type.dtype}; call "
+                'jax.config.update("jax_enable_x64", True) before loading it'
+            )
+
+
+# --- fitting values to a signature ----------------------------------------------------------------
+
+
+def _fitted(value: Any, tree: Any, types: Sequence[Type], what: str) -> list[Any]:
+    """Return the leaves of a value, which must be of a structure and of types."""
+    leaves, found = jax.tree.flatten(value)
+    avals = [_aval(leaf, what) for leaf in leaves]
+    if found == tree and all(map(_fits, leaves, avals, types)):
+        pairs = zip(leaves, types, strict=True)
+        return [_array(leaf, type) for leaf, type in pairs]
+    shown = describe_tree(tree, [shape_struct(type) for type in types])
+    raise TypeError(f"{what} {shown}, not {describe_tree(found, avals)}")
+
+
+def _aval(leaf: Any, what: str) -> Any:
+    try:
+        return aval_of(leaf)
+    except TypeError:
+        raise TypeError(f"{what} arrays, not {leaf!r} of type {type(leaf).__name__}") from None
+
+
+def _fits(leaf: Any, aval: Any, type: Type) -> bool:
+    """Whether a leaf is of a type, or a Python number that can become it."""
+    if hasattr(leaf, "dtype"):
+        return type_of(aval) == type
+    if isinstance(leaf, bool):
+        return type == Type("bool")
+    kinds = {complex: "c", float: "cf", int: "cfi"}.get(leaf.__class__, "")
+    kind = "c" if type.is_complex else "f" if type.is_float else "i" if type.is_integer else "-"
+    return not type.shape and kind in kinds
+
+
+def _array(leaf: Any, type: Type) -> Any:
+    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf, numpy_dtype(type.dtype))

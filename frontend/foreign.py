@@ -1,0 +1,54 @@
+"""Our transformations inside somebody else's: ``jax.vmap`` or ``jax.grad`` in a capture of ours.
+
+JAX asks the region primitive for a rule then. The rule runs the region as plain JAX code, which the
+other transformation can take apart: States are read before it and written after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.interpreters import ad, batching
+
+from ..backends import lax, shape_struct
+from .capture import aval_of, current_frame, state_read_p, state_write_p, trace_within
+from .importer import import_traced
+from .program import FOREIGN_ORDER, optimise_with_writes
+from .region import Region, region_p
+
+
+def evaluate(spec: Region, *args: Any) -> list[Any]:
+    """Run a region as plain JAX code in whatever trace is under way."""
+    frame = current_frame()
+    if frame is None:
+        raise RuntimeError("a region was taken out of the capture that it belongs to")
+    avals = tuple(aval_of(x) for x in args)
+    traced = trace_within(frame, lambda *xs: region_p.bind(*xs, spec=spec), avals)
+    imported = import_traced(traced, spec.name, rules=FOREIGN_ORDER)
+    graph, writes = optimise_with_writes(imported.graph, foreign=True)
+    held: list[Any] = []
+    for var in graph.states:
+        structs = tuple(map(shape_struct, var.types))
+        held.extend(state_read_p.bind(handle=imported.handles[var], avals=structs))
+    outs = lax.emit(graph)(*args, *held, *(const.data for const in graph.consts))
+    count = len(spec.avals)
+    rest = iter(outs[count:])
+    for var in writes:
+        state_write_p.bind(*(next(rest) for _ in var.types), handle=imported.handles[var])
+    return list(outs[:count])
+
+
+def _batch(args: Sequence[Any], axes: Sequence[Any], *, spec: Region) -> Any:
+    outs = jax.vmap(lambda *xs: evaluate(spec, *xs), in_axes=tuple(axes))(*args)
+    return outs, [0] * len(outs)
+
+
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, spec: Region) -> Any:
+    full = [ad.instantiate_zeros(t) for t in tangents]
+    return jax.jvp(lambda *xs: evaluate(spec, *xs), tuple(primals), tuple(full))
+
+
+batching.primitive_batchers[region_p] = _batch
+ad.primitive_jvps[region_p] = _jvp

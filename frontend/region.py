@@ -1,0 +1,51 @@
+"""The region primitive: a transformation as it stands in a jaxpr, until `importer` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .capture import Frame, Traced, new_primitive, shaped
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A transformation as it stands in a jaxpr: an op's name and attributes, and traced functions.
+
+    The operands of the equation are the op's own, followed by the constants of every function.
+    """
+
+    op: str
+    attrs: Mapping[str, Any]
+    bodies: tuple[Traced, ...]
+    operands: int
+    avals: tuple[Any, ...]
+    name: str
+
+
+region_p = new_primitive("region", lambda *args, spec: [shaped(a) for a in spec.avals])
+
+
+def bind_region(spec: Region, operands: Sequence[Any]) -> list[Any]:
+    """Bind a region primitive over its operands and what its functions close over.
+
+    JAX keeps parameters of primitives in caches, so the one that it gets holds no arrays.
+    """
+    consts = [const for body in spec.bodies for const in body.consts]
+    bodies = tuple(replace(body, consts=()) for body in spec.bodies)
+    return region_p.bind(*operands, *consts, spec=replace(spec, bodies=bodies))
+
+
+def leave(body: Traced, parent: Frame) -> None:
+    """Tell the frame around a region what the region did to States, lane views apart."""
+    created = set(body.frame.created)
+    lanes = {lane: outer for outer, lane in body.frame.lanes.items()}
+    parent.touched.update(lanes.get(h, h) for h in body.frame.touched - created)
+    for handle, loc in body.frame.written.items():
+        if handle in created:
+            continue
+        if handle in lanes:
+            continue
+        parent.written.setdefault(handle, loc)
+        parent.views[handle] = body.frame.views[handle]

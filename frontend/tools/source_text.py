@@ -1,0 +1,23 @@
+"""Graphs as text with the user's own lines beside them."""
+
+from __future__ import annotations
+
+import linecache
+
+from ...ir import Graph, Loc, Printer
+
+
+def source_line(loc: Loc | None) -> str:
+    """Return the line of Python at a location, without indentation; empty if it is not at hand."""
+    return linecache.getline(loc.file, loc.line).strip() if loc is not None else ""
+
+
+def annotated_text(graph: Graph) -> str:
+    """Return the text of a graph in which each node's comment ends with the line that it is from."""
+    printer = Printer(graph, locations=True)
+    lines = list(printer.lines)
+    for node, number in printer.line_of.items():
+        source = source_line(node.loc)
+        if source:
+            lines[number] += f": {source}"
+    return "\n".join(lines)
