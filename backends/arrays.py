@@ -15,7 +15,7 @@ GENERATORS = {"fry": "threefry2x32", "rbg": "rbg", "urbg": "unsafe_rbg"}
 
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:
     """Return an array as numpy; JAX keys become the structured elements of `numpy_dtype`."""
-    if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if isinstance(array, jax.Array) and jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key):
         return keys_of_words(np.asarray(jax.random.key_data(array)), str(array.dtype))
     return np.asarray(array)
 
@@ -24,7 +24,9 @@ def to_jax(array: np.ndarray[Any, Any]) -> jax.Array:
     """Return a numpy array as JAX; the inverse of `to_numpy`."""
     if array.dtype.names:
         (generator,) = array.dtype.names
-        return jax.random.wrap_key_data(key_words(array), impl=GENERATORS[generator])
+        return jax.random.wrap_key_data(
+            jax.numpy.asarray(key_words(array)), impl=GENERATORS[generator]
+        )
     return jax.numpy.asarray(array)
 
 

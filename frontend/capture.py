@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.extend.core as jex
 import numpy as np
+from jax.extend.core import get_opaque_trace_state
 from jax.interpreters import ad, batching, mlir
 
 from ..ir import Loc
@@ -118,6 +119,7 @@ class Frame:
     written: dict[Handle, Loc | None] = field(default_factory=dict)
     touched: set[Handle] = field(default_factory=set)
     created: list[Handle] = field(default_factory=list)
+    trace: Any = None
     lanes: Mapping[Handle, Handle] = field(default_factory=dict)
     alive: bool = True
 
@@ -154,12 +156,14 @@ class Frame:
 
 class _Frames(threading.local):
     top: Frame | None = None
+    touched_deeper: bool = False
 
 
 _frames = _Frames()
 _generation = itertools.count(1)
-# Part of JAX's own cache keys: a user's jax.jit is traced anew in every capture, so that what it
-# did to States in one is never replayed in another.
+# Part of JAX's own cache keys, so that what a user's jax.jit traced outside a capture is never used
+# inside one. Once a State was touched inside such a jax.jit, every capture has a key of its own:
+# what it did to States in one is not replayed in another. Until then, JAX may keep what it traced.
 _capturing: Any = jax.make_user_context(None)
 
 
@@ -176,7 +180,7 @@ def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
     _frames.top = frame
     try:
         if parent is None:
-            with _capturing(next(_generation)):
+            with _capturing(next(_generation) if _frames.touched_deeper else 0):
                 yield frame
         else:
             yield frame
@@ -348,7 +352,14 @@ def _active() -> Frame:
     frame = _frames.top
     if frame is None:
         raise RuntimeError("no capture is active")
+    if frame.trace != trace_token():
+        _frames.touched_deeper = True
     return frame
+
+
+def trace_token() -> Any:
+    """Return what tells the JAX trace under way from others."""
+    return get_opaque_trace_state(convention="brainir")
 
 
 # --- tracing a function
@@ -418,6 +429,7 @@ def trace_within(
 
     def flat(*arrays: Any) -> list[Any]:
         nonlocal out_tree
+        frame.trace = trace_token()
         out = function(*jax.tree.unflatten(in_tree, arrays))
         reject_states(f"the result of {name_of(function)}", out)
         results, out_tree = jax.tree.flatten(out)

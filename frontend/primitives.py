@@ -10,6 +10,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..ir import GraphError, Type, get_op
@@ -110,10 +111,10 @@ def _precision(value: Any) -> str | tuple[str, str] | None:
     """Return the precision of a product: its name, or those of both operands if they differ."""
     if value is None:
         return None
-    names = tuple(getattr(p, "name", None) for p in value) if isinstance(value, tuple) else ()
-    if len(names) != 2 or not set(names) <= {"DEFAULT", "HIGH", "HIGHEST"}:
+    if not isinstance(value, tuple) or not all(isinstance(p, jax.lax.Precision) for p in value):
         raise Untranslatable(value)
-    return names[0] if names[0] == names[1] else names
+    first, second = (p.name for p in value)
+    return first if first == second else (first, second)
 
 
 def _preferred(params: Mapping[str, Any], avals: tuple[Any, ...]) -> str | None:

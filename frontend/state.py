@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 import brainunit
 import jax
 import numpy as np
-from jax.extend.core import get_opaque_trace_state
 
 from . import capture
 from .errors import TraceContextError
@@ -46,10 +45,10 @@ epoch = _Epoch()
 
 def same_trace(token: Any) -> bool:
     """Whether JAX is in the very trace that the token was taken in."""
-    return token == get_opaque_trace_state(convention="brainir")
+    return token == capture.trace_token()
 
 
-_OUTSIDE = get_opaque_trace_state(convention="brainir")
+_OUTSIDE = capture.trace_token()
 
 
 def in_foreign_trace() -> bool:
@@ -144,7 +143,7 @@ class State(Generic[T]):
             setattr(self, key, item)
         frame = capture.current_frame()
         if frame is None:
-            self._trace = get_opaque_trace_state(convention="brainir")
+            self._trace = capture.trace_token()
             self._value: Any = value
             for recorder in _recording.stack:
                 recorder.created.add(self)

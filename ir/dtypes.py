@@ -43,8 +43,8 @@ def type_of_array(array: np.ndarray[Any, Any]) -> Type:
 
 def key_words(keys: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the words of keys, on a new trailing axis."""
-    (generator,) = keys.dtype.names or ()
-    return keys[generator]
+    assert keys.dtype.names is not None, f"{keys.dtype} is no dtype of keys"
+    return keys[keys.dtype.names[0]]
 
 
 def keys_of_words(words: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:

@@ -245,7 +245,7 @@ def test_keys_go_through_loops() -> None:
     expected = start
     for row in bits:
         expected, use = jax.random.split(expected)
-        assert (jax.random.bits(use, 2) == row).all()
+        assert (jax.random.bits(use, (2,)) == row).all()
     found, found_bits = xla.compile(graph)(start)
     assert found == expected
     assert (to_numpy(found) == last).all()

@@ -16,6 +16,8 @@ Constant, Normal, param = init.Constant, init.Normal, init.param
 
 N = (64, 64)
 BAD: Any = "bad"
+NOTHING: Any = None
+QUANTITY: Any = 2.0 * u.mV
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -142,7 +144,7 @@ def test_units_print_in_short():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Constant(None), "needs a value"),
+        (lambda: Constant(NOTHING), "needs a value"),
         (lambda: Constant(np.ones(2))((3,)), "does not broadcast to the size"),
         (lambda: init.Uniform(1.0, 0.0), "low must be below high"),
         (lambda: init.Uniform(1.0 * u.volt, 2.0 * u.mV), "low must be below high"),
@@ -153,7 +155,7 @@ def test_units_print_in_short():
         (lambda: init.TruncatedNormal(0.0, 1.0, 2.0, 1.0), "low must be below high"),
         (lambda: init.Beta(1.0, 0.0), "beta must be positive"),
         (lambda: init.VarianceScaling(0.0), "scale must be a positive number"),
-        (lambda: init.XavierNormal(2.0 * u.mV), "a unit goes to unit="),
+        (lambda: init.XavierNormal(QUANTITY), "a unit goes to unit="),
         (lambda: init.VarianceScaling(mode=BAD), "mode must be one of fan_in"),
         (lambda: init.KaimingNormal(mode=BAD), "mode must be one of fan_in"),
         (lambda: init.VarianceScaling(distribution=BAD), "distribution must be one of"),
@@ -232,7 +234,8 @@ def test_methods_do_what_operators_do():
     assert repr(four | jnp.sqrt) == "Constant(value=4.0).apply(sqrt)"
     volts = Constant(4.0 * u.mV).clip(None, 2.0 * u.mV)
     assert u.math.allclose(volts(2), 2.0 * u.mV)
-    for wrong in (four, 3.0):
+    wrongs: list[Any] = [four, 3.0]
+    for wrong in wrongs:
         with pytest.raises(TypeError, match="must map values to values"):
             _ = four | wrong
 

@@ -192,8 +192,12 @@ def directions(types: Sequence[Type], seed: int) -> list[Array]:
     return arrays
 
 
-QUICK = {"xla_backend_optimization_level": 0}
-"""The compiler's effort, which decides nothing here but how long the tests take."""
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+"""Options of XLA that decide nothing here but how long the tests take: a quarter as long."""
 
 
 @cache

@@ -13,9 +13,8 @@ from ..derivative import Linear
 from ..dtypes import numpy_dtype
 from ..op import PURE, Cost, GraphError, Weight, define, traffic
 from ..types import Operand, Type
-from .rules import Types, check_axes, require, shifted
+from .rules import Array, Types, check_axes, require, shifted
 
-Array = np.ndarray[Any, Any]
 Axes = tuple[int, ...]
 Dimensions = tuple[tuple[Axes, Axes], tuple[Axes, Axes]]
 Precision = str | tuple[str, str] | None
@@ -211,7 +210,8 @@ def _transpose(
 
 
 def _cost(operands: Types, results: Types, attrs: Mapping[str, Any]) -> Cost:
-    (left, _), _ = attrs["dimension_numbers"]
+    dimensions: Dimensions = attrs["dimension_numbers"]
+    (left, _), _ = dimensions
     inner = prod(operands[0].shape[d] for d in left)
     return Cost(2 * results[0].size * inner, traffic(operands, results), Weight.HEAVY)
 

@@ -33,9 +33,8 @@ from .contraction import (
     preferring,
     result_dtype,
 )
-from .rules import Types, require
+from .rules import Array, Types, require
 
-Array = np.ndarray[Any, Any]
 Pads = tuple[tuple[int, int], ...]
 Layout = tuple[Axes, Axes, Axes]
 

@@ -16,8 +16,8 @@ from ..dtypes import dtype_name
 from ..graph import Node
 from ..op import PURE, Cost, Weight, define, traffic
 from ..types import Literal, Operand, Scalar, Type, Value
-from .rules import Types, require, same_dtype, shown, with_lanes
-from .windows import Array, Windows, rows
+from .rules import Array, Types, require, same_dtype, shown, with_lanes
+from .windows import Windows, rows
 
 LAX_MODES = {"clip": "clip", "fill": "fill", "promise": "promise_in_bounds"}
 """What `jax.lax` calls the modes."""
@@ -52,6 +52,15 @@ def _box(array: Array, sizes: Sequence[int], starts: Sequence[Any]) -> tuple[sli
 def _infer_slice(array: Type, *starts: Type, slice_sizes: tuple[int, ...]) -> Type:
     _check_starts(array, slice_sizes, starts)
     return array.with_shape(*slice_sizes)
+
+
+def _numpy_slice(array: Array, *starts: Any, slice_sizes: tuple[int, ...]) -> Array:
+    return array[_box(array, slice_sizes, starts)]
+
+
+def _lax_slice(jax: Any, *operands: Any, slice_sizes: tuple[int, ...]) -> Any:
+    # The function of that name counts negative starts from the end, the primitive does not.
+    return jax.lax.dynamic_slice_p.bind(*operands, slice_sizes=slice_sizes)
 
 
 def _transpose_slice(
@@ -101,11 +110,8 @@ define(
     "dynamic_slice",
     "The box of an array that has a corner known only at run time; it is moved to lie inside.",
     infer=_infer_slice,
-    numpy=lambda array, *starts, slice_sizes: array[_box(array, slice_sizes, starts)],
-    # The function beside the primitive counts negative starts from the end.
-    lax=lambda jax, *operands, slice_sizes: jax.lax.dynamic_slice_p.bind(
-        *operands, slice_sizes=slice_sizes
-    ),
+    numpy=_numpy_slice,
+    lax=_lax_slice,
     batch=_batch_slice,
     derivative=Linear(_transpose_slice, positions=(0,)),
     effects=PURE,
@@ -126,6 +132,10 @@ def _numpy_update(array: Array, update: Array, *starts: Any) -> Array:
     result = np.array(array)
     result[_box(array, update.shape, starts)] = update
     return result
+
+
+def _lax_update(jax: Any, *operands: Any) -> Any:
+    return jax.lax.dynamic_update_slice_p.bind(*operands)
 
 
 def _transpose_update(
@@ -156,7 +166,7 @@ define(
     "An array in which a box at a corner known only at run time is replaced.",
     infer=_infer_update,
     numpy=_numpy_update,
-    lax=lambda jax, *operands: jax.lax.dynamic_update_slice_p.bind(*operands),
+    lax=_lax_update,
     batch=_batch_update,
     derivative=Linear(_transpose_update, positions=(0, 1)),
     effects=PURE,
@@ -277,14 +287,14 @@ def _batch_gather(
     **attrs: Any,
 ) -> Value:
     windows = Windows.of(attrs)
-    array_has, index_has = batched
+    (array, index), (array_has, index_has) = operands, batched
     if not array_has:
         windows = windows.with_lanes_in_index()
     elif index_has:
         windows, slice_sizes = windows.with_lanes_in_both(), (1, *slice_sizes)
     else:
         windows, slice_sizes = windows.with_lanes_in_window(), (size, *slice_sizes)
-    return gather(builder, *operands, windows, slice_sizes, fill_value)
+    return gather(builder, array, index, windows, slice_sizes, fill_value)
 
 
 def _reverse_gather(builder: Builder, node: Node, cotangents: Cotangents) -> Cotangents:

@@ -20,9 +20,17 @@ from ..derivative import ZERO, spread
 from ..dtypes import key_words, keys_of_words, numpy_dtype
 from ..op import PURE, Cost, GraphError, Weight, define, traffic
 from ..types import Operand, Type, Value
-from .rules import Types, batch_elementwise, batch_unary, common_shape, free, lane_shape, with_lanes
+from .rules import (
+    Array,
+    Types,
+    batch_elementwise,
+    batch_unary,
+    common_shape,
+    free,
+    lane_shape,
+    with_lanes,
+)
 
-Array = np.ndarray[Any, Any]
 Pair = tuple[Array, Array]
 
 KEY = "key<fry>"
@@ -126,6 +134,22 @@ def _infer_threefry(*words: Type) -> tuple[Type, Type]:
 # --- meaning -------------------------------------------------------------------------------------
 
 
+def _numpy_seed(seeds: Array, *, impl: str) -> Array:
+    return _keys(_seed_words(seeds))
+
+
+def _numpy_wrap(words: Array, *, impl: str) -> Array:
+    return keys_of_words(words, KEY)
+
+
+def _numpy_clone(keys: Array) -> Array:
+    return keys
+
+
+def _numpy_split(keys: Array, *, shape: tuple[int, ...]) -> Array:
+    return _keys(_hashed(keys, shape))
+
+
 def _numpy_bits(keys: Array, *, bit_width: int, shape: tuple[int, ...]) -> Array:
     high, low = _hashed(keys, shape)
     if bit_width == 64:
@@ -152,6 +176,18 @@ def _lax_seed(jax: Any, seeds: Any, *, impl: str) -> Any:
 
 def _lax_wrap(jax: Any, words: Any, *, impl: str) -> Any:
     return jax.random.wrap_key_data(words, impl="threefry2x32")
+
+
+def _lax_unwrap(jax: Any, keys: Any) -> Any:
+    return jax.random.key_data(keys)
+
+
+def _lax_clone(jax: Any, keys: Any) -> Any:
+    return jax.random.clone(keys)
+
+
+def _lax_threefry(jax: Any, *words: Any) -> tuple[Any, ...]:
+    return tuple(jax.extend.random.threefry2x32_p.bind(*words))
 
 
 def _lax_primitive(name: str) -> Callable[..., Any]:
@@ -208,7 +244,7 @@ _define_unary(
     "random_seed",
     "Make a key of each integer.",
     _infer_seed,
-    lambda seeds, *, impl: _keys(_seed_words(seeds)),
+    _numpy_seed,
     _lax_seed,
     free,
 )
@@ -216,7 +252,7 @@ _define_unary(
     "random_wrap",
     "Make keys of the words on the last axis.",
     _infer_wrap,
-    lambda words, *, impl: keys_of_words(words, KEY),
+    _numpy_wrap,
     _lax_wrap,
     free,
 )
@@ -225,22 +261,22 @@ _define_unary(
     "Lay the words of keys out on a new last axis.",
     _infer_unwrap,
     key_words,
-    lambda jax, keys: jax.random.key_data(keys),
+    _lax_unwrap,
     free,
 )
 _define_unary(
     "random_clone",
     "The same keys, for somebody who means to use them again.",
     _infer_clone,
-    lambda keys: keys,
-    lambda jax, keys: jax.random.clone(keys),
+    _numpy_clone,
+    _lax_clone,
     free,
 )
 _define_unary(
     "random_split",
     "Make an array of new keys of each key.",
     _infer_split,
-    lambda keys, *, shape: _keys(_hashed(keys, shape)),
+    _numpy_split,
     _lax_primitive("random_split_p"),
     _hashing,
 )
@@ -266,7 +302,7 @@ _define(
     "Hash each count (two words) under a key (two words); the two words of the hash.",
     _infer_threefry,
     _numpy_threefry,
-    lambda jax, *words: tuple(jax.extend.random.threefry2x32_p.bind(*words)),
+    _lax_threefry,
     _hashing,
     _batch_threefry,
 )

@@ -14,8 +14,8 @@ from ..op import PURE, define
 from ..types import Operand, Type, Value
 from .formula import constant
 from .indexing import LAX_MODES, gather, moving
-from .rules import require, same_dtype, with_lanes
-from .windows import Array, Windows
+from .rules import Array, require, same_dtype, with_lanes
+from .windows import Windows
 
 # --- types and meaning ---------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ def _numpy(combine: np.ufunc | None) -> Callable[..., Array]:
         parts = windows.from_result(updates, sizes)
         if windows.mode != "clip":
             positions, parts = positions[inside], parts[inside]
-        result = array.flatten()
+        result: Array = array.flatten()
         if combine is None:
             result[positions.reshape(-1)] = parts.reshape(-1)
         else:

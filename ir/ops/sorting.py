@@ -13,9 +13,7 @@ from ..graph import Node
 from ..op import PURE, Cost, Weight, define, traffic
 from ..types import Operand, Type, Value
 from .indexing import add_along_axis, along_axis
-from .rules import Types, all_with_lanes, check_axes, require, shown
-
-Array = np.ndarray[Any, Any]
+from .rules import Array, Types, all_with_lanes, check_axes, require, shown
 
 
 def _comparing(operands: Types, results: Types, attrs: Mapping[str, Any]) -> Cost:
@@ -130,6 +128,10 @@ def _numpy_top(array: Array, *, k: int, axis: int) -> tuple[Array, Array]:
     return np.take_along_axis(array, places, axis), places
 
 
+def _lax_top(jax: Any, array: Any, *, k: int, axis: int) -> tuple[Any, ...]:
+    return tuple(jax.lax.top_k(array, k, axis=axis))
+
+
 def _batch_top(
     builder: Builder,
     operands: Sequence[Operand],
@@ -162,7 +164,7 @@ define(
     "The k greatest elements along an axis, greatest first, and their places; nan is the greatest.",
     infer=_infer_top,
     numpy=_numpy_top,
-    lax=lambda jax, array, *, k, axis: tuple(jax.lax.top_k(array, k, axis=axis)),
+    lax=_lax_top,
     batch=_batch_top,
     derivative=Rules(_reverse_top, _forward_top),
     effects=PURE,

@@ -28,9 +28,8 @@ from typing import Any
 import numpy as np
 
 from ..types import Type
-from .rules import check_axes, require, shifted, without_axes
+from .rules import Array, check_axes, require, shifted, without_axes
 
-Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
 MODES = ("clip", "fill", "promise")
@@ -111,14 +110,14 @@ class Windows:
         starts = np.zeros((*batch, len(array)), np.int64)
         starts[..., list(self.index_map)] = index
         for axis, along in zip(self.batching_dims, self.index_batching, strict=True):
-            line = np.arange(batch[along])
+            line: Array = np.arange(batch[along])
             starts[..., axis] = line.reshape(-1, *(1,) * (len(batch) - along - 1))
         limits = np.array(array, np.int64) - np.array(sizes, np.int64)
-        inside = ((starts >= 0) & (starts <= limits)).all(axis=-1)
+        inside = np.all((starts >= 0) & (starts <= limits), axis=-1)
         strides = np.array([prod(array[d + 1 :]) for d in range(len(array))], np.int64)
         first = (np.clip(starts, 0, limits) * strides).sum(axis=-1)
         within = np.tensordot(strides, np.indices(sizes), axes=1)
-        return first.reshape((*batch, *(1,) * len(array))) + within, inside
+        return first.reshape((*batch, *(1,) * len(array))) + within, np.asarray(inside)
 
     def to_result(self, windows: Array) -> Array:
         """Lay out elements whose axes are as in `find` as the result of a gather."""
