@@ -9,6 +9,7 @@ import sys as _sys
 
 from . import backends, frontend, ir, passes
 from .frontend import (
+    ArtifactError,
     BatchAxisError,
     BatchState,
     BrainIRError,
@@ -25,10 +26,13 @@ from .frontend import (
     catch_new_states,
     environ,
     init,
+    load,
     maybe_state,
     nn,
     random,
+    save,
     surrogate,
+    tools,
     transform,
     typing,
 )
@@ -36,6 +40,7 @@ from .frontend import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArtifactError",
     "BatchAxisError",
     "BatchState",
     "BrainIRError",
@@ -55,15 +60,18 @@ __all__ = [
     "frontend",
     "init",
     "ir",
+    "load",
     "maybe_state",
     "nn",
     "passes",
     "random",
+    "save",
     "surrogate",
+    "tools",
     "transform",
     "typing",
 ]
 
 # `import brainir.nn` works like `from brainir import nn`, though the file lies in the frontend.
-for _part in (environ, init, nn, random, surrogate, transform, typing):
+for _part in (environ, init, nn, random, surrogate, tools, transform, typing):
     _sys.modules[f"{__name__}.{_part.__name__.rpartition('.')[2]}"] = _part

@@ -1,6 +1,7 @@
 """From Python to graphs, and everything that a user imports."""
 
-from . import environ, init, nn, random, surrogate, transform, typing
+from . import environ, init, nn, random, surrogate, tools, transform, typing
+from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
 from .random import RandomState
 from .state import (
@@ -18,6 +19,7 @@ from .state import (
 )
 
 __all__ = [
+    "ArtifactError",
     "BatchAxisError",
     "BatchState",
     "BrainIRError",
@@ -34,10 +36,13 @@ __all__ = [
     "catch_new_states",
     "environ",
     "init",
+    "load",
     "maybe_state",
     "nn",
     "random",
+    "save",
     "surrogate",
+    "tools",
     "transform",
     "typing",
 ]

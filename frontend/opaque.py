@@ -64,10 +64,10 @@ def opaque_op(primitive: Any, effectful: bool) -> Op:
 
 
 def resolve_opaque(name: str) -> Op | None:
-    """Return the op of a name; one called ``lax.<primitive>`` is derived from that primitive of JAX.
+    """Return the op of a name; ``lax.<primitive>`` is derived from that primitive of JAX.
 
-    It is what `brainir.ir.parse` needs to read a graph that was captured in another process. None if
-    JAX has no such primitive in the open.
+    It is what `brainir.ir.parse` needs to read a graph that was captured in another process. None
+    if JAX has no such primitive in the open.
     """
     found = find_op(name)
     if found is not None or not name.startswith(PREFIX):

@@ -13,8 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..ir import GraphError, Type, get_op
-from ..ir.ops.indexing import default_fill
+from ..ir import GraphError, Type, default_fill, get_op
 
 Attrs = dict[str, Any]
 Translation = Callable[[Mapping[str, Any], tuple[Any, ...]], "tuple[str, Attrs] | None"]

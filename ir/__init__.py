@@ -31,8 +31,9 @@ from .op import (
     register,
     traffic,
 )
+from .ops.indexing import default_fill
 from .parser import ParseError, parse
-from .printer import print_graph
+from .printer import Printer, print_graph
 from .structure import Fingerprint, equal, fingerprint, first_difference
 from .types import Const, Literal, Loc, Operand, StateVar, Type, Value
 from .verify import FORMS, Form, VerificationError, verify
@@ -59,6 +60,7 @@ __all__ = [
     "Operand",
     "ParseError",
     "Partials",
+    "Printer",
     "Rules",
     "StateVar",
     "Touched",
@@ -69,6 +71,7 @@ __all__ = [
     "all_ops",
     "captures",
     "copy_node",
+    "default_fill",
     "define",
     "define_region",
     "dtype_name",

@@ -20,6 +20,9 @@ from ..ir import (
 
 Key = tuple[Any, ...]
 
+_APART = ("checkpoint", "optimization_barrier")
+"""Ops that are there to keep equal things apart."""
+
 
 def common_subexpressions(graph: Graph) -> Graph:
     """Compute equal nodes without effect once, if the first of them is in sight of the others.
@@ -109,7 +112,7 @@ def _is_free(node: Node) -> bool:
 
 def _key_of(node: Node, operands: Iterable[Operand], regions: Iterable[Graph]) -> Key | None:
     """Return what nodes that can be merged have in common, or None if the node must stay."""
-    if not node.results or node.op.name == "checkpoint" or not is_pure(node):
+    if not node.results or node.op.name in _APART or not is_pure(node):
         return None
     key = (node.op, tuple(operands), _attrs_key(node.attrs), *(_region_key(r, {}) for r in regions))
     try:

@@ -70,7 +70,10 @@ class Step:
     def choose(self, needed: Iterable[Value]) -> set[Vertex]:
         """Choose what to store so that the needed values can be had in the reverse."""
         needed = list(needed)
-        one, two = (self._cut(needed, across) for across in (False, True))
+        one = self._cut(needed, across=False)
+        if self.carries.keys().isdisjoint(vertex.value for vertex in one):
+            return one
+        two = self._cut(needed, across=True)
         return two if _bytes(two) < _bytes(one) else one
 
     def _cut(self, needed: Sequence[Value], across: bool) -> set[Vertex]:

@@ -36,10 +36,10 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("forget-derivatives", forget_derivatives, "expanded"),
     # The same with less: neutral elements, constants, carries that never change.
     Pass("simplify", simplify, "expanded"),
-    # What was computed before is used again.
-    Pass("common-subexpressions", common_subexpressions, "expanded"),
     # What is the same in every step of a loop is computed before it.
     Pass("hoist-invariant", hoist_invariant, "expanded"),
+    # What was computed before is used again.
+    Pass("common-subexpressions", common_subexpressions, "expanded"),
     # What nobody uses is not computed.
     Pass("dead-code", dead_code, "expanded"),
     # States at the edge become parameters and results: what backends emit.

@@ -174,7 +174,9 @@ class _Network(Generic[V]):
                     continue
             if len(self.before[vertex]) == 1 and vertex not in self.sources:
                 (used,) = self.before[vertex]
-                if self.size[used] <= self.size[vertex]:
+                more = self.size[vertex] - self.size[used]
+                shared = len(self.after[used]) > 1 or used in self.needed
+                if more > 0 or (shared and more == 0):
                     stack += self._merge(vertex, used)
 
     def _merge(self, gone: V, kept: V) -> list[V]:

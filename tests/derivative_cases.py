@@ -20,13 +20,17 @@ Function = Callable[..., Any]
 
 @dataclass
 class Case:
-    """A function that returns a loss and whatever else, with arguments to differentiate it at."""
+    """A function that returns a loss and whatever else, with arguments to differentiate it at.
+
+    ``twice`` says whether it is worth the time to look at second derivatives as well.
+    """
 
     function: Function
     arguments: list[Any]
     wrt: tuple[int, ...]
     reverse_only: bool = False
     losses: int = 1
+    twice: bool = False
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,7 +126,7 @@ def a_stopped_gradient(x):
 # --- loops ----------------------------------------------------------------------------------------
 
 
-@case((3, 3), (3,), (5, 3))
+@case((3, 3), (3,), (5, 3), twice=True)
 def a_recurrent_net(w, v, xs):
     def step(v, x):
         v = 0.9 * v + jnp.tanh(w @ v) + x
@@ -132,7 +136,7 @@ def a_recurrent_net(w, v, xs):
     return ys.sum() + (v * zs).sum(), v
 
 
-@case((3, 3), (3,), (5, 3))
+@case((3, 3), (3,), (5, 3), twice=True)
 def a_loop_in_reverse(w, v, xs):
     v, ys = jax.lax.scan(lambda v, x: (jnp.tanh(w @ v + x), v * x), v, xs, reverse=True)
     return ys.sum() + v.sum()
@@ -150,7 +154,7 @@ def a_loop_of_one_step(v, xs):
     return (c**2).sum() + ys.sum(), ys
 
 
-@case((3, 3), (3,), (5, 3))
+@case((3, 3), (3,), (5, 3), twice=True)
 def carries_that_stand_still_and_that_count(w, v, xs):
     def step(c, x):
         a, b, i = c
@@ -181,7 +185,7 @@ def the_mean_over_a_loop(v, xs):
     return (ys.mean(0) ** 2).sum() + ys.mean()
 
 
-@case((3, 3), (3,), (4, 3))
+@case((3, 3), (3,), (4, 3), twice=True)
 def a_loop_in_a_loop(w, v, xs):
     def inner(h, k):
         h = jnp.tanh(w @ h) + k * v
@@ -213,10 +217,44 @@ def what_a_loop_captures_twice(x, w):
     return c + (ys * x).sum()
 
 
+@case((3,), (3,), (5, 3), twice=True)
+def carries_that_are_functions_of_others(a, x, xs):
+    def step(c, y):
+        v, r, k = c
+        v = v * 0.5 + y * y + 1 + 0.1 * r * x
+        return (v, jnp.sqrt(v), jnp.sin(k * v)), r * y * k
+
+    # The root has no slope at what the loop starts from, nor is it ever taken there.
+    c, ys = jax.lax.scan(step, (a * 0, a, a), xs)
+    return ys.sum() + sum(jnp.sum(leaf) for leaf in c)
+
+
+@case((3, 3), (3,), (6, 3), twice=True)
+def carries_that_were_decided_by_a_contraction(w, v, xs):
+    def step(c, x):
+        v, gate, last = c
+        h = w @ v
+        fired = (h > 0.1).astype(v.dtype)
+        return (0.9 * v + gate * x + 0.1 * last, fired * 2, x), h * gate
+
+    c, ys = jax.lax.scan(step, (v, jnp.full(3, 0.7), v), xs)
+    return ys.sum() + (c[0] * c[2]).sum()
+
+
+@case((3,), (4, 3))
+def a_line_of_delays(v, xs):
+    def step(c, x):
+        a, b, d = c
+        return (jnp.sin(x + d), a, b), a * b * d
+
+    c, ys = jax.lax.scan(step, (v, v, 2 * v), xs, reverse=True)
+    return ys.sum() + (c[0] * c[1] * c[2]).sum()
+
+
 # --- branches -------------------------------------------------------------------------------------
 
 
-@case((3,), (5, 3))
+@case((3,), (5, 3), twice=True)
 def branches_in_a_loop(v, xs):
     def step(v, x):
         v = jax.lax.cond(x.sum() > 0, lambda: jnp.sin(v) * x, lambda: v + jnp.cos(x * v))
@@ -230,7 +268,7 @@ def branches_in_a_loop(v, xs):
     return ys.sum() + (v**2).sum()
 
 
-@case((), (3,), (3, 3))
+@case((), (3,), (3, 3), twice=True)
 def a_loop_in_a_branch_in_a_loop(p, v, xs):
     def step(v, x):
         def yes():
@@ -279,7 +317,7 @@ def _scaled_spike_backward(kept, cotangents):
 scaled_spike.defvjp(_scaled_spike_forward, _scaled_spike_backward)
 
 
-@case((3, 3), (3,), (6, 3))
+@case((3, 3), (3,), (6, 3), twice=True)
 def a_spiking_net(w, v, xs):
     def step(c, x):
         v, s = c
@@ -291,7 +329,7 @@ def a_spiking_net(w, v, xs):
     return (ss.mean(0) ** 2).sum() + v.sum(), ss
 
 
-@case((3, 3), (3,), (6, 3), reverse_only=True)
+@case((3, 3), (3,), (6, 3), reverse_only=True, twice=True)
 def a_spiking_net_with_a_vjp(w, v, xs):
     def step(c, x):
         v, s = c
@@ -320,7 +358,7 @@ def _product_jvp(primals, tangents):
     return x * y, x * t * 2 + y * s + s
 
 
-@case((3,), (3,))
+@case((3,), (3,), twice=True)
 def a_rule_of_two_arguments(x, y):
     return product(jnp.sin(x), product(x, y)).sum() + product(x, jnp.ones(3)).sum()
 
@@ -334,7 +372,7 @@ def checkpoints(w, x):
     return (f(w, f(w, x)) ** 2).sum()
 
 
-@case((3, 3), (3,), (4, 3))
+@case((3, 3), (3,), (4, 3), twice=True)
 def a_loop_in_a_checkpoint_in_a_loop(w, x, xs):
     @jax.checkpoint
     def f(x, y):
@@ -353,6 +391,6 @@ def a_while_loop_beside_the_gradient(x):
 # --- derivatives of derivatives -------------------------------------------------------------------
 
 
-@case((4,))
+@case((4,), twice=True)
 def a_second_derivative(x):
     return jax.grad(lambda x: (jnp.sin(x) * x).sum())(x).prod()

@@ -259,15 +259,16 @@ def random_samples(rng: Random) -> Iterator[Sample]:
     for shape in ((), (3,), (1, 2)):
         for name in ("random_unwrap", "random_clone"):
             yield Sample(name, (keys(rng, *shape),))
-        for drawn in ((), (2,), (2, 3), (0,)):
+        for drawn in ((), (2, 3)):
             yield Sample("random_split", (keys(rng, *shape),), {"shape": drawn})
-            for bits in (8, 16, 32):
-                attrs = {"shape": drawn, "bit_width": bits}
-                yield Sample("random_bits", (keys(rng, *shape),), attrs)
+            attrs = {"shape": drawn, "bit_width": 32}
+            yield Sample("random_bits", (keys(rng, *shape),), attrs)
         yield Sample("random_wrap", (words(rng, *shape, 2),), {"impl": "fry"})
         for dtype in ("int32", "uint8", "int16"):
             seeds = integers(rng, *shape, low=0 if dtype[0] == "u" else -9, dtype=dtype)
             yield Sample("random_seed", (seeds,), {"impl": "fry"})
+    for bits, drawn in ((8, (3,)), (16, (3,)), (32, (0,))):
+        yield Sample("random_bits", (keys(rng, 2),), {"shape": drawn, "bit_width": bits})
     for first, second in (((), ()), ((3,), ()), ((), (3,)), ((3,), (3,)), ((2, 1), (1, 3))):
         yield Sample("random_fold_in", (keys(rng, *first), words(rng, *second)))
         operands = words(rng, *first), words(rng, *first), words(rng, *second), words(rng, *second)

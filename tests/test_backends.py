@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from op_samples import all_samples
+from structured_samples import structured_samples
 
 from brainir.backends import Executable, lax, reference, to_jax, to_numpy, type_of, xla
 from brainir.ir import (
@@ -309,6 +311,17 @@ def test_graphs_lower_for_every_platform() -> None:
     exported = xla.export(build(types, body))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert [a.shape for a in exported.out_avals] == [(3,), (3,)]
+
+
+def test_every_op_lowers_for_every_platform() -> None:
+    samples = {s.name: s for s in reversed([*all_samples(0), *structured_samples(0)])}.values()
+    builder, params, results = Builder(), [], []
+    for sample in samples:
+        operands = [Value(t) for t in sample.types]
+        params += operands
+        results += builder.emit(sample.op, operands, sample.attrs)
+    exported = xla.export(builder.graph(params, results))
+    assert [a.shape for a in exported.out_avals] == [r.type.shape for r in results]
 
 
 # --- errors ---------------------------------------------------------------------------------------

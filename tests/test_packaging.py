@@ -27,7 +27,7 @@ LAYERS = {
     "backends": Layer({"ir"}, {"numpy", "jax"}),
     "frontend": Layer(
         {"ir", "passes", "backends"},
-        {"numpy", "jax", "brainunit"},
+        {"numpy", "jax", "brainunit", "networkx"},
         lazily=frozenset({"tqdm", "rich"}),
     ),
 }

@@ -1,4 +1,4 @@
-"""Arrays as ``.npy`` bytes, without pickles; elements that numpy has no name for are held as words."""
+"""Arrays as ``.npy`` bytes, without pickles; elements unknown to plain numpy are held as words."""
 
 from __future__ import annotations
 

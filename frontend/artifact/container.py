@@ -1,7 +1,8 @@
 """The file itself: a zip of uncompressed entries, with a seal over every byte of it.
 
 The seal is a SHA-256 in the comment with which a zip ends, so that damage anywhere is noticed and
-other programs can still open the file. Nothing is compressed, so no small file unfolds into a big one.
+other programs can still open the file. Nothing is compressed, so no small file unfolds into a big
+one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _FAULTS = (
 
 
 def write_container(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> None:
-    """Write entries to a file, which appears whole or not at all; equal entries give equal files."""
+    """Write entries to a file, which appears whole or not at all; the same entries, the same
+    bytes."""
     target = Path(path)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:

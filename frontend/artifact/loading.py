@@ -71,9 +71,9 @@ _CLASSES = {
 def load(path: str | os.PathLike[str]) -> Loaded:
     """Return the function that `save` has written into a file.
 
-    No code of the file is run, and nothing of what it says is believed unchecked: its seal, the sizes
-    of its entries, the version of its format, and the graph, whose types, states and consts have to
-    agree with the arrays and structures beside it.
+    No code of the file is run, and nothing of what it says is believed unchecked: its seal, the
+    sizes of its entries, the version of its format, and the graph, whose types, states and consts
+    have to agree with the arrays and structures beside it.
 
     Raises
     ------
@@ -112,9 +112,9 @@ class Loaded:
     """A function that was loaded from a file; see `load`.
 
     It is called like the function that was saved, keyword arguments included, static ones left out.
-    Arguments must have the shapes, dtypes and units that it was traced for. It reads and updates the
-    States that it holds, and inside brainir's transformations it behaves like any function that uses
-    States. Where the saved function has custom derivatives (such as surrogate gradients), it
+    Arguments must have the shapes, dtypes and units that it was traced for. It reads and updates
+    the States that it holds, and inside brainir's transformations it behaves like any function that
+    uses States. Where the saved function has custom derivatives (such as surrogate gradients), it
     cannot be differentiated: they are not in the file.
 
     Attributes
@@ -230,9 +230,9 @@ class Loaded:
     def exported(self) -> jax.export.Exported:
         """Return the StableHLO that was saved for some platforms, as JAX reads it.
 
-        It takes the leaves of the arguments, those of all States and the consts, and gives the leaves of
-        the result and of the States that are written. Running it means to trust the file: unlike
-        the graph, it may call whatever is linked into XLA.
+        It takes the leaves of the arguments, those of all States and the consts, and gives the
+        leaves of the result and of the States that are written. Running it means to trust the file:
+        unlike the graph, it may call whatever is linked into XLA.
 
         Raises
         ------

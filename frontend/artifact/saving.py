@@ -49,8 +49,8 @@ def save(
     """Write a compiled function into one file, from which `load` makes a function again.
 
     The file holds the graph as text, before and after the passes, the arrays that the function
-    closes over, and the present values of its States: no Python code and no pickle. Static arguments
-    and what was read of `environ` are part of the graph.
+    closes over, and the present values of its States: no Python code and no pickle. Static
+    arguments and what was read of `environ` are part of the graph.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def _check_slot(slot: Slot) -> None:
     same = slot.before.tree == slot.after.tree and slot.before.same_types(slot.after)
     if not same or tuple(map(type_of, slot.before.avals)) != types:
         raise ArtifactError(
-            f"State {name!r} changes from {slot.before} to {slot.after} while the function runs, so "
-            "the function could be run only once; keep structure, unit, shapes and dtypes as they are"
+            f"State {name!r} changes from {slot.before} to {slot.after} while the function runs, "
+            "so it could be run only once; keep structure, unit, shapes and dtypes as they are"
         )
     leaves, tree = jax.tree.flatten(slot.handle.state.peek())
     if tree != slot.before.tree or tuple(type_of(jax.numpy.asarray(x)) for x in leaves) != types:

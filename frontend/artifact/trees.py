@@ -56,8 +56,8 @@ def _to_json(item: Any, what: str) -> Any:
     if kind is brainunit.Quantity and jax.tree.leaves(item) == [_LEAF]:
         return {"quantity": _unit_to_json(item.unit)}
     raise ArtifactError(
-        f"{what} is a {kind.__module__}.{kind.__qualname__}, which an artifact cannot describe; use "
-        "tuples, lists, dicts and Quantities where functions that are to be saved begin and end"
+        f"{what} is a {kind.__module__}.{kind.__qualname__}, which an artifact cannot describe; "
+        "use tuples, lists, dicts and Quantities where functions to be saved begin and end"
     )
 
 

@@ -1,1 +1,29 @@
-"""Tools that look at graphs."""
+"""Tools that look at graphs: what they cost, as drawings, as data, and beside the user's source."""
+
+from .costs import (
+    LoopStatistics,
+    OpStatistics,
+    Statistics,
+    XlaStatistics,
+    statistics,
+    xla_statistics,
+)
+from .drawing import to_dot, to_networkx
+from .graph_data import graph_data
+from .scripts import ScriptRun, run_script
+from .source_text import annotated_text
+
+__all__ = [
+    "LoopStatistics",
+    "OpStatistics",
+    "ScriptRun",
+    "Statistics",
+    "XlaStatistics",
+    "annotated_text",
+    "graph_data",
+    "run_script",
+    "statistics",
+    "to_dot",
+    "to_networkx",
+    "xla_statistics",
+]

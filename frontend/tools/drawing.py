@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import networkx
 
 from ...ir import Effect, Graph, Literal, Node, Operand, Printer, StateVar, Value
 from .source_text import source_line
-
-if TYPE_CHECKING:
-    import networkx
 
 
 def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
@@ -17,8 +16,8 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
 
     Every node has ``kind`` (``"op"``, ``"param"``, ``"const"``, ``"state"`` or ``"result"``),
     ``label``, ``region`` (which region it stands in: a tuple of numbers, empty at the top) and
-    ``loc``; an op also has ``op``, the name of its op. An edge has the ``value`` that flows along it
-    and its ``type``. Between a state and what reads or writes it there is an edge as well.
+    ``loc``; an op also has ``op``, the name of its op. An edge has the ``value`` that flows along
+    it and its ``type``. Between a state and what reads or writes it there is an edge as well.
 
     Examples
     --------
@@ -28,8 +27,6 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
     >>> [data["label"] for _, data in drawn.nodes(data=True)]
     ['%x', 'add', 'return 0']
     """
-    import networkx
-
     drawn = networkx.MultiDiGraph(name=graph.name)
     _Drawer(graph, drawn).run()
     return drawn
@@ -50,7 +47,10 @@ def to_dot(graph: Graph) -> str:
     for name, data in drawn.nodes(data=True):
         tree.setdefault(data["region"], []).append(f"{name} [{_look(data)}];")
     lines = [f"digraph {_quoted(graph.name or 'graph')} {{"]
-    lines += ["  node [fontname=Helvetica, fontsize=10];", "  edge [fontname=Helvetica, fontsize=8];"]
+    lines += [
+        "  node [fontname=Helvetica, fontsize=10];",
+        "  edge [fontname=Helvetica, fontsize=8];",
+    ]
     lines += _clusters((), tree, drawn.graph["titles"])
     for start, end, data in drawn.edges(data=True):
         lines.append(f"  {start} -> {end} [label={_quoted(data['type'])}];")
@@ -146,7 +146,13 @@ def _clusters(
             yield f"{indent}}}"
 
 
-_SHAPES = {"op": "box", "param": "ellipse", "const": "ellipse", "state": "cylinder", "result": "plain"}
+_SHAPES = {
+    "op": "box",
+    "param": "ellipse",
+    "const": "ellipse",
+    "state": "cylinder",
+    "result": "plain",
+}
 
 
 def _look(data: dict[str, Any]) -> str:

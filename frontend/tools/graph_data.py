@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir import Graph, Loc, Node, Printer, StateVar, Type
+from .costs import node_cost
 from .source_text import source_line
 
 
 def graph_data(graph: Graph) -> dict[str, Any]:
     """Return a graph as dicts, lists, strings and numbers, such as `json` writes.
 
-    Values are called as in the text form, without the ``%``.
+    Values are called as in the text form. ``flops`` and ``bytes`` of a node are of one run of it,
+    without its regions.
 
     Examples
     --------
@@ -47,8 +49,7 @@ class _Describer:
         ]
 
     def _node(self, node: Node) -> dict[str, Any]:
-        types = tuple(o.type for o in node.operands), tuple(r.type for r in node.results)
-        cost = node.op.cost(*types, node.attrs)
+        cost = node_cost(node)
         return {
             "op": node.op.name,
             "operands": [self._name(operand) for operand in node.operands],

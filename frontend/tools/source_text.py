@@ -13,11 +13,13 @@ def source_line(loc: Loc | None) -> str:
 
 
 def annotated_text(graph: Graph) -> str:
-    """Return the text of a graph in which each node's comment ends with the line that it is from."""
+    """Return the text of a graph with the user's own lines in the comments."""
     printer = Printer(graph, locations=True)
     lines = list(printer.lines)
+    last: Loc | None = None
     for node, number in printer.line_of.items():
         source = source_line(node.loc)
-        if source:
+        if source and node.loc != last:
             lines[number] += f": {source}"
+        last = node.loc or last
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import threading
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
@@ -111,7 +113,7 @@ class ProgressBar:
         The number of the run is data, so that the next run finds the compiled loop again.
         """
         run = _runs.start(self)
-        return (*over, np.arange(1, length + 1), np.full(length, run))
+        return (*over, np.arange(1, length + 1, dtype=np.int32), np.full(length, run, np.int32))
 
     def around_step(self, f: Callable[..., Any], length: int, reverse: bool) -> Callable[..., Any]:
         """Return a step of `for_loop` that draws progress, over what `with_run` returns."""
@@ -140,7 +142,11 @@ class ProgressBar:
         done = length + 1 - i if reverse else i
         every = self.every(length)
         due = jnp.logical_or(done % every == 0, done == length)
-        cond(due, lambda: jax.debug.callback(_draw, run, done, length), lambda: None)
+
+        def draw() -> None:
+            _draw_program()(run, done, jnp.int32(length))
+
+        cond(due, draw, lambda: None)
 
 
 def as_progress_bar(pbar: Any, length: int) -> ProgressBar | None:
@@ -242,6 +248,14 @@ class _Runs:
 
 
 _runs = _Runs()
+
+
+@functools.cache
+def _draw_program() -> Callable[..., Any]:
+    """Return what calls `_draw` from compiled code: one thing for ever, so that graphs stay equal."""
+    number = jax.ShapeDtypeStruct((), np.int32)
+    closed = jax.make_jaxpr(lambda *args: jax.debug.callback(_draw, *args))(number, number, number)
+    return jex.jaxpr_as_fun(closed)
 
 
 def _draw(run: Any, done: Any, length: Any) -> None:

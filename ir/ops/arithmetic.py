@@ -232,14 +232,15 @@ elementwise("clz", "How many zero bits lead.", "iu", _leading_zeros, ZERO)
 # --- selection ------------------------------------------------------------------------------------
 
 
-def _infer_select(which: Type, *cases: Type) -> Type:
-    if not cases or any(case != cases[0] for case in cases):
-        raise GraphError(f"cases of one type expected, not ({shown(cases)})")
-    two = which.dtype == "bool" and len(cases) <= 2
-    require(two or which.dtype == "int32", f"cannot select one of {len(cases)} by {which.dtype}")
-    if which.shape not in ((), cases[0].shape):
-        raise GraphError(f"a selector {which} does not fit cases {cases[0]}")
-    return cases[0]
+def _infer_select(which: Type, case: Type, *others: Type) -> Type:
+    if any(other != case for other in others):
+        raise GraphError(f"cases of one type expected, not ({shown((case, *others))})")
+    number = 1 + len(others)
+    known = which.dtype == "int32" or (which.dtype == "bool" and number <= 2)
+    require(known, f"cannot select one of {number} by {which.dtype}")
+    if which.shape not in ((), case.shape):
+        raise GraphError(f"a selector {which} does not fit cases {case}")
+    return case
 
 
 def _select(which: Array, *cases: Array) -> Array:

@@ -106,7 +106,7 @@ class Windows:
         Positions have the axes of the index (but the last), then an axis for each of the array;
         those of a window outside are of the nearest one inside.
         """
-        batch = index.shape[:-1]
+        batch: Shape = index.shape[:-1]
         starts = np.zeros((*batch, len(array)), np.int64)
         starts[..., list(self.index_map)] = index
         for axis, along in zip(self.batching_dims, self.index_batching, strict=True):

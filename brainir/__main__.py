@@ -1,0 +1,8 @@
+"""The command line: ``python -m brainir``."""
+
+import sys
+
+from .frontend.tools.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

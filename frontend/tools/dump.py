@@ -1,0 +1,51 @@
+"""The command ``dump``: the graphs of everything that a script compiles."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+
+from ...ir import Graph
+from .command import Command, add_script, add_select, add_stage
+from .drawing import to_dot
+from .graph_data import graph_data
+from .scripts import graphs_of_script
+from .source_text import annotated_text
+
+FORMATS: dict[str, Callable[[Graph], str]] = {
+    "text": lambda graph: f"{annotated_text(graph)}\n",
+    "json": lambda graph: json.dumps(graph_data(graph)),
+    "dot": to_dot,
+}
+
+
+def _configure(parser: ArgumentParser) -> None:
+    add_script(parser, "the Python script to run; it need not know of brainir's tools")
+    add_stage(parser)
+    add_select(parser)
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text: with your source lines as comments; brainir reads it back (the default); "
+        "json: one line for each graph; dot: for Graphviz",
+    )
+
+
+def _execute(options: Namespace) -> int:
+    found = graphs_of_script(options.script, options.arguments, options.select, options.stage)
+    for graph in found.graphs:
+        print(FORMATS[options.format](graph))
+    return found.report()
+
+
+COMMAND = Command(
+    "dump",
+    "print the graphs of everything that a script compiles",
+    "Run a script as Python would, and print the graph of everything that it compiles, each once. "
+    "What the script itself prints goes to the standard error. If it fails, what it had compiled "
+    "is still printed, and the exit code is 1.",
+    _configure,
+    _execute,
+)

@@ -1,0 +1,41 @@
+"""From a graph at any stage to one that a backend can emit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...ir import Effect, Graph, StateVar, walk
+from ...passes import PIPELINE, Pass, run_pipeline, state_interface
+
+_ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
+
+
+class Pure(NamedTuple):
+    """A graph after all passes, and which states its last parameters and results belong to."""
+
+    graph: Graph
+    entering: tuple[StateVar, ...]
+    leaving: tuple[StateVar, ...]
+
+
+def to_pure(graph: Graph) -> Pure:
+    """Run the passes that a graph still needs.
+
+    In a graph whose states became parameters and results before, they are like all the others.
+
+    Raises
+    ------
+    GraphError, ValueError, NotImplementedError
+        What passes refuse.
+    """
+    if not any(node.op.effects & _ON_STATE for node in walk(graph)):
+        passes = [step for step in PIPELINE if step.name != "purify"]
+        return Pure(run_pipeline(graph, passes), (), ())
+    leaving: list[StateVar] = []
+
+    def note_writes(step: Pass, before: Graph, after: Graph, seconds: float) -> None:
+        if step.name == "hoist-state":
+            leaving.extend(state_interface(after).writes)
+
+    pure = run_pipeline(graph, PIPELINE, observers=[note_writes])
+    return Pure(pure, graph.states, tuple(leaving))

@@ -1,0 +1,134 @@
+"""Running a user's script, unchanged, and noting what it compiles."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import jax
+
+from ...ir import Graph, GraphError, fingerprint
+from ..errors import BrainIRError
+from ..program import Listener, Program, listeners, optimise
+from .command import Problem
+from .graph_files import selected
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptRun:
+    """What a script compiled, each graph once, and how it failed if it did."""
+
+    programs: tuple[Program, ...]
+    error: str | None
+
+
+def run_script(path: str, arguments: Sequence[str] = ()) -> ScriptRun:
+    """Run a script as Python would, and note every graph that it compiles.
+
+    What it prints goes to the standard error, so that the standard output is free for graphs.
+    Graphs of one name that compute the same count once.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it cannot be read.
+    """
+    with open(path, "rb"):
+        pass  # so that a script that is not there is told from one that misses a file
+    found: dict[Hashable, Program] = {}
+
+    def note(program: Program) -> None:
+        found.setdefault((program.graph.name, fingerprint(program.graph)), program)
+
+    path = os.path.abspath(path)
+    with _listening(note), _as_main(path, arguments), contextlib.redirect_stdout(sys.stderr):
+        error = _run(path)
+        jax.effects_barrier()
+    return ScriptRun(tuple(found.values()), error)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptGraphs:
+    """The graphs of a script, and what there is to say of those that are missing."""
+
+    graphs: tuple[Graph, ...]
+    errors: tuple[str, ...]
+
+    def report(self) -> int:
+        """Print the errors on the standard error, and return the exit code of a command."""
+        for error in self.errors:
+            print(error, file=sys.stderr)
+        if not self.graphs and not self.errors:
+            print("brainir: the script compiled nothing", file=sys.stderr)
+        return 1 if self.errors else 0
+
+
+def graphs_of_script(
+    path: str, arguments: Sequence[str], select: Sequence[str], stage: str | None
+) -> ScriptGraphs:
+    """Run a script, and bring those graphs that are selected to a stage of the pipeline.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it cannot be read.
+    """
+    run = run_script(path, arguments)
+    errors = [] if run.error is None else [f"{run.error}\nbrainir: {path} failed"]
+    chosen: set[Graph] = set()
+    try:
+        chosen.update(selected([program.graph for program in run.programs], select))
+    except Problem as problem:
+        errors.append(f"brainir: {problem}")
+    graphs: list[Graph] = []
+    for program in run.programs:
+        if program.graph in chosen:
+            try:
+                graphs.append(optimise(program, until=stage))
+            except (GraphError, BrainIRError, ValueError, NotImplementedError) as error:
+                errors.append(f"brainir: {program.graph.name} has no such stage: {error}")
+    return ScriptGraphs(tuple(graphs), tuple(errors))
+
+
+@contextlib.contextmanager
+def _listening(listener: Listener) -> Iterator[None]:
+    listeners.append(listener)
+    try:
+        yield
+    finally:
+        listeners.remove(listener)
+
+
+@contextlib.contextmanager
+def _as_main(path: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Set up what a script finds: its own arguments, and its folder to import from."""
+    argv, folders = sys.argv, sys.path
+    sys.argv, sys.path = [path, *arguments], [os.path.dirname(path), *folders]
+    try:
+        yield
+    finally:
+        sys.argv, sys.path = argv, folders
+
+
+def _run(path: str) -> str | None:
+    """Run the script and return what went wrong."""
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as exit:
+        return None if exit.code in (None, 0) else f"the script exited with {exit.code!r}"
+    except (Exception, KeyboardInterrupt) as error:  # whatever a script may raise
+        return _traceback_in(path, error)
+    return None
+
+
+def _traceback_in(path: str, error: BaseException) -> str:
+    """Return the traceback of an error from the script's own first frame on."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename != path:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames)).rstrip()

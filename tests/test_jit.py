@@ -1,0 +1,211 @@
+"""`jit`, and our transformations inside other people's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir import transform
+
+
+def test_a_signature_is_traced_once() -> None:
+    traces = 0
+    state = brainir.ShortTermState(jnp.zeros(2))
+
+    @transform.jit
+    def step(x: Any, *, scale: Any = 1.0) -> Any:
+        nonlocal traces
+        traces += 1
+        state.value = state.value + x * scale
+        return state.value
+
+    for _ in range(3):
+        step(1.0)
+        step(2.0)
+    assert traces == 1
+    step(jnp.ones(2))
+    step(1.0, scale=2.0)
+    step(1.0)
+    step(jnp.ones(2))
+    assert traces == 3
+    np.testing.assert_array_equal(state.value, [14.0, 14.0])
+    step.clear_cache()
+    step(1.0)
+    assert traces == 4
+
+
+def test_static_arguments_are_python_values() -> None:
+    @transform.jit(static_argnums=1, static_argnames="mode")
+    def run(x: Any, times: int, mode: str = "add") -> Any:
+        for _ in range(times):
+            x = x + 1 if mode == "add" else x * 2
+        return x
+
+    assert (run(1.0, 3), run(1.0, 2), run(1.0, 3, mode="double")) == (4, 3, 8)
+    with pytest.raises(ValueError, match="hashable"):
+        run(1.0, [3])
+    with pytest.raises(ValueError, match="static_argnums"):
+        transform.jit(lambda x: x, static_argnums=2)
+    with pytest.raises(ValueError, match="static_argnums"):
+        transform.jit(lambda x: x, static_argnums=-1)
+
+
+def test_donated_arguments_are_consumed() -> None:
+    x = jnp.ones(4)
+    out = transform.jit(lambda y, x: x * y, donate_argnums=1)(2.0, x)
+    np.testing.assert_array_equal(out, np.full(4, 2.0))
+    assert x.is_deleted()
+
+
+def test_looking_ahead_changes_no_state() -> None:
+    state = brainir.HiddenState(jnp.zeros(3) * u.mV)
+
+    @transform.jit
+    def step(x: Any) -> Any:
+        state.value = state.value + x * u.mV
+        return state.value.sum()
+
+    states, out = step.eval_shape(1.0)
+    assert states[0].mantissa.shape == (3,)
+    assert out.mantissa.shape == ()
+    assert "stablehlo" in step.lower(1.0).as_text()
+    assert step.compile(1.0).memory_analysis() is not None
+    text = str(step.trace(1.0).graph("capture"))
+    assert "state.write" in text
+    assert '"mV"' in text
+    assert "test_jit.py" in text
+    assert "state.write" not in str(step.trace(1.0).graph())
+    np.testing.assert_array_equal(state.value.mantissa, np.zeros(3))
+
+
+def test_methods_can_be_compiled_in_the_class_body() -> None:
+    class Model:
+        def __init__(self, start: float) -> None:
+            self.state = brainir.ShortTermState(jnp.float32(start))
+
+        @transform.jit
+        def step(self, x: Any) -> Any:
+            self.state.value = self.state.value + x
+            return self.state.value
+
+    one, two = Model(0.0), Model(10.0)
+    assert (one.step(1.0), two.step(1.0), one.step(1.0)) == (1, 11, 2)
+
+
+def test_a_changed_environment_is_noticed() -> None:
+    brainir.environ.set(dt=0.1 * u.ms)
+    step = transform.jit(lambda: brainir.environ.get_dt() * 2)
+    assert step() == 0.2 * u.ms
+    brainir.environ.set(dt=0.3 * u.ms)
+    assert step() == 0.6 * u.ms
+    with brainir.environ.context(dt=1.0 * u.ms):
+        assert step() == 2.0 * u.ms
+    assert step() == 0.6 * u.ms
+
+
+def test_disable_jit_runs_plain_python() -> None:
+    seen: list[Any] = []
+    state = brainir.ShortTermState(jnp.zeros(()))
+
+    @transform.jit
+    def step(x: Any) -> Any:
+        state.value = state.value + x
+        seen.append(float(state.value))
+        return transform.cond(x > 0, lambda: "text", lambda: 1)
+
+    with jax.disable_jit():
+        assert step(1.0) == "text"
+        assert step(-3.0) == 1
+    assert seen == [1.0, -2.0]
+
+
+# --- inside other people's transformations ---
+
+SPIKE = brainir.surrogate.ReluGrad()
+
+
+def loss(x: Any) -> Any:
+    return transform.for_loop(lambda c: SPIKE(c * x - 0.5) * x, jnp.linspace(0.0, 1.0, 5)).sum()
+
+
+def test_plain_jax_can_differentiate_and_batch_our_transformations() -> None:
+    expected = transform.grad(loss)(0.7)
+    for run in (
+        jax.grad(loss),
+        jax.grad(transform.jit(loss)),
+        jax.jit(jax.grad(loss)),
+        transform.jit(jax.grad(loss)),
+        lambda x: jax.vmap(jax.grad(loss))(jnp.array([x, 0.8]))[0],
+        lambda x: transform.jit(lambda xs: jax.vmap(jax.grad(loss))(xs))(jnp.array([x]))[0],
+        lambda x: jax.jvp(loss, (x,), (1.0,))[1],
+    ):
+        np.testing.assert_allclose(run(0.7), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.grad(jax.grad(loss))(0.7), transform.grad(transform.grad(loss))(0.7), rtol=1e-5
+    )
+
+
+def test_custom_derivatives_survive_whoever_calls_first() -> None:
+    compiled = transform.jit(loss)
+    compiled(0.7)
+    np.testing.assert_allclose(jax.grad(compiled)(0.7), transform.grad(loss)(0.7), rtol=1e-5)
+    assert compiled(0.7) == loss(0.7)
+
+
+def test_custom_vjp_of_the_user_is_kept() -> None:
+    @jax.custom_vjp
+    def product(x: Any, y: Any) -> Any:
+        return x * y
+
+    product.defvjp(lambda x, y: (x * y, (x, y)), lambda r, c: (c * r[1] * 10, c * r[0]))
+    f = lambda x: product(jnp.sin(x), 3.0)  # noqa: E731
+    expected = 30 * np.cos(2.0)
+    for run in (transform.grad(f), jax.grad(transform.jit(f)), transform.jit(transform.grad(f))):
+        np.testing.assert_allclose(run(2.0), expected, rtol=1e-5)
+
+
+def test_a_custom_rule_may_use_the_function_itself() -> None:
+    @jax.custom_jvp
+    def exp(x: Any) -> Any:
+        return jnp.exp(x)
+
+    exp.defjvp(lambda primals, tangents: (exp(*primals), exp(*primals) * tangents[0]))
+    for order, f in enumerate((exp, transform.grad(exp), transform.grad(transform.grad(exp)))):
+        np.testing.assert_allclose(f(0.5), np.exp(0.5), rtol=1e-5, err_msg=str(order))
+
+
+def test_any_jax_code_is_accepted() -> None:
+    def f(x: Any) -> Any:
+        q, r = jnp.linalg.qr(x)
+        return (
+            jnp.linalg.det(x)
+            + jnp.fft.rfft(x[0]).real.sum()
+            + jax.scipy.special.i0(r).sum()
+            + q[0, 0]
+        )
+
+    x = jnp.array([[2.0, 1.0, 0.5], [0.3, 1.5, 0.2], [0.1, 0.4, 1.0]])
+    np.testing.assert_allclose(transform.jit(f)(x), f(x), rtol=1e-5)
+    np.testing.assert_allclose(transform.grad(f)(x), jax.grad(f)(x), rtol=1e-3, atol=1e-4)
+    xs = jnp.stack([x, x + 0.1])
+    np.testing.assert_allclose(transform.vmap(f)(xs), jax.vmap(f)(xs), rtol=1e-5)
+
+
+def test_threads_may_compile_and_call_at_once() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    step = transform.jit(lambda x: x * 2)
+
+    def work(n: int) -> bool:
+        state = brainir.ShortTermState(jnp.float32(n))
+        transform.for_loop(lambda x: setattr(state, "value", state.value + x), jnp.ones(n + 1))
+        return bool(step(jnp.ones(n + 1)).sum() == 2 * n + 2) and bool(state.value == 2 * n + 1)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))

@@ -1,0 +1,266 @@
+"""What happens to States: nothing is lost, nothing leaks, nothing is stale."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir import transform
+
+
+def test_a_failed_trace_leaves_every_state_as_it_was() -> None:
+    state = brainir.ShortTermState(jnp.arange(3.0))
+    held = state.value
+
+    def fail(x: Any) -> Any:
+        state.value = state.value + x
+        raise KeyboardInterrupt
+
+    for run in (
+        lambda: transform.jit(fail)(1.0),
+        lambda: transform.for_loop(fail, jnp.ones(3)),
+        lambda: transform.grad(fail)(1.0),
+        lambda: transform.vmap(fail)(jnp.ones(2)),
+        lambda: transform.cond(True, lambda: fail(1.0), lambda: None),
+        lambda: transform.while_loop(lambda x: x < 3, fail, 1.0),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            run()
+        assert state.value is held
+
+
+def test_an_error_on_the_host_leaves_every_state_as_it_was() -> None:
+    state = brainir.ShortTermState(jnp.zeros(()))
+
+    def complain(x: Any) -> None:
+        raise RuntimeError("on the host")
+
+    @transform.jit
+    def step(x: Any) -> None:
+        state.value = state.value + x
+        jax.debug.callback(complain, x)
+
+    with pytest.raises(Exception, match="on the host"):
+        step(1.0)
+        jax.effects_barrier()
+    assert state.value == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.value * 0 + jnp.zeros((2, 3)),
+        lambda s: s.value.astype(jnp.int32),
+        lambda s: s.value * u.mV,
+        lambda s: {"x": s.value},
+    ],
+    ids=["shape", "dtype", "unit", "structure"],
+)
+def test_a_state_that_looks_different_is_traced_anew(change: Callable[[Any], Any]) -> None:
+    state = brainir.State(jnp.ones(3))
+    double = transform.jit(lambda: jax.tree.map(lambda x: x + x, state.value))
+    double()
+    state.value = change(state)
+    expected = jax.tree.map(lambda x: x + x, state.value)
+    found = double()
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+
+
+class Cell(brainir.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.init_state()
+
+    def init_state(self) -> None:
+        self.h = brainir.HiddenState(jnp.zeros(2))
+
+    def update(self, x: Any) -> Any:
+        self.h.value = self.h.value + x
+        return self.h.value
+
+
+def test_a_state_that_a_module_replaces_is_noticed() -> None:
+    cell = Cell()
+    step = transform.jit(cell)
+    step(1.0)
+    old = cell.h
+    brainir.nn.init_all_states(cell)
+    np.testing.assert_array_equal(step(1.0), [1.0, 1.0])
+    np.testing.assert_array_equal(cell.h.value, [1.0, 1.0])
+    np.testing.assert_array_equal(old.value, [1.0, 1.0])
+
+
+def test_a_variable_that_is_bound_to_another_state_is_noticed() -> None:
+    state = brainir.State(jnp.zeros(2))
+    step = transform.jit(lambda x: state.value + x)
+    step(1.0)
+    old, state = state, brainir.State(jnp.full(2, 9.0))
+    np.testing.assert_array_equal(step(1.0), [10.0, 10.0])
+    assert old.value[0] == 0
+
+
+def test_a_state_in_a_list_that_is_replaced_and_dropped_is_noticed() -> None:
+    states = [brainir.State(jnp.zeros(2))]
+    step = transform.jit(lambda x: states[0].value + x)
+    step(1.0)
+    states[0] = brainir.State(jnp.full(2, 9.0))
+    np.testing.assert_array_equal(step(1.0), [10.0, 10.0])
+
+
+def test_a_shared_state_that_one_module_drops_is_traced_anew_once() -> None:
+    cell, other = Cell(), Cell()
+    other.h = cell.h
+    traces = 0
+
+    @transform.jit
+    def step(x: Any) -> Any:
+        nonlocal traces
+        traces += 1
+        return cell(x)
+
+    step(jnp.zeros(2))
+    step(jnp.zeros(()))
+    other.h = brainir.HiddenState(jnp.zeros(2))
+    for _ in range(3):
+        step(jnp.zeros(2))
+        step(jnp.zeros(()))
+    assert traces == 4
+
+
+def test_compiled_functions_keep_no_model_alive() -> None:
+    class Big(brainir.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = brainir.ParamState(jnp.ones((4, 4)))
+            self.fixed = jnp.ones((5, 5))
+
+        def update(self, x: Any) -> Any:
+            return (self.weight.value @ x).sum() + self.fixed.sum()
+
+    model = Big()
+    transform.for_loop(lambda x: model(x), jnp.ones((2, 4)))
+    transform.grad(lambda x: model(x), grad_states=model.weight)(jnp.ones(4))
+    transform.vmap(lambda x: model(x))(jnp.ones((2, 4)))
+    dead = [weakref.ref(model), weakref.ref(model.weight), weakref.ref(model.fixed)]
+    del model
+    gc.collect()
+    assert [ref() for ref in dead] == [None, None, None]
+
+
+def test_a_state_created_inside_has_no_value_afterwards() -> None:
+    kept: list[brainir.State[Any]] = []
+
+    def body(x: Any) -> Any:
+        kept.append(brainir.HiddenState(jnp.zeros(2)))
+        kept[-1].value = kept[-1].value + x
+        return kept[-1].value
+
+    for run in (transform.jit(body), transform.vmap(body, axis_size=2, in_axes=None)):
+        run(1.0)
+        with pytest.raises(brainir.TraceContextError, match="created inside a trace"):
+            kept[-1].value  # noqa: B018 - reading it is what fails
+        assert "invalidated" in repr(kept[-1])
+        kept[-1].value = jnp.ones(1)
+        assert kept[-1].value == 1
+
+
+def test_traced_values_do_not_leak_through_plain_jax() -> None:
+    state = brainir.ShortTermState(jnp.zeros(3))
+
+    def write(x: Any) -> Any:
+        state.value = x
+        return x
+
+    for run in (
+        jax.jit(write),
+        jax.vmap(write),
+        jax.grad(lambda x: write(x).sum()),
+        transform.jit(lambda x: jax.vmap(write)(x)),
+        transform.jit(jax.grad(lambda x: write(x).sum())),
+    ):
+        with pytest.raises(brainir.TraceContextError, match="plain JAX"):
+            run(jnp.ones(3))
+    np.testing.assert_array_equal(state.value, np.zeros(3))
+
+
+def test_a_state_made_in_plain_jax_may_be_written_there() -> None:
+    def run(x: Any) -> Any:
+        state = brainir.ShortTermState(x)
+        state.value = state.value * 2
+        return state.value
+
+    assert jax.jit(run)(3.0) == 6
+
+
+def test_a_users_own_jit_never_replays_what_it_did_to_states() -> None:
+    state = brainir.ShortTermState(jnp.float32(1))
+
+    @jax.jit
+    def inner(x: Any) -> Any:
+        state.value = state.value + x
+        return state.value
+
+    assert transform.jit(lambda x: inner(x))(1.0) == 2
+    assert transform.jit(lambda x: (inner(x), inner(x)))(1.0) == (3, 4)
+    state.value = jnp.zeros(2)
+    np.testing.assert_array_equal(transform.jit(lambda x: inner(x) * 2)(1.0), [2.0, 2.0])
+    np.testing.assert_array_equal(transform.for_loop(inner, jnp.ones(2)), [[2.0, 2.0], [3.0, 3.0]])
+
+
+def test_states_cannot_be_arguments_or_results() -> None:
+    state = brainir.ShortTermState(jnp.zeros(()))
+    for run in (
+        lambda: transform.jit(lambda x: x)({"a": state}),
+        lambda: transform.jit(lambda: state)(),
+        lambda: transform.for_loop(lambda: state, length=2),
+        lambda: transform.grad(lambda s: s.value)(state),
+        lambda: transform.cond(True, lambda s: s.value, lambda s: s.value, state),
+    ):
+        with pytest.raises(ValueError, match="State"):
+            run()
+
+
+def test_a_state_without_arrays_says_so_where_it_is_used() -> None:
+    for value, error in (("text", TypeError), (None, ValueError)):
+        state = brainir.State(value)
+        with pytest.raises(error, match="State"):
+            transform.jit(lambda s=state: s.value)()
+
+
+def test_a_hidden_state_holds_an_array() -> None:
+    with pytest.raises(TypeError, match="HiddenState"):
+        brainir.HiddenState(1.0)
+
+
+def test_a_write_of_another_shape_persists() -> None:
+    state = brainir.ShortTermState(jnp.zeros(2))
+
+    @transform.jit
+    def grow() -> Any:
+        state.value = jnp.concatenate([state.value, state.value + 1])
+        return state.value.sum()
+
+    assert grow() == 2
+    assert state.value.shape == (4,)
+    assert grow() == 8
+    assert state.value.shape == (8,)
+
+
+def test_new_states_are_caught() -> None:
+    with brainir.catch_new_states("new", state_to_exclude=brainir.ParamState) as caught:
+        first = brainir.State(1)
+        brainir.ParamState(2)
+    assert caught.states == [first]
+    assert first.tag == {"new"}
