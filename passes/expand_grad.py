@@ -27,8 +27,8 @@ REVERSALS: dict[str, Reversal] = {
 def expand_grad(graph: Graph) -> Graph:
     """Replace every `grad` by its region and the reverse of that.
 
-    Cotangents are only computed of what lies between the arguments and the loss. A `for_loop` yields
-    in addition what its reverse needs, and is followed by a loop in the other direction; how
+    Cotangents are only computed of what lies between the arguments and the loss. A `for_loop`
+    yields in addition what its reverse needs, and is followed by a loop in the other direction; how
     little has to be kept is found as a minimum cut, see `brainir.passes.residuals`. A `cond` is
     followed by one on the same index. A function with a rule of its own is replaced by the rule. A
     `checkpoint` runs once more.
@@ -91,7 +91,7 @@ def expand_grad_node(
 
 
 def gradient_region(node: Node) -> Graph:
-    """Return a region that yields the gradients of a `grad` node, and then what its own region does."""
+    """Return a region that yields gradients, and then what the region of a `grad` node does."""
     (region,) = node.regions
     wrt = [region.params[i] for i in node.attrs["wrt"]]
     losses = region.results[: node.attrs["losses"]]

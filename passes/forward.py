@@ -9,7 +9,6 @@ from typing import TypeVar
 from ..ir import Builder, Graph, Node, NotDifferentiable, Operand, Value, fresh
 from .surgery import splice
 
-
 T = TypeVar("T", bound=Operand)
 
 
@@ -92,7 +91,7 @@ class Forward:
 
 
 def _forward_loop(forward: Forward, node: Node) -> None:
-    """Carry the tangents of carries along, and go over those of the slices; a `while` has no slices."""
+    """Carry the tangents of carries along, and go over those of slices; a `while` has none."""
     body = node.regions[-1]
     count = node.attrs.get("carries", len(body.params))
     carried = [i for i, param in enumerate(body.params[:count]) if param in forward.varied]
@@ -172,8 +171,8 @@ def _forward_custom_derivative(forward: Forward, node: Node) -> None:
     if node.attrs["mode"] == "vjp":
         where = f" at {node.loc}" if node.loc else ""
         raise ForwardOfCustomVjp(
-            f"forward-mode differentiation (jvp) cannot be applied to a custom_vjp function{where}, "
-            "which only has a rule for reverse mode: give it a custom_jvp, or differentiate in reverse"
+            f"forward-mode differentiation (jvp) does not work for the custom_vjp function{where}: "
+            "it only has a rule for reverse mode. Give it a custom_jvp, or differentiate in reverse"
         )
     tangents = [forward.get_or_zeros(operand) for operand in node.operands]
     nodes, pushed = splice(node.regions[1], (*node.operands, *tangents), node.results)

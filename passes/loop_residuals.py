@@ -1,13 +1,13 @@
 """What the steps of a loop hand to its reverse, so that as little as possible is stored for each.
 
-Slices of what the loop runs over, and what it yields anyway, are at hand. The rest is a minimum cut,
-see `residuals`, of one of two networks, whichever is cheaper:
+Slices of what the loop runs over, and what it yields anyway, are at hand. The rest is a minimum
+cut, see `residuals`, of one of two networks, whichever is cheaper:
 
 - that of one step, where the carries at its start are stored like any other value;
-- that of two steps. What a step starts with is what the step before ended with. So the reverse, which
-  meets the later step first, has the end of a step for nothing if it has its start, and the start of a
-  step can be computed again from what was stored of the step before. A spiking neuron then
-  stores its membrane potential, once, and no spikes.
+- that of two steps. A step starts with what the step before ended with. So the reverse, which meets
+  the later step first, has the end of a step for nothing if it has its start; and the start of a
+  step can be computed again from what was stored of the step before. A spiking neuron then stores
+  its membrane potential, once, and no spikes.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from ..ir import Builder, Graph, Literal, Node, Operand, Type, Value, copy_node,
 from .activity import dependent_values
 from .residuals import minimum_cut, repeatable, values
 
-
 T = TypeVar("T", bound=Operand)
 
 
 class Vertex(NamedTuple):
-    """A value in the step at hand, in the step before, or a carry on its way between the two."""
+    """A value of a step, and of which: ``now``, the step ``before``, or ``between`` the two.
+
+    The last is a carry, named by its parameter.
+    """
 
     when: str
     value: Value
-    """Of a carry, the parameter of the body."""
 
 
 class Step:
@@ -45,6 +46,8 @@ class Step:
         For what goes out of a step by a carry, the parameter by which it comes into the next.
     kept : dict of Value to Operand
         The parameters of carries that no step changes, and what they are.
+    starts, ends : dict of Value to Operand
+        What each carry is before and after the loop, by parameter.
     at_hand : dict of Value to Operand
         Values of which there are arrays over all steps.
     """
@@ -54,12 +57,12 @@ class Step:
         count = self.count = loop.attrs["carries"]
         self.producers: dict[Value, Node | None] = dict.fromkeys(body.params)
         self.producers.update((result, node) for node in nodes for result in node.results)
-        pairs = dict(zip(body.params[:count], body.results[:count], strict=True))
-        starts = dict(zip(body.params[:count], loop.operands[:count], strict=True))
-        self.kept = {p: starts[p] for p, result in pairs.items() if p is result}
-        self.carries = {p: result for p, result in pairs.items() if p is not result}
-        self.starts = starts
-        self.ends = dict(zip(body.params[:count], loop.results[:count], strict=True))
+        carries = body.params[:count]
+        self.starts = dict(zip(carries, loop.operands[:count], strict=True))
+        self.ends = dict(zip(carries, loop.results[:count], strict=True))
+        pairs = list(zip(carries, body.results[:count], strict=True))
+        self.kept = {p: self.starts[p] for p, result in pairs if p is result}
+        self.carries = {p: result for p, result in pairs if p is not result}
         self.leaving = {r: p for p, r in reversed(self.carries.items()) if isinstance(r, Value)}
         self.at_hand: dict[Value, Operand] = {}
         for value, array in zip(body.results[count:], loop.results[count:], strict=True):
@@ -81,7 +84,7 @@ class Step:
             return [self._now(v, across) for v in found if self.stored(v)]
 
         def before(found: Iterable[Value]) -> list[Vertex]:
-            return [self._before(v) for v in found if self.inside(v)]
+            return [self._before(v) for v in found if self.inside(v) and not self.entered(v)]
 
         def inputs(vertex: Vertex) -> list[Vertex] | None:
             """Return what a vertex is computed from."""
@@ -104,9 +107,13 @@ class Step:
         """Whether a value differs from step to step."""
         return operand in self.producers and operand not in self.kept
 
+    def entered(self, value: Value) -> bool:
+        """Whether a value is at hand as what the next step starts with."""
+        return self.leaving.get(value) in self.at_hand
+
     def stored(self, value: Value) -> bool:
         """Whether a value costs something to have in the reverse."""
-        return self.inside(value) and value not in self.at_hand
+        return self.inside(value) and value not in self.at_hand and not self.entered(value)
 
     def _now(self, value: Value, across: bool) -> Vertex:
         if across and value in self.carries:
@@ -177,7 +184,7 @@ class HandOver:
             stack = Value(_stacked(value.type, self.step.loop.attrs["length"]))
             self._stored.append((value, stack))
             self.now[value] = self._slice(stack, value)
-        elif Vertex("between", start) in self.chosen:
+        elif self.step.entered(value) or Vertex("between", start) in self.chosen:
             self._had_now(start)
             self.now[value] = self._hold(self.step.ends[start], self.now[start])
         return value in self.now
@@ -187,7 +194,9 @@ class HandOver:
         if value in self.before or not self.step.inside(value):
             return True
         start = self.step.leaving.get(value)
-        if start is not None and Vertex("between", start) in self.chosen:
+        if start is not None and (
+            start in self.step.at_hand or Vertex("between", start) in self.chosen
+        ):
             self._had_now(start)
             self.before[value] = self.now[start]
         elif Vertex("before", value) in self.chosen:
@@ -218,7 +227,7 @@ class HandOver:
     # --- what is computed again ---
 
     def _demand(self, needed: Sequence[Value]) -> tuple[list[Node], list[Value], list[Node]]:
-        """Return nodes of the step before to run again, carries that they give, and nodes of this one."""
+        """Return what to run again: nodes of the step before, carries between, nodes of this."""
         before: dict[Node, None] = {}
         now: dict[Node, None] = {}
         entering: dict[Value, None] = {}
@@ -269,8 +278,8 @@ class HandOver:
     ) -> None:
         """Let the first step compute with what the last one ended with.
 
-        What it computes of the step before it is not used, but it is differentiated when derivatives
-        of this derivative are asked for, and only values that a step ended with are sure to do no harm.
+        What it makes of a step before it is not used. But it is differentiated if derivatives of
+        derivatives are asked for, and only values that a step ended with are sure to do no harm.
         """
         used = [v for v in self.before if v not in self.step.kept]
         smooth = dependent_values(nodes, used)

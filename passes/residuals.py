@@ -9,15 +9,15 @@ is computed again. The cheapest set in bytes is a minimum cut of the dependence 
 - what is at hand anyway, such as values from outside of the region, costs nothing.
 
 Among the cheapest cuts the latest one is taken, as it leaves the least to compute again. To store
-less and compute again is the idea of T. Chen et al., *Training deep nets with sublinear memory cost*,
-2016; to find what to store as a cut, that of PyTorch's ahead-of-time partitioner. Its weak side: any
-number of cheap ops counts as nothing, so a long chain of exponentials is run again to save one array.
+less and compute again is the idea of T. Chen et al., *Training deep nets with sublinear memory
+cost*, 2016; to find what to store as a cut, that of PyTorch's ahead-of-time partitioner. Its weak
+side: any number of cheap ops counts as nothing, so a long chain of exponentials is run again to
+save one array.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -44,7 +44,7 @@ def repeatable(node: Node) -> bool:
     return not node.regions and is_pure(node) and weight(node) < Weight.HEAVY
 
 
-# --- the residuals of a region that runs once ------------------------------------------------------
+# --- the residuals of a region that runs once ----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def values(node: Node) -> list[Value]:
     return [operand for operand in node.operands if isinstance(operand, Value)]
 
 
-# --- the cut ---------------------------------------------------------------------------------------
+# --- the cut --------------------------------------------------------------------------------------
 
 V = TypeVar("V", bound=Hashable)
 
@@ -104,7 +104,7 @@ def minimum_cut(
     needed
         What must be had in the end.
     inputs
-        What a vertex is computed from, leaving out what is at hand; None if it must not be computed.
+        What a vertex is computed from, without what is at hand; None if it must not be computed.
     size
         The bytes of a vertex; infinitely many if it must not be stored.
     """

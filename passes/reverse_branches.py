@@ -1,7 +1,7 @@
 """Reverse mode of `cond`: the branch that ran is the one to reverse.
 
-Every branch yields its residuals in slots, which branches share by type; a slot that a branch does not
-use is zeros. The reverse is a `cond` on the same index, which captures the slots.
+Every branch yields its residuals in slots, which branches share by type; a slot that a branch does
+not use is zeros. The reverse is a `cond` on the same index, which captures the slots.
 """
 
 from __future__ import annotations

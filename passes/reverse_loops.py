@@ -1,9 +1,9 @@
 """Reverse mode of loops.
 
-A `for_loop` becomes a forward loop that also yields residuals, and a loop in the other direction. The
-carries of that one are the cotangents of the carries, and sums that collect the cotangents of captured
-values; it runs over the cotangents of the yields and the residuals, and yields the cotangents of
-the slices.
+A `for_loop` becomes a forward loop that also yields residuals, and a loop in the other direction.
+The carries of that one are the cotangents of the carries, and sums that collect the cotangents of
+captured values; it runs over the cotangents of the yields and the residuals, and yields the
+cotangents of the slices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from ..ir import (
     Node,
     NotDifferentiable,
     Operand,
-    Type,
     Value,
     Weight,
     is_pure,
@@ -150,8 +149,8 @@ def _same_for_all_steps(outer: Builder, inner: Builder, array: Operand) -> Opera
 def split_invariant(body: Graph, active: AbstractSet[Value]) -> tuple[list[Node], Graph]:
     """Take out of a loop what is the same in each step, where that spares work in the reverse.
 
-    Heavy nodes would be stored for each step; active ones would have their reverse run in each, while
-    it need only run once on the sum. Nodes that make big arrays of small ones stay.
+    Heavy nodes would be stored for each step; active ones would have their reverse run in each,
+    while it need only run once on the sum. Nodes that make big arrays of small ones stay.
     """
     varying = set(body.params)
     invariant: dict[Value, Node] = {}

@@ -31,13 +31,13 @@ def reverse_call(reverse: Reverse, node: Node, cotangents: Cotangents) -> Sequen
 def reverse_custom_derivative(
     reverse: Reverse, node: Node, cotangents: Cotangents
 ) -> Sequence[Node]:
-    """Reverse a function by the rule that came with it, which takes its place in the forward run."""
+    """Reverse a function by the rule that came with it, which takes its place in the forward."""
     rule = _reverse_by_vjp if node.attrs["mode"] == "vjp" else _reverse_by_jvp
     return rule(reverse, node, cotangents)
 
 
 def _reverse_by_vjp(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
-    """Run the forward rule; the backward rule turns what it kept, and cotangents, into cotangents."""
+    """Run the forward rule; the backward rule takes what that kept, and the cotangents."""
     _, forward_rule, backward_rule = node.regions
     nodes, kept = splice(forward_rule, node.operands, node.results)
     given = [
@@ -73,7 +73,7 @@ def _reverse_by_jvp(reverse: Reverse, node: Node, cotangents: Cotangents) -> lis
 
 
 def _zeros_like(builder: Builder, operand: Operand) -> Operand:
-    """Return zeros of the type of an operand; a random key, which has no zero, stands for itself."""
+    """Return zeros of the type of an operand; a random key has none and stands for itself."""
     return operand if operand.type.is_key else builder.zeros(operand.type)
 
 

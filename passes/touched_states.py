@@ -84,12 +84,15 @@ class TouchedStates:
         reads, writes = self._touch(node.regions[0])
         lanes = self._lanes[node] = LaneStates()
         for outer, lane, axis in node.attrs.get("in_states", ()):
+            if axis is None:
+                lanes.shared[lane] = outer
+                continue
             lanes.enter[lane] = outer, axis
             if lane in writes:
                 lanes.leave[lane] = outer, axis
         for outer, lane, axis in node.attrs.get("out_states", ()):
             if lane not in lanes.enter:
-                lanes.shared[lane] = outer
+                lanes.shared.setdefault(lane, outer)
             if lane in writes or lanes.enter.get(lane) != (outer, axis):
                 lanes.leave[lane] = outer, axis
         for state in dict.fromkeys((*reads, *writes)):

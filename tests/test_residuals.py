@@ -142,6 +142,17 @@ def test_what_the_loop_yields_or_reads_anyway_is_not_stored_again():
     assert stored(gradient(f, (N,), (T, N))) == [f"f32[{N}]"] * 2
 
 
+def test_what_the_loop_yields_before_it_changes_is_not_stored_after():
+    def f(w, v):
+        def step(v, _):
+            new = jnp.tanh(w @ v)
+            return new, v
+
+        return (jax.lax.scan(step, v, None, length=T)[1] ** 2).sum()
+
+    assert stored(gradient(f, (N, N), (N,))) == [f"f32[{N}]"]
+
+
 def test_what_is_the_same_in_each_step_is_not_stacked():
     def f(w, v):
         def step(v, _):

@@ -328,20 +328,15 @@ def _check_fit(meta: _Meta, graph: Graph) -> None:
         raise ArtifactError("the graph does not give the results and states of the file")
 
 
-_WIDE = ("float64", "int64", "uint64", "complex128")
-
-
 def _check_width(graph: Graph) -> None:
     """Refuse to run with 32 bits what was meant for 64."""
-    if jax.config.jax_enable_x64:
-        return
     values = [*graph.params, *graph.results, *(const.value for const in graph.consts)]
     for node in walk(graph):
         values += [*node.operands, *node.results]
-    for value in values:
-        if value.type.dtype in _WIDE:
+    for dtype in {value.type.dtype for value in values}:
+        if dtype.endswith(("64", "128")) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
             raise ArtifactError(
-                f"the function computes with {value.type.dtype}; call "
+                f"the function computes with {dtype}; call "
                 'jax.config.update("jax_enable_x64", True) before loading it'
             )
 

@@ -74,7 +74,9 @@ class Comparison:
 
     def errors(self, found: Outcome, expected: Outcome) -> dict[str, float]:
         """Return how far each array is from what it should be, in units of its tolerance."""
-        return {where: self._error(array, wanted) for where, array, wanted in _pairs(found, expected)}
+        return {
+            where: self._error(array, wanted) for where, array, wanted in _pairs(found, expected)
+        }
 
     def _difference(self, where: str, found: Array, expected: Array) -> Difference | None:
         types = type_of_array(found), type_of_array(expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
@@ -24,7 +25,8 @@ def difference(a: Graph, b: Graph) -> list[Line]:
     """Return all lines of two graphs, those that mean the same side by side.
 
     Lines are aligned without regard to the numbers in names. Then names are followed from where
-    they are defined, so that two lines only count as the same if they use the same values.
+    they are defined, so that two lines only count as the same if they use the same values. Lines of
+    the second graph call values as the first does, and new values by names that it does not have.
     """
     first, second = (print_graph(graph, locations=False).split("\n") for graph in (a, b))
     return list(_Aligner(first, second).lines())
@@ -34,17 +36,15 @@ class _Aligner:
     def __init__(self, first: Sequence[str], second: Sequence[str]) -> None:
         self._first, self._second = first, second
         self._names: dict[str, str] = {}
-        """What a name of the second text is called in the first, as far as it is known there."""
+        """What names of the second text are called in the first."""
         self._taken: set[str] = set()
+        """Names of the first text that were met so far."""
+        self._known = {name for line in first for name in _NAME.findall(line)}
 
     def lines(self) -> Iterator[Line]:
         keys = [[_NUMBER.sub(r"\1", line) for line in text] for text in (self._first, self._second)]
-        matcher = SequenceMatcher(None, *keys, autojunk=False)
-        for tag, i, j, k, m in matcher.get_opcodes():
-            if tag == "equal":
-                yield from self._pairs(self._first[i:j], self._second[k:m])
-            else:
-                yield from self._only(self._first[i:j], self._second[k:m])
+        for same, mine, other in _blocks(*keys):
+            yield from (self._pairs if same else self._only)(self._first[mine], self._second[other])
 
     def _pairs(self, first: Sequence[str], second: Sequence[str]) -> Iterator[Line]:
         """Yield lines that look the same; a run of those that are not comes out as one change."""
@@ -75,9 +75,30 @@ class _Aligner:
             self._taken.update(_NAME.findall(line))
             yield Line("-", line)
         for line in second:
-            for name in _NAME.findall(line):
-                self._names.setdefault(name, "")
-            yield Line("+", line)
+            yield Line("+", _NAME.sub(lambda match: self._renamed(match[0]), line))
+
+    def _renamed(self, name: str) -> str:
+        """Return what a value of the second text is called in the first, or a name of its own."""
+        found = self._names.get(name)
+        if found is None:
+            found = name
+            while found in self._known:
+                found += "'"
+            self._names[name] = found
+            self._known.add(found)
+        return found
+
+
+def _blocks(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[bool, slice, slice]]:
+    """Yield which lines correspond, in order, and whether they are equal."""
+    # The matcher takes time quadratic in the number of lines, so it only gets what it has to.
+    start = len(os.path.commonprefix([a, b]))
+    end = len(os.path.commonprefix([a[start:][::-1], b[start:][::-1]]))
+    yield True, slice(0, start), slice(0, start)
+    inner = a[start : len(a) - end], b[start : len(b) - end]
+    for tag, i, j, k, m in SequenceMatcher(None, *inner, autojunk=False).get_opcodes():
+        yield tag == "equal", slice(start + i, start + j), slice(start + k, start + m)
+    yield True, slice(len(a) - end, len(a)), slice(len(b) - end, len(b))
 
 
 def hunks(lines: Sequence[Line], context: int = 3) -> Iterator[Line]:

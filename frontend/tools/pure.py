@@ -18,6 +18,11 @@ class Pure(NamedTuple):
     leaving: tuple[StateVar, ...]
 
 
+def is_pure(graph: Graph) -> bool:
+    """Whether nothing in a graph touches a state, so that those it declares are already arrays."""
+    return not any(node.op.effects & _ON_STATE for node in walk(graph))
+
+
 def to_pure(graph: Graph) -> Pure:
     """Run the passes that a graph still needs.
 
@@ -28,7 +33,7 @@ def to_pure(graph: Graph) -> Pure:
     GraphError, ValueError, NotImplementedError
         What passes refuse.
     """
-    if not any(node.op.effects & _ON_STATE for node in walk(graph)):
+    if is_pure(graph):
         passes = [step for step in PIPELINE if step.name != "purify"]
         return Pure(run_pipeline(graph, passes), (), ())
     leaving: list[StateVar] = []

@@ -22,7 +22,7 @@ from ...ir import (
     type_of_array,
 )
 from .command import UsageError
-from .pure import to_pure
+from .pure import is_pure, to_pure
 
 Array = np.ndarray[Any, Any]
 
@@ -70,7 +70,7 @@ def inputs_for(graph: Graph, given: Mapping[str, Any], seed: int) -> Inputs:
         Const(c.value, source.take(name(c.value)[1:], c.value.type, c.data)) for c in graph.consts
     )
     states: dict[StateVar, tuple[Array, ...]] = {}
-    for state in graph.states:
+    for state in () if is_pure(graph) else graph.states:
         states[state] = tuple(map(source.take, leaf_names(state), state.types))
     source.finish()
     return Inputs(graph.with_(consts=consts), arguments, states)

@@ -14,7 +14,7 @@ import jax
 
 from ...ir import Graph, GraphError, fingerprint
 from ..errors import BrainIRError
-from ..program import Listener, Program, listeners, optimise
+from ..program import Listener, Program, executables, listeners, optimise
 from .command import Problem
 from .graph_files import selected
 
@@ -45,6 +45,7 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> ScriptRun:
     def note(program: Program) -> None:
         found.setdefault((program.graph.name, fingerprint(program.graph)), program)
 
+    executables.clear()  # what is kept from before would not be compiled again
     path = os.path.abspath(path)
     with _listening(note), _as_main(path, arguments), contextlib.redirect_stdout(sys.stderr):
         error = _run(path)

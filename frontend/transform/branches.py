@@ -147,9 +147,10 @@ def _joined_results(bodies: Sequence[Traced]) -> list[Any] | None:
             if same_array(aval, wanted):
                 continue
             differ = True
-            wanted = promoted(wanted, aval) or (wanted if promoted(aval, wanted) else None)
-            if wanted is None:
+            joined_one = promoted(wanted, aval)
+            if joined_one is None and promoted(aval, wanted) is None:
                 return None
+            wanted = wanted if joined_one is None else joined_one
         joined.append(wanted.dtype)
     return joined if differ else None
 

@@ -260,7 +260,7 @@ class _Mapped:
         entering: list[Any] = []
         leaving: list[Any] = []
         for d in declared:
-            if d.entering is not None and d.lane in body.frame.touched:
+            if d.lane in body.frame.touched:
                 entering.append(
                     (state_ref(d.handle, d.outside), state_ref(d.lane, d.inside), d.entering)
                 )
@@ -325,7 +325,7 @@ def _broadcast(what: str, prefix: Any, tree: Any) -> list[Any]:
         full = jax.tree.broadcast(prefix, tree, is_leaf=lambda x: x is None)
     except ValueError as error:
         raise ValueError(f"{what} of vmap does not fit the structure it is for: {error}") from None
-    return jax.tree.leaves(full, is_leaf=lambda x: x is None)
+    return jax.tree.structure(tree).flatten_up_to(full)
 
 
 def _normal_axis(what: str, axis: int | None, shape: tuple[int, ...], extra: int) -> int | None:

@@ -1,0 +1,340 @@
+"""`validate`: does the compiler keep what a function means?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...backends import to_numpy
+from ...backends.arrays import describe
+from ...ir import Graph, NotDifferentiable, Printer, print_graph
+from ...passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass
+from ..program import Program, optimise
+from ..transform.autodiff import grad
+from ..transform.jit import Jitted, jit
+from .checking import (
+    FAULTS,
+    Check,
+    as_before,
+    can_be_run,
+    check_pass,
+    check_xla,
+    failed,
+    is_sensitive,
+    outcome_of,
+)
+from .comparison import Comparison, Difference
+from .reduction import first_node, reduce
+from .running import Inputs, Outcome, inputs_for, leaf_names, storable
+
+REFUSALS = (LaneDependentWrite, LaneDependentResult, NotDifferentiable)
+"""What a pass says about the user's program, not about itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """What `validate` found.
+
+    Attributes
+    ----------
+    name : str
+        Of the function.
+    stages : mapping of str to float or None
+        How far off the results are after each pass and on XLA, in units of the tolerance: 1 is as much
+        as is allowed. None where nothing could be compared. Stages after the first that is wrong
+        are left out. Those of the gradients begin with ``"gradients: "``.
+    first_pass : str or None
+        The first pass after which something is different; ``"xla"`` for the backend.
+    difference : Difference or None
+        What is different after it.
+    node : str or None
+        The first node of the graph before that pass whose value is different after it, and its place
+        in the user's source.
+    graph : Graph or None
+        The smallest graph found on which the pass is wrong.
+    path : str or None
+        The file that graph is in, as text. If it needs inputs of its own to fail, they are in
+        an ``.npz`` file of the same name: ``brainir run FILE.bir --inputs FILE.npz``.
+    sensitive : bool
+        Whether the results change as much when the inputs change by one rounding. Then rounding
+        explains the difference, nothing was looked for, and less of the function (fewer steps) may
+        tell more.
+    """
+
+    name: str
+    stages: Mapping[str, float | None]
+    first_pass: str | None = None
+    difference: Difference | None = None
+    node: str | None = None
+    graph: Graph | None = None
+    path: str | None = None
+    sensitive: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether no difference was found."""
+        return self.first_pass is None
+
+    def __repr__(self) -> str:
+        if self.ok:
+            worst = max((error for error in self.stages.values() if error is not None), default=0.0)
+            compared = sum(error is not None for error in self.stages.values())
+            return f"<{self.name}: {compared} stages agree, to {worst:.2g} of the tolerance>"
+        lines = [f"<{self.name}: wrong after {self.first_pass}", f"  {self.difference}"]
+        if self.sensitive:
+            lines.append("  (results change as much when inputs change by one rounding)")
+        if self.node is not None:
+            lines.append(f"  at {self.node}")
+        if self.path is not None:
+            lines.append(f"  the smallest graph that shows it is in {self.path}:")
+            text = str(self.graph).split("\n")
+            lines += [f"    {line}" for line in (text if len(text) < 40 else text[:40] + ["..."])]
+        return "\n".join(lines) + ">"
+
+
+def validate(
+    f: Callable[..., Any],
+    *args: Any,
+    gradients: bool = False,
+    tolerances: Mapping[str, float] | None = None,
+    folder: str | os.PathLike[str] = ".",
+    **kwargs: Any,
+) -> ValidationReport:
+    """Check that every pass keeps what a function means, on arguments of one's own.
+
+    The graph of the function runs on the reference backend (numpy, node by node) as it was captured,
+    after every pass, and on XLA; results and final states must agree. If they do not, the report names
+    the first pass and node that differ, and a file with the smallest graph on which that pass is wrong.
+
+    Integers, booleans and random keys are compared exactly, floating-point numbers relative to the
+    largest element of their array. A function that is so sensitive that rounding changes its
+    results, such as a long run of a large spiking network, is reported as just that.
+
+    Parameters
+    ----------
+    f : callable
+        A function that may use States and `brainir.transform`, or one made by `transform.jit`. It is
+        traced, and no State changes; but what it prints, or does by callbacks, it does at every stage.
+    *args, **kwargs
+        What to call it with.
+    gradients : bool
+        Whether also to check the gradients of its results by all floating-point arguments and all
+        ParamStates that it uses. (Gradients that ``f`` itself asks for are always checked, against
+        those of JAX.)
+    tolerances : mapping of str to float, optional
+        By dtype, in place of 1e-4 for ``"float32"``, 1e-9 for ``"float64"`` and so on.
+    folder : path-like
+        Where to write a file if something fails: the current folder by default.
+
+    Returns
+    -------
+    ValidationReport
+        Its ``ok`` says whether all is well, and its text what is not.
+
+    Raises
+    ------
+    ValueError
+        If gradients are asked for and there are no floating-point results or inputs.
+    BatchAxisError, NotImplementedError, ...
+        What calling the function raises.
+
+    Notes
+    -----
+    A graph with lanes that change States means something to the reference only after the pass
+    ``hoist-state``, so comparing begins there. The reference takes its time: some microseconds for every
+    node that runs, and that at every stage; try few steps of a long loop.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> w = brainir.ParamState(jnp.ones(2))
+    >>> report = brainir.validate(lambda x: jnp.sum(w.value * x), jnp.ones(2), gradients=True)
+    >>> report.ok
+    True
+    """
+    jitted = f if isinstance(f, Jitted) else jit(f)
+    comparison = Comparison(tolerances or {})
+    program = jitted.trace(*args, **kwargs).program
+    given, named = jitted._dynamic(args, kwargs)
+    leaves = jax.tree.leaves((*given, *(named[key] for key in sorted(named))))
+    report = _validate(program, leaves, comparison, Path(folder))
+    if not report.ok or not gradients:
+        return report
+    closed = jitted._closed(args, kwargs)
+    loss = _Loss(lambda dynamic: closed(*dynamic[0], **dynamic[1]), (given, named), program)
+    slopes = jit(loss.gradients, name=f"gradients_of_{report.name}").trace(loss.floats).program
+    second = _validate(slopes, jax.tree.leaves(loss.floats), comparison, Path(folder))
+    more = {f"gradients: {stage}": error for stage, error in second.stages.items()}
+    return replace(second, stages={**report.stages, **more})
+
+
+class _Loss:
+    """One number that depends on everything that a function of floating-point numbers returns."""
+
+    def __init__(self, function: Callable[[Any], Any], arguments: Any, program: Program) -> None:
+        self._function = function
+        self._leaves, self._tree = jax.tree.flatten(arguments)
+        self._places = [i for i, x in enumerate(self._leaves) if _is_float(x)]
+        self.floats = [self._leaves[i] for i in self._places]
+        slots = (s for s in program.slots if s.var.kind == "param")
+        self._params = [s.handle.state for s in slots if all(map(_is_float, s.before.avals))]
+        if not self.floats and not self._params:
+            raise ValueError(
+                f"{program.graph.name} has no floating-point arguments and uses no ParamStates, so "
+                "there are no gradients to validate"
+            )
+        if not any(map(_is_float, program.out_avals)):
+            raise ValueError(
+                f"{program.graph.name} returns no floating-point numbers, so there are no gradients "
+                "to validate"
+            )
+
+    def gradients(self, floats: Sequence[Any]) -> Any:
+        """Return the gradients by States and arguments."""
+        numbers = 0 if self.floats else None
+        return grad(self._loss, grad_states=self._params or None, argnums=numbers)(floats)
+
+    def _loss(self, floats: Sequence[Any]) -> Any:
+        leaves = list(self._leaves)
+        for i, x in zip(self._places, floats, strict=True):
+            leaves[i] = x
+        results = jax.tree.leaves(self._function(jax.tree.unflatten(self._tree, leaves)))
+        arrays = [jnp.asarray(x) for x in results if _is_float(x)]
+        # Weights that differ, since a plain sum may be the same whatever the function does.
+        parts = [
+            jnp.sum(x * jnp.asarray(np.cos(np.arange(x.size)).reshape(x.shape), x.dtype))
+            for x in arrays
+        ]
+        widest = max((x.dtype for x in arrays), key=lambda dtype: dtype.itemsize)
+        return sum((part.astype(widest) for part in parts), start=jnp.zeros((), widest))
+
+
+def _is_float(x: Any) -> bool:
+    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+    return bool(jnp.issubdtype(dtype, jnp.floating))
+
+
+# --- the stages -----------------------------------------------------------------------------------
+
+
+def _validate(
+    program: Program, leaves: Sequence[Any], comparison: Comparison, folder: Path
+) -> ValidationReport:
+    arrays = [
+        to_numpy(leaf if hasattr(leaf, "dtype") else np.asarray(leaf, aval.dtype))
+        for leaf, aval in zip(leaves, program.in_avals, strict=True)
+    ]
+    held, states = iter(map(to_numpy, program.state_leaves())), {}
+    for state in program.graph.states:
+        states[state] = tuple(next(held) for _ in state.types)
+    try:
+        return validate_graph(Inputs(program.graph, tuple(arrays), states), comparison, folder)
+    except REFUSALS:
+        optimise(program)  # says the same in the words that users know
+        raise
+
+
+def validate_graph(
+    inputs: Inputs,
+    comparison: Comparison | None = None,
+    folder: Path | None = None,
+    passes: Sequence[Pass] = PIPELINE,
+) -> ValidationReport:
+    """Check what passes make of a graph, step by step, and then XLA; see `validate`.
+
+    Nothing is written without a folder.
+    """
+    comparison = comparison or Comparison()
+    run = _Run(inputs, comparison, folder)
+    for step in passes:
+        if not run.step(check_pass(step, comparison)):
+            return run.report()
+    if passes and passes[-1].form == "pure":
+        run.step(check_xla(comparison))
+    return run.report()
+
+
+class _Run:
+    """Goes from stage to stage as long as nothing is different from the first of them."""
+
+    def __init__(self, inputs: Inputs, comparison: Comparison, folder: Path | None) -> None:
+        self._inputs, self._comparison, self._folder = inputs, comparison, folder
+        self._name = inputs.graph.name or "graph"
+        self._stages: dict[str, float | None] = {}
+        self._expected: Outcome | None = None
+        self._failure: tuple[Check, Difference] | None = None
+
+    def step(self, check: Check) -> bool:
+        """Take a step, and return whether all is well after it."""
+        before = self._inputs
+        if self._expected is None and can_be_run(before.graph):
+            self._expected = outcome_of(before)
+        try:
+            after = check.after(before)
+            found = None if self._expected is None else check.run(after)
+        except REFUSALS:
+            raise
+        except FAULTS as error:
+            self._failure = check, failed(error)
+            return False
+        self._stages[check.name] = None
+        if found is not None and self._expected is not None:
+            same = as_before(before, found)
+            difference = self._comparison.difference(same, self._expected)
+            if difference is not None:
+                self._failure = check, difference
+                return False
+            self._stages[check.name] = self._comparison.error(same, self._expected)
+            self._expected = self._expected if same is found else found
+        self._inputs = after
+        return True
+
+    def report(self) -> ValidationReport:
+        """Return what was found; look for the smallest graph that shows it."""
+        if self._failure is None:
+            return ValidationReport(self._name, self._stages)
+        check, difference = self._failure
+        report = ValidationReport(self._name, self._stages, check.name, difference)
+        if is_sensitive(self._inputs, difference, self._comparison):
+            return replace(report, sensitive=True)
+        if check.difference(self._inputs) is None:
+            return report  # it has come together in several stages, or the graph cannot be run
+        smallest = reduce(check, self._inputs, difference)
+        node, path = first_node(check, smallest), None
+        if self._folder is not None:
+            path = self._folder / f"failing-{file_name(self._name)}-{check.name}.bir"
+            _write(path, smallest, f"{difference} (after {check.name})")
+        return replace(
+            report,
+            node=None if node is None else describe(node),
+            graph=smallest.graph,
+            path=None if path is None else str(path),
+        )
+
+
+def _write(path: Path, inputs: Inputs, why: str) -> None:
+    """Write a graph as text and, if it needs them, its inputs beside it."""
+    comment = "".join(f"# {line}\n" for line in why.split("\n"))
+    path.write_text(f"{comment}{print_graph(inputs.graph)}\n")
+    typical = inputs_for(inputs.graph, {}, 0)
+    name = Printer(inputs.graph).operand
+    needed = {name(p)[1:]: a for p, a in zip(inputs.graph.params, inputs.arguments, strict=True)}
+    usual = [a for a in typical.arguments]
+    for state, leaves in inputs.states.items():
+        needed.update(zip(leaf_names(state), leaves, strict=True))
+        usual += typical.states[state]
+    arrays = path.with_suffix(".npz")
+    arrays.unlink(missing_ok=True)
+    if any(map(_are_different, needed.values(), usual)):
+        np.savez(arrays, **{name: storable(array) for name, array in needed.items()})
+
+
+def _are_different(array: Any, other: Any) -> bool:
+    return storable(array).tobytes() != storable(other).tobytes()

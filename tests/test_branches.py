@@ -1,0 +1,130 @@
+"""`cond` and `switch`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir import transform
+
+
+@pytest.mark.parametrize("pred", [True, False, 1, 0, 2.5, 0.0, jnp.nan, np.bool_(True)])
+def test_numbers_count_as_true_unless_they_are_zero(pred: Any) -> None:
+    found = transform.cond(pred, lambda x: x + 1, lambda x: x - 1, 10.0)
+    assert found == (11 if pred else 9)
+
+
+def test_untaken_branches_leave_states_alone() -> None:
+    a, b = brainir.State(jnp.zeros(2)), brainir.State(jnp.zeros(3))
+
+    def write_a() -> Any:
+        a.value = a.value + b.value[:2] + 1
+        return jnp.float32(1)
+
+    def write_b() -> Any:
+        b.value = b.value + a.value.sum() + 10
+        return jnp.float32(2)
+
+    run = transform.jit(lambda p: transform.cond(p, write_a, write_b))
+    assert (run(True), run(False)) == (1, 2)
+    np.testing.assert_array_equal(a.value, [1, 1])
+    np.testing.assert_array_equal(b.value, [12, 12, 12])
+
+
+def test_random_numbers_are_drawn_in_the_taken_branch_only() -> None:
+    brainir.random.seed(3)
+    start = jax.random.key_data(brainir.random.get_key())
+    draw, stay = (lambda: brainir.random.rand(2)), (lambda: jnp.zeros(2))
+    transform.cond(False, draw, stay)
+    np.testing.assert_array_equal(jax.random.key_data(brainir.random.get_key()), start)
+    found = transform.cond(True, draw, stay)
+    brainir.random.seed(3)
+    np.testing.assert_array_equal(found, brainir.random.rand(2))
+
+
+@pytest.mark.parametrize(("index", "expected"), [(-5, 0), (0, 0), (1, 10), (2, 20), (9, 20)])
+def test_switch_clamps_its_index(index: int, expected: int) -> None:
+    branches = [lambda x, k=k: x * 0 + 10 * k for k in range(3)]
+    for run in (lambda f: f, transform.jit):
+        assert run(lambda i: transform.switch(i, branches, 1.0))(index) == expected
+    with jax.disable_jit():
+        assert transform.switch(index, branches, 1.0) == expected
+
+
+def test_one_branch_is_simply_called() -> None:
+    assert transform.switch(7, [lambda: "text"]) == "text"
+
+
+def test_weak_numbers_take_the_type_of_the_other_branch() -> None:
+    found = transform.cond(True, lambda: 1, lambda: jnp.float32(2))
+    assert found.dtype == jnp.float32
+    assert transform.cond(False, lambda: 1, lambda: 2.5) == 2.5
+
+
+def test_none_and_pytrees_pass_through() -> None:
+    found = transform.cond(True, lambda x: {"a": (x, None)}, lambda x: {"a": (x, None)}, None)
+    assert found == {"a": (None, None)}
+
+
+def test_plain_python_runs_one_branch_and_may_return_anything() -> None:
+    with jax.disable_jit():
+        assert transform.cond(jnp.bool_(True), lambda: "text", lambda: 3) == "text"
+
+
+def test_a_lane_dependent_branch_selects_states_by_lane() -> None:
+    state = brainir.HiddenState(jnp.zeros(4))
+
+    def write(x: Any) -> Any:
+        def add() -> Any:
+            state.value = state.value + x
+            return x
+
+        return transform.cond(x > 1, add, lambda: -x)
+
+    out = transform.vmap(write, in_states=state)(jnp.arange(4.0))
+    np.testing.assert_array_equal(out, [0, -1, 2, 3])
+    np.testing.assert_array_equal(state.value, [0, 0, 2, 3])
+
+
+def _write(value: Any) -> Any:
+    def branch(state: Any = brainir.State(jnp.zeros(2))) -> None:  # noqa: B008 - one for all
+        state.value = value
+
+    return branch
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (lambda: transform.cond(None, lambda: 1, lambda: 2), "scalar"),
+        (lambda: transform.cond(jnp.ones(1), lambda: 1, lambda: 2), "scalar"),
+        (lambda: transform.cond("yes", lambda: 1, lambda: 2), "scalar"),
+        (lambda: transform.cond(1j, lambda: 1, lambda: 2), "scalar"),
+        (lambda: transform.cond(True, 1, lambda: 2), "callable"),
+        (lambda: transform.cond(True, lambda: 1.0, lambda: jnp.ones(2)), r"float32\[2\]"),
+        (lambda: transform.cond(True, lambda: 1.0, lambda: (1.0,)), "must return the same"),
+        (
+            lambda: transform.cond(True, lambda: 1 * u.mV, lambda: 1 * u.volt),
+            "must return the same",
+        ),
+        (lambda: transform.cond(True, lambda: jnp.int32(1), lambda: jnp.float32(1)), "int32"),
+        (lambda: transform.cond(True, _write(jnp.zeros(3)), lambda: None), "leave .*State"),
+        (lambda: transform.switch(1.0, [lambda: 1, lambda: 2]), "integer"),
+        (lambda: transform.switch(True, [lambda: 1, lambda: 2]), "integer"),
+        (lambda: transform.switch(0, [lambda: 1, 2]), "callable"),
+    ],
+)
+def test_bad_branches_are_refused_clearly(run: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        run()
+
+
+def test_switch_needs_branches() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        transform.switch(0, [])
