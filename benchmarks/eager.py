@@ -50,7 +50,7 @@ def compilations(run: Callable[[], Any]) -> int:
     """Return how often XLA compiles in one call."""
     count = 0
 
-    def listen(event: str, duration: float, **_: Any) -> None:
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
         nonlocal count
         count += event.endswith("backend_compile_duration")
 

@@ -38,8 +38,8 @@ def by_hand(xs: Any, w_in: Any, w_rec: Any) -> Any:
 
     def loss(weights: Any) -> Any:
         def step(carry: Any, x: Any) -> Any:
-            carry = step_of(*carry, x, *weights)
-            return carry, carry[1].mean()
+            v, s = step_of(carry[0], carry[1], x, weights[0], weights[1])
+            return (v, s), s.mean()
 
         zeros = jnp.zeros((BATCH, WIDTH))
         return jax.lax.scan(step, (zeros, zeros), xs)[1].mean()
@@ -47,7 +47,7 @@ def by_hand(xs: Any, w_in: Any, w_rec: Any) -> Any:
     return jax.grad(loss)((w_in, w_rec))
 
 
-def with_states(w_in: Any, w_rec: Any) -> Callable[[Any], Any]:
+def with_states(w_in: Any, w_rec: Any) -> Any:
     """Return gradients as a user of brainir writes them."""
     weights = [brainir.ParamState(w_in), brainir.ParamState(w_rec)]
 

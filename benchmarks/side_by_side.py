@@ -60,9 +60,9 @@ def time_ways(ways: Ways, pairs: int = 15, repeat: int = 1) -> dict[str, np.ndar
     for _ in range(pairs):
         for name, run in ways.items():
             start = time.perf_counter()
-            for _ in range(repeat):
-                out = run()
-            jax.block_until_ready(out)
+            for _ in range(repeat - 1):
+                run()
+            jax.block_until_ready(run())
             seconds[name].append((time.perf_counter() - start) / repeat)
     return {name: np.array(values) for name, values in seconds.items()}
 

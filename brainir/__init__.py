@@ -35,6 +35,7 @@ from .frontend import (
     tools,
     transform,
     typing,
+    validate,
 )
 
 __version__ = "0.1.0"
@@ -70,6 +71,7 @@ __all__ = [
     "tools",
     "transform",
     "typing",
+    "validate",
 ]
 
 # `import brainir.nn` works like `from brainir import nn`, though the file lies in the frontend.

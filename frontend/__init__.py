@@ -17,6 +17,7 @@ from .state import (
     catch_new_states,
     maybe_state,
 )
+from .tools import validate
 
 __all__ = [
     "ArtifactError",
@@ -45,4 +46,5 @@ __all__ = [
     "tools",
     "transform",
     "typing",
+    "validate",
 ]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.extend.core as jex
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend.core import get_opaque_trace_state
 from jax.interpreters import ad, batching, mlir
 
@@ -144,13 +145,12 @@ class Frame:
         TraceContextError
             If it was created in a trace that has ended.
         """
-        for frame in self.chain():
+        frames = list(self.chain())
+        for frame in frames:
             found = frame.views.get(handle)
             if found is not None:
                 return found
-            root = frame
-        view = view_of(handle.state)
-        root.views[handle] = view
+        view = frames[-1].views[handle] = view_of(handle.state)
         return view
 
 
@@ -266,7 +266,7 @@ def new_primitive(name: str, abstract_eval: Callable[..., Any]) -> Any:
 
 def shaped(aval: Any) -> Any:
     """Return JAX's abstract value for a ShapeDtypeStruct."""
-    return jax.core.ShapedArray(aval.shape, aval.dtype, weak_type=aval.weak_type)
+    return ShapedArray(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
 state_read_p = new_primitive("state_read", lambda *, handle, avals: [shaped(a) for a in avals])

@@ -113,7 +113,7 @@ class Program:
     @property
     def key(self) -> Hashable:
         """What an executable of this program is found by."""
-        return fingerprint(self.graph), self.foreign, jax.config.jax_enable_x64
+        return fingerprint(self.graph), self.foreign, is_wide()
 
     @property
     def has_io(self) -> bool:
@@ -141,6 +141,11 @@ class Program:
                 values.append((slot.handle, value))
             start = stop
         return values
+
+
+def is_wide() -> bool:
+    """Whether JAX has 64-bit numbers."""
+    return jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def capture(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import brainunit
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from . import capture
 from .errors import TraceContextError
@@ -183,7 +184,7 @@ class State(Generic[T]):
 
     def check_writable(self, value: Any) -> None:
         """Refuse to store a tracer that outlives the JAX trace it belongs to."""
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)) and (
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)) and (
             type(self._value) is _Poisoned or not same_trace(self._trace)
         ):
             raise TraceContextError(
@@ -322,7 +323,8 @@ class HiddenState(ShortTermState[T]):
     @property
     def varshape(self) -> tuple[int, ...]:
         """The shape of the value."""
-        return tuple(np.shape(self.value))  # pyright: ignore[reportArgumentType]
+        value: Any = self.value
+        return tuple(value.shape)
 
 
 class ParamState(LongTermState[T]):

@@ -176,7 +176,8 @@ def replay_region(region: Graph, mapping: Mapping_, rewrite: Rewrite | None = No
 
 def replay_graph(graph: Graph, rewrite: Rewrite | None = None) -> Graph:
     """Build a whole graph again; its parameters and consts are kept as they are."""
-    builder, mapping = Builder(), {}
+    builder = Builder()
+    mapping: Mapping_ = {}
     replay(graph.nodes, builder, mapping, rewrite)
     return builder.graph(graph.params, mapped(graph.results, mapping), like=graph)
 

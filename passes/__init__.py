@@ -2,7 +2,12 @@
 
 from .common_subexpressions import common_subexpressions
 from .dead_code import dead_code
-from .errors import LaneDependentResult, LaneDependentWrite
+from .errors import (
+    ForwardOfCustomVjp,
+    LaneDependentResult,
+    LaneDependentWrite,
+    ReverseOfWhile,
+)
 from .expand_grad import expand_grad
 from .expand_jvp import expand_jvp
 from .expand_map import expand_map
@@ -21,10 +26,12 @@ __all__ = [
     "CAPTURE",
     "PASSES",
     "PIPELINE",
+    "ForwardOfCustomVjp",
     "LaneDependentResult",
     "LaneDependentWrite",
     "Observer",
     "Pass",
+    "ReverseOfWhile",
     "StateInterface",
     "common_subexpressions",
     "dead_code",

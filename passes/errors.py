@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir import GraphError, Loc
+from ..ir import GraphError, Loc, NotDifferentiable
 
 
 class LaneDependentWrite(GraphError):
@@ -43,4 +43,40 @@ class LaneDependentResult(GraphError):
         super().__init__(
             f"result {index} of the vmap{where} differs from lane to lane, but its out_axes is "
             "None: give it an axis, or return what does not depend on the mapped arguments"
+        )
+
+
+class ReverseOfWhile(NotDifferentiable, ValueError):
+    """A gradient was asked through a loop whose number of steps is not known beforehand.
+
+    Attributes
+    ----------
+    loc : Loc or None
+        Where the loop stands.
+    """
+
+    def __init__(self, loc: Loc | None = None) -> None:
+        self.loc = loc
+        where = f" at {loc}" if loc else ""
+        super().__init__(
+            f"reverse-mode differentiation does not work for the while loop{where}: there is no "
+            "bound on what its steps would have to keep. Use for_loop, scan or bounded_while_loop"
+        )
+
+
+class ForwardOfCustomVjp(NotDifferentiable, TypeError):
+    """A tangent was pushed into a function that only has a rule for reverse mode.
+
+    Attributes
+    ----------
+    loc : Loc or None
+        Where the function was called.
+    """
+
+    def __init__(self, loc: Loc | None = None) -> None:
+        self.loc = loc
+        where = f" at {loc}" if loc else ""
+        super().__init__(
+            f"forward-mode differentiation (jvp) does not work for the custom_vjp function{where}: "
+            "it only has a rule for reverse mode. Give it a custom_jvp, or differentiate in reverse"
         )

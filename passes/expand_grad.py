@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..ir import Builder, Graph, Node, Operand, inline
 from .activity import active_values
 from .expansion import expand, expands
+from .hoist_invariant import hoist_invariant
 from .reverse import Reversal, Reverse
 from .reverse_branches import reverse_cond
 from .reverse_loops import refuse_while, reverse_for_loop
@@ -92,7 +93,8 @@ def expand_grad_node(
 
 def gradient_region(node: Node) -> Graph:
     """Return a region that yields gradients, and then what the region of a `grad` node does."""
-    (region,) = node.regions
+    # What is the same in each step of a loop is neither stored nor differentiated in each.
+    region = hoist_invariant(node.regions[0])
     wrt = [region.params[i] for i in node.attrs["wrt"]]
     losses = region.results[: node.attrs["losses"]]
     reverse = Reverse(active_values(region.nodes, wrt, losses), REVERSALS)

@@ -6,14 +6,11 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
-from ..ir import Builder, Graph, Node, NotDifferentiable, Operand, Value, fresh
+from ..ir import Builder, Graph, Node, Operand, Value, fresh
+from .errors import ForwardOfCustomVjp
 from .surgery import splice
 
 T = TypeVar("T", bound=Operand)
-
-
-class ForwardOfCustomVjp(NotDifferentiable, TypeError):
-    """A tangent was pushed into a function that only has a rule for reverse mode."""
 
 
 class Forward:
@@ -169,11 +166,7 @@ def _forward_call(forward: Forward, node: Node) -> None:
 def _forward_custom_derivative(forward: Forward, node: Node) -> None:
     """Run the rule that came with a function in its place."""
     if node.attrs["mode"] == "vjp":
-        where = f" at {node.loc}" if node.loc else ""
-        raise ForwardOfCustomVjp(
-            f"forward-mode differentiation (jvp) does not work for the custom_vjp function{where}: "
-            "it only has a rule for reverse mode. Give it a custom_jvp, or differentiate in reverse"
-        )
+        raise ForwardOfCustomVjp(node.loc)
     tangents = [forward.get_or_zeros(operand) for operand in node.operands]
     nodes, pushed = splice(node.regions[1], (*node.operands, *tangents), node.results)
     forward.builder.nodes += nodes

@@ -9,41 +9,29 @@ cotangents of the slices.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 
 from ..ir import (
     Builder,
     Graph,
     Node,
-    NotDifferentiable,
     Operand,
     Value,
-    Weight,
-    is_pure,
     mapped,
 )
+from .errors import ReverseOfWhile
 from .loop_residuals import HandOver, Step
-from .residuals import weight
 from .reverse import Cotangents, Reverse
-from .surgery import inputs_of, live_nodes, outside_values, rename
-
-
-class ReverseOfWhile(NotDifferentiable, ValueError):
-    """A gradient was asked through a loop whose number of steps is not known beforehand."""
+from .surgery import live_nodes, outside_values, rename
 
 
 def refuse_while(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
     """Refuse to reverse a `while`."""
-    where = f" at {node.loc}" if node.loc else ""
-    raise ReverseOfWhile(
-        f"reverse-mode differentiation does not work for the while loop{where}: there is no bound "
-        "on what its steps would have to keep. Use for_loop, scan or bounded_while_loop"
-    )
+    raise ReverseOfWhile(node.loc)
 
 
 def reverse_for_loop(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
     """Reverse a `for_loop`, as the module describes."""
-    hoisted, body = split_invariant(node.regions[0], reverse.active)
+    (body,) = node.regions
     step = _ReverseStep(reverse, node, body, cotangents)
     backward = live_nodes(step.inner.builder.nodes, step.results)
     forward = Step(node, body, step.forward)
@@ -63,7 +51,7 @@ def reverse_for_loop(reverse: Reverse, node: Node, cotangents: Cotangents) -> li
     attrs = {**node.attrs, "carries": split + carries, "reverse": not node.attrs["reverse"]}
     gradients = reverse.builder.emit(node.op, operands, attrs, [region])
     reverse.add_all(step.targets, (*gradients[:split], *gradients[split + carries :]))
-    return [*reverse.walk(hoisted), *over.forward()]
+    return over.forward()
 
 
 class _ReverseStep:
@@ -144,35 +132,3 @@ def _same_for_all_steps(outer: Builder, inner: Builder, array: Operand) -> Opera
             shifted = tuple(d - 1 for d in dims)
             return inner("broadcast_in_dim", operand, shape=shape[1:], dims=shifted)
     return None
-
-
-def split_invariant(body: Graph, active: AbstractSet[Value]) -> tuple[list[Node], Graph]:
-    """Take out of a loop what is the same in each step, where that spares work in the reverse.
-
-    Heavy nodes would be stored for each step; active ones would have their reverse run in each,
-    while it need only run once on the sum. Nodes that make big arrays of small ones stay.
-    """
-    varying = set(body.params)
-    invariant: dict[Value, Node] = {}
-    for node in body.nodes:
-        if is_pure(node) and varying.isdisjoint(inputs_of(node)):
-            invariant.update(dict.fromkeys(node.results, node))
-        else:
-            varying.update(node.results)
-    stack = [node for node in invariant.values() if _worth_hoisting(node, active)]
-    hoisted: set[Node] = set()
-    while stack:
-        node = stack.pop()
-        if node not in hoisted:
-            hoisted.add(node)
-            stack += [invariant[v] for v in inputs_of(node) if v in invariant]
-    rest = tuple(node for node in body.nodes if node not in hoisted)
-    return [node for node in body.nodes if node in hoisted], body.with_(nodes=rest)
-
-
-def _worth_hoisting(node: Node, active: AbstractSet[Value]) -> bool:
-    if weight(node) == Weight.HEAVY:
-        return True
-    made = sum(result.type.nbytes for result in node.results)
-    used = sum(operand.type.nbytes for operand in node.operands)
-    return made <= used and not active.isdisjoint(node.results)

@@ -1,6 +1,9 @@
 """Saving compiled functions and loading them: the same function, or a clear refusal."""
 
+import contextlib
+import io
 import json
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -10,6 +13,7 @@ from typing import Any
 
 import brainunit as u
 import jax
+import jax.extend.mlir
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -162,7 +166,8 @@ def test_equal_functions_give_equal_files(path):
 
 
 def test_graphs_are_in_the_file_at_every_stage(path):
-    traced = transform.jit(Neuron().run).trace(CURRENTS, gain=2.0)
+    neuron = Neuron()
+    traced = transform.jit(neuron.run).trace(CURRENTS, gain=2.0)
     brainir.save(traced, path)
     loaded = brainir.load(path)
     for stage in ("capture", "hoist-state", "purify", None):
@@ -175,12 +180,13 @@ def test_graphs_are_in_the_file_at_every_stage(path):
 def test_stablehlo_is_kept_for_the_platforms_that_are_named(path):
     run = transform.jit(lambda x: {"y": x * 3.0})
     brainir.save(run, path, jnp.ones(2), platforms=["cpu", "cuda"])
-    exported = brainir.load(path).exported()
-    assert exported.platforms == ("cpu", "cuda")
-    np.testing.assert_array_equal(exported.call(jnp.ones(2))[0], [3.0, 3.0])
+    found = brainir.load(path).stablehlo
+    assert found.platforms == ("cpu", "cuda")
+    assert found.arguments == (0,)
+    assert "stablehlo.multiply" in jax.extend.mlir.deserialize_portable_artifact(found.module)
     brainir.save(run, path, jnp.ones(2))
     with pytest.raises(brainir.ArtifactError, match="platforms"):
-        brainir.load(path).exported()
+        _ = brainir.load(path).stablehlo
 
 
 def test_ops_derived_from_jax_primitives_are_found_again(path):
@@ -206,15 +212,15 @@ UNITS = [u.mV, u.nS, u.mV / u.ms, u.mV * u.nA**0.5 / u.ms, u.UNITLESS, u.Unit(u.
 
 @pytest.mark.parametrize("unit", UNITS, ids=str)
 def test_units_come_back_with_their_names(path, unit):
-    brainir.save(transform.jit(lambda x: x * 2.0), path, u.Quantity(1.0, unit=unit))
-    result = brainir.load(path)(u.Quantity(1.5, unit=unit))
-    assert repr(result) == repr(u.Quantity(jnp.asarray(3.0), unit=unit))
+    run = transform.jit(lambda x: [x, x * x])
+    brainir.save(run, path, u.Quantity(jnp.asarray(1.0), unit=unit))
+    given = u.Quantity(jnp.asarray(1.5), unit=unit)
+    assert repr(brainir.load(path)(given)) == repr(run(given))
 
 
 def trees() -> st.SearchStrategy[Any]:
     """Draw containers with arrays in them."""
     leaves = st.sampled_from([jnp.asarray(1.0), jnp.ones(2), jnp.asarray(1) * u.mV, None])
-    keys = st.one_of(st.text(max_size=3), st.integers(-2, 2))
     return st.recursive(
         leaves,
         lambda inner: st.one_of(
@@ -328,10 +334,8 @@ def changed(whole, **entries):
 
 def assert_refused_or_loaded(path):
     """Load a file, which may well have nothing wrong with it; any other error fails the test."""
-    try:
+    with contextlib.suppress(brainir.ArtifactError):
         brainir.load(path)
-    except brainir.ArtifactError:
-        pass
 
 
 @given(data=st.data())
@@ -433,7 +437,7 @@ def test_a_newer_version_of_the_format_is_refused_by_number(whole):
 def test_a_missing_entry_is_named(whole):
     good, path = whole
     entries = container.unpack(good)
-    for name in set(entries) - {"captured.bir", "exported.bin"}:
+    for name in set(entries) - {"captured.bir"}:
         path.write_bytes(container.pack({k: v for k, v in entries.items() if k != name}))
         with pytest.raises(brainir.ArtifactError, match=name):
             brainir.load(path)
@@ -445,7 +449,7 @@ def test_deep_nesting_is_refused(whole):
         brainir.load(changed(whole, **{"meta.json": deep}))
     meta = json.loads(container.unpack(whole[0])["meta.json"])
     tree: Any = "array"
-    for _ in range(500):
+    for _ in range(150):
         tree = {"list": [tree]}
     text = json.dumps({**meta, "arguments": tree}).encode()
     with pytest.raises(brainir.ArtifactError, match="too deep"):
@@ -468,9 +472,6 @@ def test_nothing_unfolds(whole, tmp_path):
 
 
 def test_pickles_are_not_read(whole):
-    import io
-    import pickle
-
     class Trap:
         def __reduce__(self):
             return print, ("a pickle was run",)

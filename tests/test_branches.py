@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir import transform
+
+transform: Any = brainir.transform  # some tests pass what its types forbid
 
 
 @pytest.mark.parametrize("pred", [True, False, 1, 0, 2.5, 0.0, jnp.nan, np.bool_(True)])
@@ -93,7 +94,7 @@ def test_a_lane_dependent_branch_selects_states_by_lane() -> None:
 
 
 def _write(value: Any) -> Any:
-    def branch(state: Any = brainir.State(jnp.zeros(2))) -> None:  # noqa: B008 - one for all
+    def branch(state: Any = brainir.State(jnp.zeros(2))) -> None:
         state.value = value
 
     return branch

@@ -21,8 +21,7 @@ from brainir.ir import (
     verify,
     walk,
 )
-from brainir.passes import expand_grad, expand_jvp
-from brainir.passes.reverse_loops import ReverseOfWhile
+from brainir.passes import ReverseOfWhile, expand_grad, expand_jvp
 
 F32 = Type("float32")
 TWICE = [case for case in CASES if case.twice]

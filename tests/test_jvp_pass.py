@@ -8,8 +8,7 @@ from jax import numpy as jnp
 
 from brainir.backends.reference import run
 from brainir.ir import NotDifferentiable, Type, verify
-from brainir.passes import expand_jvp
-from brainir.passes.forward import ForwardOfCustomVjp
+from brainir.passes import ForwardOfCustomVjp, expand_jvp
 
 F32 = Type("float32")
 

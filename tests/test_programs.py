@@ -49,8 +49,8 @@ def test_compiled_programs_equal_plain_python(recipe: Recipe) -> None:
         if not isinstance(found, type):
             assert_same((expected, left), (found, after))
             continue
-        # Plain Python compares what lanes wrote, the compiler what it depends on: lanes may agree by
-        # chance, and only the compiler refuses them.
+        # Plain Python compares what lanes wrote, the compiler what it depends on: lanes may agree
+        # by chance, and only the compiler refuses them.
         assert found is expected or found is brainir.BatchAxisError
         if wrap is transform.jit:
             assert_same(before, after)

@@ -42,10 +42,10 @@ from .container import read_container
 from .errors import ArtifactError
 from .saving import (
     CAPTURED,
-    EXPORTED,
     FORMAT,
     GRAPH,
     META,
+    STABLEHLO,
     VERSION,
     const_entry,
     state_entry,
@@ -97,6 +97,27 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class StableHLO:
+    """A function for others to run.
+
+    Attributes
+    ----------
+    module : bytes
+        Portable MLIR bytecode. Its results are the leaves of the result, then those of the States
+        that are written.
+    platforms : tuple of str
+        What it is for. If there are several, the module takes the index of one of them first.
+    arguments : tuple of int
+        What the module takes then: of the leaves of the arguments, followed by the leaves of all
+        States and the consts, those with these numbers; it has no use for the others.
+    """
+
+    module: bytes
+    platforms: tuple[str, ...]
+    arguments: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Meta:
     """What the file says of itself, once it is known to be of the right form."""
 
@@ -106,6 +127,7 @@ class _Meta:
     states: tuple[Any, ...]
     written: tuple[int, ...]
     custom_derivatives: bool
+    stablehlo: StableHLO | None
 
 
 class Loaded:
@@ -125,7 +147,7 @@ class Loaded:
 
     def __init__(self, path: str, entries: dict[str, bytes]) -> None:
         self._path, self._entries = path, entries
-        meta = self._meta = _read_meta(_entry(entries, META))
+        meta = self._meta = _read_meta(entries)
         graph = _read_graph(_entry(entries, GRAPH), f"{path}:{GRAPH}")
         _check_fit(meta, graph)
         _check_width(graph)
@@ -227,23 +249,20 @@ class Loaded:
         )
         return captured if stage == CAPTURE else run_pipeline(captured, PIPELINE, until=stage)
 
-    def exported(self) -> jax.export.Exported:
-        """Return the StableHLO that was saved for some platforms, as JAX reads it.
-
-        It takes the leaves of the arguments, those of all States and the consts, and gives the
-        leaves of the result and of the States that are written. Running it means to trust the file:
-        unlike the graph, it may call whatever is linked into XLA.
+    @property
+    def stablehlo(self) -> StableHLO:
+        """The StableHLO that was saved for some platforms. Calling this function does not use it.
 
         Raises
         ------
         ArtifactError
             If none was saved.
         """
-        if EXPORTED not in self._entries:
+        if self._meta.stablehlo is None:
             raise ArtifactError(
                 f"{self._path} has no StableHLO; give platforms=('cpu', ...) to brainir.save"
             )
-        return jax.export.deserialize(bytearray(self._entries[EXPORTED]))
+        return self._meta.stablehlo
 
 
 def _not_differentiable(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
@@ -266,9 +285,9 @@ def _entry(entries: dict[str, bytes], name: str) -> bytes:
     return entries[name]
 
 
-def _read_meta(data: bytes) -> _Meta:
+def _read_meta(entries: dict[str, bytes]) -> _Meta:
     try:
-        found = json.loads(data)
+        found = json.loads(_entry(entries, META))
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{META} is not JSON: {error}") from error
     match found:
@@ -288,6 +307,7 @@ def _read_meta(data: bytes) -> _Meta:
             "states": [*states],
             "written": [*written],
             "custom_derivatives": bool(custom),
+            "stablehlo": None | dict() as stablehlo,
         } if all(isinstance(name, str) for name in keywords):
             return _Meta(
                 tree_of_json(arguments),
@@ -296,8 +316,18 @@ def _read_meta(data: bytes) -> _Meta:
                 tuple(map(tree_of_json, states)),
                 tuple(written),
                 custom,
+                None if stablehlo is None else _read_stablehlo(entries, stablehlo),
             )
     raise ArtifactError(f"{META} lacks something that an artifact has")
+
+
+def _read_stablehlo(entries: dict[str, bytes], found: dict[str, Any]) -> StableHLO:
+    match found:
+        case {"platforms": [*platforms], "arguments": [*arguments]}:
+            if {*map(type, platforms)} <= {str} and {*map(type, arguments)} <= {int}:
+                module = _entry(entries, STABLEHLO)
+                return StableHLO(module, tuple(platforms), tuple(arguments))
+    raise ArtifactError(f"{META} does not say what the StableHLO is")
 
 
 def _read_graph(data: bytes, name: str, form: str = "pure") -> Graph:

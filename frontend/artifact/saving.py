@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.export
 
 from ...backends import type_of, xla
 from ...ir import Graph, GraphError, parse
@@ -25,7 +26,7 @@ FORMAT = "brainir artifact"
 VERSION = 1
 """Of the format; it grows when what is written can no longer be read by what read it before."""
 
-META, GRAPH, CAPTURED, EXPORTED = "meta.json", "graph.bir", "captured.bir", "exported.bin"
+META, GRAPH, CAPTURED, STABLEHLO = "meta.json", "graph.bir", "captured.bir", "module.stablehlo"
 """Names of the entries that are not arrays."""
 
 
@@ -61,7 +62,8 @@ def save(
     *args, **kwargs
         Example arguments, if ``compiled`` was not traced yet.
     platforms : sequence of str
-        Of ``"cpu"``, ``"cuda"`` and ``"tpu"``: those for which the file also gets StableHLO.
+        Of ``"cpu"``, ``"cuda"`` and ``"tpu"``: those for which the file also gets StableHLO, for
+        others than brainir to run; see `Loaded.stablehlo`.
 
     Raises
     ------
@@ -93,14 +95,15 @@ def save(
         _check_slot(slot)
     ready = compile_program(program)
     _check_readable(ready.graph)
+    exported = xla.export(ready.graph, platforms) if platforms else None
     entries = {
-        META: json.dumps(_meta(stages, ready, platforms), indent=1).encode(),
+        META: json.dumps(_meta(stages, ready, exported), indent=1).encode(),
         GRAPH: str(ready.graph).encode(),
         CAPTURED: str(program.graph).encode(),
         **_arrays(program, ready),
     }
-    if platforms:
-        entries[EXPORTED] = bytes(xla.export(ready.graph, platforms).serialize())
+    if exported is not None:
+        entries[STABLEHLO] = exported.mlir_module_serialized
     write_container(path, entries)
 
 
@@ -149,7 +152,7 @@ def _arrays(program: Program, ready: Compiled) -> dict[str, bytes]:
     return entries
 
 
-def _meta(stages: Stages, ready: Compiled, platforms: Sequence[str]) -> dict[str, Any]:
+def _meta(stages: Stages, ready: Compiled, exported: jax.export.Exported | None) -> dict[str, Any]:
     program, us = stages.program, sys.modules[__name__.partition(".")[0]]
     return {
         "format": FORMAT,
@@ -164,5 +167,9 @@ def _meta(stages: Stages, ready: Compiled, platforms: Sequence[str]) -> dict[str
         ],
         "written": list(ready.written),
         "custom_derivatives": program.custom,
-        "exported": list(platforms),
+        "stablehlo": exported
+        and {
+            "platforms": list(exported.platforms),
+            "arguments": list(exported.module_kept_var_idx),
+        },
     }

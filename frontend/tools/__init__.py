@@ -12,12 +12,14 @@ from .drawing import to_dot, to_networkx
 from .graph_data import graph_data
 from .scripts import ScriptRun, run_script
 from .source_text import annotated_text
+from .validate import ValidationReport, validate
 
 __all__ = [
     "LoopStatistics",
     "OpStatistics",
     "ScriptRun",
     "Statistics",
+    "ValidationReport",
     "XlaStatistics",
     "annotated_text",
     "graph_data",
@@ -25,5 +27,6 @@ __all__ = [
     "statistics",
     "to_dot",
     "to_networkx",
+    "validate",
     "xla_statistics",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 
-from ...backends import reference, to_numpy, xla
+from ...backends import reference, to_jax, to_numpy, xla
 from ...ir import Graph, GraphError, Node, touched_by, verify, walk
 from ...passes import Pass, state_interface
 from .comparison import Comparison, Difference
@@ -25,9 +25,9 @@ FAULTS = (
 def can_be_run(graph: Graph) -> bool:
     """Whether the reference backend knows what a graph means.
 
-    It runs lanes one after the other, so it does not where states are changed inside a `vmap`; and it
-    leaves derivatives to JAX, so not where they touch states. After the pass ``hoist-state`` there are
-    no such graphs any more.
+    It runs lanes one after the other, so it does not where states are changed inside a `vmap`; and
+    it leaves derivatives to JAX, so not where they touch states. After the pass ``hoist-state``
+    there are no such graphs any more.
     """
     return all(map(_is_plain, walk(graph)))
 
@@ -113,7 +113,7 @@ def check_xla(comparison: Comparison) -> Check:
     """Return a check of the backend that compiles."""
 
     def run(inputs: Inputs) -> Outcome:
-        results = xla.compile(inputs.graph)(*inputs.arguments)
+        results = xla.compile(inputs.graph)(*map(to_jax, inputs.arguments))
         return Outcome(tuple(map(to_numpy, results)), {})
 
     return Check("xla", lambda inputs: inputs, run, comparison)

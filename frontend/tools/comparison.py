@@ -34,8 +34,8 @@ class Difference:
     where : str
         ``"result 0"``, or the name of a state.
     kind : str
-        ``"values"``; ``"types"`` if not even shapes or dtypes agree, ``"error"`` if there is no second
-        outcome.
+        ``"values"``; ``"types"`` if not even shapes or dtypes agree, ``"error"`` if there is no
+        second outcome.
     error : float
         The largest difference of two elements, relative to the largest element of the array; 1 or
         more for what has no size.
@@ -72,11 +72,10 @@ class Comparison:
                 return difference
         return None
 
-    def errors(self, found: Outcome, expected: Outcome) -> dict[str, float]:
-        """Return how far each array is from what it should be, in units of its tolerance."""
-        return {
-            where: self._error(array, wanted) for where, array, wanted in _pairs(found, expected)
-        }
+    def error(self, found: Outcome, expected: Outcome) -> float:
+        """Return how far outcomes are apart, in units of the tolerance."""
+        pairs = _pairs(found, expected)
+        return max((self._error(array, wanted) for _, array, wanted in pairs), default=0.0)
 
     def _difference(self, where: str, found: Array, expected: Array) -> Difference | None:
         types = type_of_array(found), type_of_array(expected)

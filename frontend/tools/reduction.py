@@ -26,6 +26,9 @@ T = TypeVar("T")
 SECONDS = 60.0
 """How long to go on at most."""
 
+CLEAR = 0.01
+"""A relative error that rounding does not make."""
+
 
 def reduce(check: Check, inputs: Inputs, difference: Difference) -> Inputs:
     """Return a small graph on which a check still fails as it does on a graph.
@@ -73,17 +76,11 @@ class _Reduction:
         self._until = time.monotonic() + SECONDS
 
     def run(self, inputs: Inputs) -> Inputs:
-        number = _first_differing(self._check, inputs)
-        if number is not None:
-            nodes = inputs.graph.nodes[: number + 1]
-            results = nodes[-1].results
-            graph = _without_units(inputs.graph, nodes=nodes, results=results)
-            inputs = self._try(replace(inputs, graph=graph)) or inputs
         size = None
         while size != _size(inputs) and time.monotonic() < self._until:
             size = _size(inputs)
             for shrink in (
-                *(self._results, self._nodes, self._regions, self._unwrapped),
+                *(self._beginning, self._results, self._nodes, self._regions, self._unwrapped),
                 *(self._swept, self._parameters),
             ):
                 inputs = shrink(inputs)
@@ -99,12 +96,12 @@ class _Reduction:
         if found.kind == "error":
             same = found.text.partition(":")[0] == first.text.partition(":")[0]
             return candidate if same else None
-        return candidate if found.error >= first.error / 10 else None
+        return candidate if found.error >= min(first.error / 10, CLEAR) else None
 
     def _fewer(
         self, inputs: Inputs, items: Sequence[T], keeping: Callable[[list[T]], Inputs]
     ) -> Inputs:
-        """Leave out as many items as possible; ``keeping(items)`` is a candidate with some of them."""
+        """Leave out as many items as possible; ``keeping(items)`` is a candidate with some."""
         kept, size = list(items), len(items)
         while size:
             i = 0
@@ -119,6 +116,15 @@ class _Reduction:
         return inputs
 
     # --- what can be taken away ---
+
+    def _beginning(self, inputs: Inputs) -> Inputs:
+        """Take only what leads to the first node whose results differ."""
+        number = _first_differing(self._check, inputs)
+        if number is None:
+            return inputs
+        nodes = inputs.graph.nodes[: number + 1]
+        graph = _without_units(inputs.graph, nodes=nodes, results=nodes[-1].results)
+        return self._try(replace(inputs, graph=graph)) or inputs
 
     def _results(self, inputs: Inputs) -> Inputs:
         def keeping(kept: list[Operand]) -> Inputs:

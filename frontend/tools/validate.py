@@ -14,7 +14,7 @@ import numpy as np
 
 from ...backends import to_numpy
 from ...backends.arrays import describe
-from ...ir import Graph, NotDifferentiable, Printer, print_graph
+from ...ir import Graph, NotDifferentiable, Printer, equal, print_graph
 from ...passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass
 from ..program import Program, optimise
 from ..transform.autodiff import grad
@@ -47,16 +47,17 @@ class ValidationReport:
     name : str
         Of the function.
     stages : mapping of str to float or None
-        How far off the results are after each pass and on XLA, in units of the tolerance: 1 is as much
-        as is allowed. None where nothing could be compared. Stages after the first that is wrong
-        are left out. Those of the gradients begin with ``"gradients: "``.
+        How far off the results are after each pass and on XLA, in units of the tolerance: 1 is as
+        much as is allowed, and a pass that changes nothing has 0. None where nothing could be
+        compared. What comes after the first that is wrong is left out. Those of the gradients begin
+        with ``"gradients: "``.
     first_pass : str or None
         The first pass after which something is different; ``"xla"`` for the backend.
     difference : Difference or None
         What is different after it.
     node : str or None
-        The first node of the graph before that pass whose value is different after it, and its place
-        in the user's source.
+        The first node of the graph before that pass whose value is different after it, and its
+        place in the user's source.
     graph : Graph or None
         The smallest graph found on which the pass is wrong.
     path : str or None
@@ -95,7 +96,7 @@ class ValidationReport:
         if self.path is not None:
             lines.append(f"  the smallest graph that shows it is in {self.path}:")
             text = str(self.graph).split("\n")
-            lines += [f"    {line}" for line in (text if len(text) < 40 else text[:40] + ["..."])]
+            lines += [f"    {line}" for line in (text if len(text) < 40 else [*text[:40], "..."])]
         return "\n".join(lines) + ">"
 
 
@@ -109,9 +110,10 @@ def validate(
 ) -> ValidationReport:
     """Check that every pass keeps what a function means, on arguments of one's own.
 
-    The graph of the function runs on the reference backend (numpy, node by node) as it was captured,
-    after every pass, and on XLA; results and final states must agree. If they do not, the report names
-    the first pass and node that differ, and a file with the smallest graph on which that pass is wrong.
+    The graph of the function runs on the reference backend (numpy, node by node) as it was
+    captured, after every pass, and on XLA; results and final states must agree. If they do not, the
+    report names the first pass and node that differ, and a file with the smallest graph on which
+    that pass is wrong.
 
     Integers, booleans and random keys are compared exactly, floating-point numbers relative to the
     largest element of their array. A function that is so sensitive that rounding changes its
@@ -120,8 +122,9 @@ def validate(
     Parameters
     ----------
     f : callable
-        A function that may use States and `brainir.transform`, or one made by `transform.jit`. It is
-        traced, and no State changes; but what it prints, or does by callbacks, it does at every stage.
+        A function that may use States and `brainir.transform`, or one made by `transform.jit`. It
+        is traced, and no State changes; but what it prints, or does by callbacks, it does at every
+        stage.
     *args, **kwargs
         What to call it with.
     gradients : bool
@@ -145,11 +148,9 @@ def validate(
     BatchAxisError, NotImplementedError, ...
         What calling the function raises.
 
-    Notes
-    -----
-    A graph with lanes that change States means something to the reference only after the pass
-    ``hoist-state``, so comparing begins there. The reference takes its time: some microseconds for every
-    node that runs, and that at every stage; try few steps of a long loop.
+    Notes ----- A graph with lanes that change States means something to the reference only after
+    the pass ``hoist-state``, so comparing begins there. The reference takes its time: some
+    microseconds for every node that runs, and that at every stage; try few steps of a long loop.
 
     Examples
     --------
@@ -192,8 +193,8 @@ class _Loss:
             )
         if not any(map(_is_float, program.out_avals)):
             raise ValueError(
-                f"{program.graph.name} returns no floating-point numbers, so there are no gradients "
-                "to validate"
+                f"{program.graph.name} returns no floating-point numbers, so there are no "
+                "gradients to validate"
             )
 
     def gradients(self, floats: Sequence[Any]) -> Any:
@@ -278,22 +279,29 @@ class _Run:
             self._expected = outcome_of(before)
         try:
             after = check.after(before)
+            if after is not before and equal(after.graph, before.graph):
+                self._stages[check.name] = None if self._expected is None else 0.0
+                return True
             found = None if self._expected is None else check.run(after)
         except REFUSALS:
             raise
         except FAULTS as error:
             self._failure = check, failed(error)
             return False
-        self._stages[check.name] = None
-        if found is not None and self._expected is not None:
-            same = as_before(before, found)
-            difference = self._comparison.difference(same, self._expected)
-            if difference is not None:
-                self._failure = check, difference
-                return False
-            self._stages[check.name] = self._comparison.error(same, self._expected)
-            self._expected = self._expected if same is found else found
         self._inputs = after
+        return self._agrees(check, before, found)
+
+    def _agrees(self, check: Check, before: Inputs, found: Outcome | None) -> bool:
+        self._stages[check.name] = None
+        if found is None or self._expected is None:
+            return True
+        same = as_before(before, found)
+        difference = self._comparison.difference(same, self._expected)
+        if difference is not None:
+            self._inputs, self._failure = before, (check, difference)
+            return False
+        self._stages[check.name] = self._comparison.error(same, self._expected)
+        self._expected = self._expected if same is found else found
         return True
 
     def report(self) -> ValidationReport:
@@ -309,7 +317,7 @@ class _Run:
         smallest = reduce(check, self._inputs, difference)
         node, path = first_node(check, smallest), None
         if self._folder is not None:
-            path = self._folder / f"failing-{file_name(self._name)}-{check.name}.bir"
+            path = self._folder / f"failing-{_file_name(self._name)}-{check.name}.bir"
             _write(path, smallest, f"{difference} (after {check.name})")
         return replace(
             report,
@@ -319,6 +327,10 @@ class _Run:
         )
 
 
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
 def _write(path: Path, inputs: Inputs, why: str) -> None:
     """Write a graph as text and, if it needs them, its inputs beside it."""
     comment = "".join(f"# {line}\n" for line in why.split("\n"))
@@ -326,7 +338,7 @@ def _write(path: Path, inputs: Inputs, why: str) -> None:
     typical = inputs_for(inputs.graph, {}, 0)
     name = Printer(inputs.graph).operand
     needed = {name(p)[1:]: a for p, a in zip(inputs.graph.params, inputs.arguments, strict=True)}
-    usual = [a for a in typical.arguments]
+    usual = list(typical.arguments)
     for state, leaves in inputs.states.items():
         needed.update(zip(leaf_names(state), leaves, strict=True))
         usual += typical.states[state]

@@ -175,7 +175,7 @@ class GradientTransform:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._check_range(args)
-        if jax.config.jax_disable_jit:
+        if plain.is_asked_for():
             return self._plain(args, kwargs)
         return in_capture(self._bind, args, kwargs, name=name_of(self.fun))
 
@@ -332,7 +332,7 @@ class GradientTransform:
         """Give gradients their unit: that of the loss over that of the input."""
         if not self.unit_aware:
             return _stripped(gradient) if self.vector else gradient
-        unit = _unit(loss) or brainunit.UNITLESS
+        unit: Any = _unit(loss) or brainunit.UNITLESS
 
         def label(x: Any) -> Any:
             if isinstance(x, brainunit.Quantity):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def cond(
     check_callable("true_fun of cond", true_fun)
     check_callable("false_fun of cond", false_fun)
     _check_scalar("the predicate of cond", pred, "biuf")
-    if jax.config.jax_disable_jit and plain.is_concrete(pred):
+    if plain.is_asked_for() and plain.is_concrete(pred):
         return (true_fun if pred else false_fun)(*operands)
 
     def bind(pred: Any, operands: tuple[Any, ...]) -> Any:
@@ -91,7 +92,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     _check_scalar("the index of switch", index, "iu")
     if len(branches) == 1:
         return branches[0](*operands)
-    if jax.config.jax_disable_jit and plain.is_concrete(index):
+    if plain.is_asked_for() and plain.is_concrete(index):
         return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
 
     def bind(index: Any, operands: tuple[Any, ...]) -> Any:
@@ -125,7 +126,8 @@ def _bind(
     bodies = [trace(lambda f=f: f(*operands), ()) for f in functions]
     joined = _joined_results(bodies)
     if joined is not None:
-        bodies = [trace(lambda f=f: _cast(f(*operands), joined), ()) for f in functions]
+        cast = functools.partial(_cast, joined)
+        bodies = [trace(lambda f=f: cast(f(*operands)), ()) for f in functions]
     check_branches(what, names, bodies)
     avals = bodies[0].out_avals
     spec = Region("cond", {}, tuple(bodies), 1, avals, "/".join(map(name_of, functions)))
@@ -155,7 +157,7 @@ def _joined_results(bodies: Sequence[Traced]) -> list[Any] | None:
     return joined if differ else None
 
 
-def _cast(result: Any, dtypes: Sequence[Any]) -> Any:
+def _cast(dtypes: Sequence[Any], result: Any) -> Any:
     leaves, tree = jax.tree.flatten(result)
     return jax.tree.unflatten(
         tree, [jnp.asarray(x, d) for x, d in zip(leaves, dtypes, strict=True)]

@@ -16,10 +16,11 @@ from ...backends import lax
 from ...ir import Graph
 from .. import environ
 from ..capture import Traced, aval_of, current_frame, name_of, parameter_names, trace
-from ..program import Program, capture, compile_program, give_back, optimise
+from ..program import Program, capture, compile_program, give_back, is_wide, optimise
 from ..region import Region, bind_region, leave
 from ..state import epoch, in_foreign_trace, reject_states
 from ..typing import Missing
+from . import plain
 from .regions import check_callable, frame_here
 from .watch import Watch
 
@@ -144,7 +145,7 @@ class Jitted:
         if (
             entry is not None
             and current_frame() is None
-            and not jax.config.jax_disable_jit
+            and not plain.is_asked_for()
             and entry.usable()
         ):
             try:
@@ -154,7 +155,7 @@ class Jitted:
         return self._call_carefully(args, kwargs)
 
     def _call_carefully(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if jax.config.jax_disable_jit:
+        if plain.is_asked_for():
             return self.origin_fun(*args, **kwargs)
         if current_frame() is not None:
             return self._bind(args, kwargs)
@@ -220,7 +221,7 @@ class Jitted:
                     "make it static, or close over it"
                 ) from None
         shapes = tuple((a.shape, a.dtype, a.weak_type) for a in avals)
-        return static, tree, shapes, in_foreign_trace(), jax.config.jax_enable_x64
+        return static, tree, shapes, in_foreign_trace(), is_wide()
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any], renew: bool = False) -> _Entry:
         key = self._key(args, kwargs)

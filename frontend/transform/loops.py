@@ -76,7 +76,7 @@ def for_loop(
     check_callable("the body of for_loop", f)
     steps = leading_length("for_loop", xs, length)
     bar = as_progress_bar(pbar, steps)
-    if jax.config.jax_disable_jit:
+    if plain.is_asked_for():
         return plain.for_loop(f, xs, steps, reverse, bar)
 
     def bind(xs: tuple[Any, ...]) -> Any:
@@ -130,7 +130,7 @@ def scan(
     check_callable("the body of scan", f)
     steps = leading_length("scan", xs, length)
     bar = as_progress_bar(pbar, steps)
-    if jax.config.jax_disable_jit:
+    if plain.is_asked_for():
         return plain.scan(f, init, xs, steps, reverse, bar)
 
     def bind(init: Any, xs: Any) -> tuple[Any, Any]:
@@ -188,18 +188,24 @@ def _bind_scan(
     reverse: bool,
     unroll: int | bool,
 ) -> Any:
-    frame = frame_here()
     slices = _slices(over)
     leaves, tree = jax.tree.flatten(init)
     avals = [aval_of(x) for x in leaves]
-    for _ in range(3):
-        body = trace(f, (jax.tree.unflatten(tree, avals), slices))
-        changed = _joined_carry(body, tree, avals)
-        if not check_carried("scan", body, frame) and changed is None:
-            break
-        avals = changed or avals
+    body, avals = _trace_carried("scan", f, tree, avals, slices)
     carry = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]
     return _finish(name, body, carry, over, length, reverse, unroll)
+
+
+def _trace_carried(
+    what: str, f: Callable[..., Any], tree: Any, avals: list[Any], *rest: Any
+) -> tuple[Traced, list[Any]]:
+    """Trace the body of a loop until carry and States leave it with the types they entered with."""
+    while True:  # types only ever go up, from a Python number's to an array's
+        body = trace(f, (jax.tree.unflatten(tree, avals), *rest))
+        changed = _joined_carry(body, tree, avals)
+        if not check_carried(what, body, frame_here()) and changed is None:
+            return body, avals
+        avals = changed or avals
 
 
 def _joined_carry(body: Traced, tree: Any, avals: list[Any]) -> list[Any] | None:
@@ -282,7 +288,7 @@ def while_loop(
     """
     check_callable("cond_fun of while_loop", cond_fun)
     check_callable("body_fun of while_loop", body_fun)
-    if jax.config.jax_disable_jit and plain.is_concrete(init_val):
+    if plain.is_asked_for() and plain.is_concrete(init_val):
         return plain.while_loop(cond_fun, body_fun, init_val)
     return in_capture(
         lambda init: _bind_while(cond_fun, body_fun, init), init_val, name=name_of(body_fun)
@@ -293,13 +299,7 @@ def _bind_while(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init
     frame = frame_here()
     leaves, tree = jax.tree.flatten(init)
     avals = [aval_of(x) for x in leaves]
-    for _ in range(3):
-        entry = jax.tree.unflatten(tree, avals)
-        body = trace(lambda val: (body_fun(val),), (entry,))
-        changed = _joined_carry(body, tree, avals)
-        if not check_carried("while_loop", body, frame) and changed is None:
-            break
-        avals = changed or avals
+    body, avals = _trace_carried("while_loop", lambda val: (body_fun(val),), tree, avals)
     condition = trace(cond_fun, (jax.tree.unflatten(tree, avals),))
     _check_condition(condition)
     carry = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]

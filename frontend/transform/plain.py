@@ -9,14 +9,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from ..errors import BatchAxisError
 from ..state import Recorder, State
 
 
+def is_asked_for() -> bool:
+    """Whether ``jax.disable_jit()`` is in force."""
+    return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def is_concrete(*trees: Any) -> bool:
     """Whether no leaf is being traced by anybody."""
-    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
+    return not any(isinstance(x, Tracer) for x in jax.tree.leaves(trees))
 
 
 def check_pair(pair: Any) -> Any:

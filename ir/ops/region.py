@@ -174,9 +174,14 @@ def _numpy_while(run: Run, *arrays: Any, regions: Regions) -> tuple[Any, ...]:
 
 def _lax_while(jax: Any, run: Run, *arrays: Any, regions: Regions) -> tuple[Any, ...]:
     condition, body = regions
-    return jax.lax.while_loop(
-        lambda carry: run(condition, *carry)[0], lambda carry: run(body, *carry), tuple(arrays)
-    )
+
+    def goes_on(carry: tuple[Any, ...]) -> Any:
+        return run(condition, *carry)[0]
+
+    def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        return run(body, *carry)
+
+    return jax.lax.while_loop(goes_on, step, tuple(arrays))
 
 
 define_region(
