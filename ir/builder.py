@@ -151,7 +151,18 @@ def copy_node(
     operands: Sequence[Operand],
     regions: Sequence[Graph] | None = None,
 ) -> tuple[Value, ...]:
-    """Emit a node like another one, with other operands and regions."""
+    """Emit a node like another one, with other operands and regions.
+
+    Where the operands have the types that they had, so have the results, without inferring again.
+    """
+    if not node.regions and all(
+        new.type is old.type or new.type == old.type
+        for new, old in zip(operands, node.operands, strict=True)
+    ):
+        results = fresh(node.results)
+        loc = node.loc or builder.loc
+        builder.nodes.append(Node(node.op, tuple(operands), node.attrs, (), results, loc))
+        return results
     return builder.emit(
         node.op,
         operands,

@@ -129,19 +129,27 @@ def test_gradients_through_nested_loops_and_branches_agree_with_jax() -> None:
 
 
 def test_gradients_of_gradients() -> None:
-    ours = lambda x: transform.for_loop(lambda k: jnp.sin(k * x) * x**2, jnp.arange(4.0)).sum()  # noqa: E731
-    theirs = lambda x: sum(jnp.sin(k * x) * x**2 for k in range(4))  # noqa: E731
+    def ours(x: Any) -> Any:
+        return transform.for_loop(lambda k: jnp.sin(k * x) * x**2, jnp.arange(4.0)).sum()
+
+    def theirs(x: Any) -> Any:
+        return sum(jnp.sin(k * x) * x**2 for k in range(4))
+
+    f, g = ours, theirs
     for order in range(3):
-        np.testing.assert_allclose(ours(0.7), theirs(0.7), rtol=1e-4, err_msg=str(order))
-        ours, theirs = transform.grad(ours), jax.grad(theirs)
+        np.testing.assert_allclose(f(0.7), g(0.7), rtol=1e-4, err_msg=str(order))
+        f, g = transform.grad(f), jax.grad(g)
 
 
 def test_checkpointed_functions_differentiate_alike() -> None:
-    f = lambda x: transform.for_loop(
-        jax.checkpoint(lambda k: jnp.sin(x * k) ** 2), jnp.arange(3.0)
-    ).sum()
-    g = lambda x: transform.for_loop(lambda k: jnp.sin(x * k) ** 2, jnp.arange(3.0)).sum()  # noqa: E731
-    np.testing.assert_allclose(transform.grad(f)(0.3), transform.grad(g)(0.3), rtol=1e-6)
+    def loss(wrap: Any, x: Any) -> Any:
+        step = wrap(lambda k: jnp.sin(x * k) ** 2)
+        return transform.for_loop(step, jnp.arange(3.0)).sum()
+
+    kept = transform.grad(lambda x: loss(lambda f: f, x))(0.3)
+    np.testing.assert_allclose(
+        transform.grad(lambda x: loss(jax.checkpoint, x))(0.3), kept, rtol=1e-6
+    )
 
 
 def test_units_label_gradients_when_asked() -> None:

@@ -104,11 +104,10 @@ class Comparison:
 
 
 def _pairs(found: Outcome, expected: Outcome) -> Iterator[tuple[str, Array, Array]]:
-    for i, pair in enumerate(zip(found.results, expected.results, strict=True)):
-        yield f"result {i}", *pair
+    names = (f"result {i}" for i in range(len(expected.results)))
+    yield from zip(names, found.results, expected.results, strict=True)
     for state, leaves in expected.states.items():
-        for name, *pair in zip(leaf_names(state), found.states[state], leaves, strict=True):
-            yield name, *pair
+        yield from zip(leaf_names(state), found.states[state], leaves, strict=True)
 
 
 def _plain(array: Array) -> Array:

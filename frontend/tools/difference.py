@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from ...ir import Graph, print_graph
 
 _NAME = re.compile(r"%\w+")
-_NUMBER = re.compile(r"(%[^\W\d]*(?:\w*[^\W\d])?)\d+")
+_RESULTS = re.compile(r"\s*((?:%\w+, )*%\w+) = ([\w.]+)")
 
 
 class Line(NamedTuple):
@@ -24,9 +23,9 @@ class Line(NamedTuple):
 def difference(a: Graph, b: Graph) -> list[Line]:
     """Return all lines of two graphs, those that mean the same side by side.
 
-    Lines are aligned without regard to the numbers in names. Then names are followed from where
-    they are defined, so that two lines only count as the same if they use the same values. Lines of
-    the second graph call values as the first does, and new values by names that it does not have.
+    Lines are aligned without regard to names. Then names are followed from where they are defined,
+    so that two lines only count as the same if they use the same values. Lines of the second graph
+    call values as the first does, and new values by names that it does not have.
     """
     first, second = (print_graph(graph, locations=False).split("\n") for graph in (a, b))
     return list(_Aligner(first, second).lines())
@@ -42,7 +41,7 @@ class _Aligner:
         self._known = {name for line in first for name in _NAME.findall(line)}
 
     def lines(self) -> Iterator[Line]:
-        keys = [[_NUMBER.sub(r"\1", line) for line in text] for text in (self._first, self._second)]
+        keys = [[_NAME.sub("%", line) for line in text] for text in (self._first, self._second)]
         for same, mine, other in _blocks(*keys):
             yield from (self._pairs if same else self._only)(self._first[mine], self._second[other])
 
@@ -71,11 +70,22 @@ class _Aligner:
         return same
 
     def _only(self, first: Sequence[str], second: Sequence[str]) -> Iterator[Line]:
+        if len(first) == len(second):
+            for mine, other in zip(first, second, strict=True):
+                self._replace(mine, other)
         for line in first:
             self._taken.update(_NAME.findall(line))
             yield Line("-", line)
         for line in second:
             yield Line("+", _NAME.sub(lambda match: self._renamed(match[0]), line))
+
+    def _replace(self, mine: str, other: str) -> None:
+        """Let the results of an op stand for those of the same op in its place."""
+        found, other_found = _RESULTS.match(mine), _RESULTS.match(other)
+        if found and other_found and found[2] == other_found[2]:
+            names, other_names = _NAME.findall(found[1]), _NAME.findall(other_found[1])
+            if len(names) == len(other_names) and self._names.keys().isdisjoint(other_names):
+                self._names.update(zip(other_names, names, strict=True))
 
     def _renamed(self, name: str) -> str:
         """Return what a value of the second text is called in the first, or a name of its own."""
@@ -92,13 +102,19 @@ class _Aligner:
 def _blocks(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[bool, slice, slice]]:
     """Yield which lines correspond, in order, and whether they are equal."""
     # The matcher takes time quadratic in the number of lines, so it only gets what it has to.
-    start = len(os.path.commonprefix([a, b]))
-    end = len(os.path.commonprefix([a[start:][::-1], b[start:][::-1]]))
+    start = _common(a, b)
+    end = _common(a[start:][::-1], b[start:][::-1])
     yield True, slice(0, start), slice(0, start)
     inner = a[start : len(a) - end], b[start : len(b) - end]
     for tag, i, j, k, m in SequenceMatcher(None, *inner, autojunk=False).get_opcodes():
         yield tag == "equal", slice(start + i, start + j), slice(start + k, start + m)
     yield True, slice(len(a) - end, len(a)), slice(len(b) - end, len(b))
+
+
+def _common(a: Sequence[str], b: Sequence[str]) -> int:
+    """Return how many lines are equal before the first ones that are not."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
 def hunks(lines: Sequence[Line], context: int = 3) -> Iterator[Line]:

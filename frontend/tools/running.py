@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...backends import reference, to_numpy, xla
+from ...backends import reference, to_jax, to_numpy, xla
 from ...ir import (
     Const,
     Graph,
@@ -161,7 +161,7 @@ def run_on(backend: str, inputs: Inputs) -> Outcome:
     pure = to_pure(inputs.graph)
     held = [leaf for state in pure.entering for leaf in inputs.states[state]]
     run = xla.compile(pure.graph)
-    outs = [to_numpy(out) for out in run(*inputs.arguments, *held)]
+    outs = [to_numpy(out) for out in run(*map(to_jax, (*inputs.arguments, *held)))]
     count = len(inputs.graph.results)
     states, start = dict(inputs.states), count
     for state in pure.leaving:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -345,7 +346,10 @@ def _write(path: Path, inputs: Inputs, why: str) -> None:
     arrays = path.with_suffix(".npz")
     arrays.unlink(missing_ok=True)
     if any(map(_are_different, needed.values(), usual)):
-        np.savez(arrays, **{name: storable(array) for name, array in needed.items()})
+        with zipfile.ZipFile(arrays, "w") as archive:
+            for entry, array in needed.items():
+                with archive.open(f"{entry}.npy", "w") as file:
+                    np.lib.format.write_array(file, storable(array), allow_pickle=False)
 
 
 def _are_different(array: Any, other: Any) -> bool:

@@ -252,7 +252,7 @@ _runs = _Runs()
 
 @functools.cache
 def _draw_program() -> Callable[..., Any]:
-    """Return what calls `_draw` from compiled code: one thing for ever, so that graphs stay equal."""
+    """Return what calls `_draw` from compiled code: one thing for ever, so graphs stay equal."""
     number = jax.ShapeDtypeStruct((), np.int32)
     closed = jax.make_jaxpr(lambda *args: jax.debug.callback(_draw, *args))(number, number, number)
     return jex.jaxpr_as_fun(closed)

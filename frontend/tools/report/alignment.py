@@ -1,0 +1,49 @@
+"""Which lines of two texts of a graph belong together, whatever its values are called in each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+_NUMBERED = re.compile(r"%([A-Za-z_][\w.]*?)?\d+\b")
+_SPACE = re.compile(r"\s+# ")
+
+
+def aligned(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+    """Return what became of blocks of lines: ``(tag, start, stop, start, stop)``, as `difflib`.
+
+    Numbers that only keep the names of values apart do not matter.
+
+    Examples
+    --------
+    >>> aligned(["%1 = sin %0"], ["%0 = cos %x", "%2 = sin %1"])
+    [('insert', 0, 0, 0, 1), ('equal', 0, 1, 1, 2)]
+    """
+    first, second = list(map(_key, before)), list(map(_key, after))
+    # What both begin and end with needs no search, and is most of it after most passes.
+    head = _common(first, second)
+    tail = _common(first[head:][::-1], second[head:][::-1])
+    stops = len(first) - tail, len(second) - tail
+    matcher = SequenceMatcher(None, first[head : stops[0]], second[head : stops[1]])
+    blocks: list[tuple[str, int, int, int, int]] = []
+    if head:
+        blocks.append(("equal", 0, head, 0, head))
+    for tag, i, j, k, m in matcher.get_opcodes():
+        blocks.append((tag, i + head, j + head, k + head, m + head))
+    if tail:
+        blocks.append(("equal", stops[0], len(first), stops[1], len(second)))
+    return blocks
+
+
+def _key(line: str) -> str:
+    return _SPACE.sub(" # ", _NUMBERED.sub(r"%\1", line))
+
+
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
+    count = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

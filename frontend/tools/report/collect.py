@@ -1,0 +1,221 @@
+"""Everything that the page shows, as plain data."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ....backends import xla
+from ....ir import Effect, Graph, GraphError, Loc, StateVar, walk
+from ....passes import CAPTURE, Pass, state_interface
+from ...errors import BrainIRError
+from ...program import Program, optimise
+from ..costs import statistics
+from ..source_text import annotated_text
+from .alignment import aligned
+from .drawn import Drawn
+from .memory import residuals
+from .tracks import Interface, carried_count, state_of, state_tracks
+
+Data = dict[str, Any]
+
+
+class Collector:
+    """Gathers functions that share files, locations and lines of text."""
+
+    def __init__(self, measure_xla: bool = True) -> None:
+        self._measure_xla = measure_xla
+        self._files: dict[str, int] = {}
+        self._places: dict[tuple[int, int, str], int] = {}
+        self._lines: dict[str, int] = {}
+        self.functions: list[Data] = []
+
+    def data(self, title: str, error: str | None) -> Data:
+        """Return what the page is made of."""
+        version = sys.modules[__name__.partition(".")[0]].__version__
+        return {
+            "title": title,
+            "error": error,
+            "versions": f"brainir {version}, jax {jax.__version__}, {jax.default_backend()}",
+            "files": [{"path": path, "lines": _source(path)} for path in self._files],
+            "places": [list(place) for place in self._places],
+            "lines": list(self._lines),
+            "functions": self.functions,
+        }
+
+    def add(self, program: Program) -> None:
+        """Add a function: run its passes, one by one, and compile it."""
+        function = _Function(self, program)
+        self.functions.append(function.data(self._measure_xla))
+
+    def place(self, loc: Loc | None) -> int:
+        """Return the number of a place in the source, -1 if there is none."""
+        if loc is None:
+            return -1
+        file = self._files.setdefault(loc.file, len(self._files))
+        return self._places.setdefault((file, loc.line, loc.function), len(self._places))
+
+    def line(self, text: str) -> int:
+        """Return the number of a line of text."""
+        return self._lines.setdefault(text, len(self._lines))
+
+
+def _source(path: str) -> list[str]:
+    return [line.rstrip("\n") for line in linecache.getlines(path)]
+
+
+class _Function:
+    def __init__(self, collector: Collector, program: Program) -> None:
+        self._collector, self._program = collector, program
+        self._graphs: list[tuple[str, Graph, float]] = [(CAPTURE, program.graph, 0.0)]
+        self._leaving: tuple[StateVar, ...] = ()
+        self._problem: str | None = None
+        self._numbers: dict[str, int] = {}
+        try:
+            optimise(program, observers=[self._observe])
+        except (GraphError, BrainIRError, ValueError, NotImplementedError) as error:
+            self._problem = str(error)
+
+    def _observe(self, step: Pass, before: Graph, after: Graph, seconds: float) -> None:
+        self._graphs.append((step.name, after, seconds))
+        if step.name == "hoist-state":
+            self._leaving = state_interface(after).writes
+
+    def data(self, measure_xla: bool) -> Data:
+        """Return everything that is known of the function."""
+        captured, last = self._program.graph, self._graphs[-1][1]
+        for graph in (captured, last):
+            for state in graph.states:
+                self._numbers.setdefault(state.name, len(self._numbers))
+        stages, tables = self._stages(), None
+        costs = statistics(last).data()
+        costs.pop("ops")
+        if measure_xla and self._problem is None:
+            tables = measure(last)
+        return {
+            "name": captured.name,
+            "problem": self._problem,
+            "stages": stages,
+            "states": self._states(),
+            "costs": costs,
+            "residuals": self._residuals(last),
+            "xla": tables,
+        }
+
+    def _interface(self, name: str) -> Interface:
+        graph = self._graphs[0][1]
+        return Interface(graph.states, self._leaving) if name == "purify" else Interface()
+
+    def _stages(self) -> list[Data]:
+        stages: list[Data] = []
+        texts: list[list[str]] = []
+        for name, graph, seconds in self._graphs:
+            text = annotated_text(graph).split("\n")
+            stage: Data = {"name": name, "seconds": seconds, "nodes": sum(1 for _ in walk(graph))}
+            if texts and text == texts[-1]:
+                stage["same"] = True  # as the stage before
+            else:
+                drawn = Drawn(graph, self._interface(name), self._numbers, self._collector.place)
+                stage["graph"] = drawn.data()
+                stage["text"] = [self._collector.line(line) for line in text]
+                stage["diff"] = aligned(texts[-1], text) if texts else []
+                stage["whole"] = aligned(texts[0], text) if texts else []
+                self._last = drawn
+            texts.append(text)
+            stages.append(stage)
+        return stages
+
+    def _states(self) -> list[Data]:
+        captured, (name, last, _) = self._graphs[0][1], self._graphs[-1]
+        tracks = state_tracks(last, self._interface(name))
+        carried: dict[str, dict[str, None]] = {}
+        for node in walk(last):
+            for value in node.results[: carried_count(node)]:
+                if value in tracks:
+                    loop = f"{node.op.name} {node.regions[-1].name}".strip()
+                    carried.setdefault(tracks[value].name, {})[loop] = None
+        looped = {state for node in captured.nodes for r in node.regions for state in _used(r)}
+        rows: list[Data] = []
+        for state in sorted(self._all_states(), key=lambda state: self._numbers[state.name]):
+            loops = list(carried.get(state.name, ()))
+            rows.append(
+                {
+                    "name": state.name,
+                    "kind": state.kind,
+                    "types": [str(type) for type in state.types],
+                    "bytes": sum(type.nbytes for type in state.types),
+                    "unit": state.unit,
+                    "read": _count(captured, state, Effect.READ),
+                    "written": _count(captured, state, Effect.WRITE),
+                    "carried": loops,
+                    "hoisted": state in looped and not loops,
+                }
+            )
+        return rows
+
+    def _all_states(self) -> list[StateVar]:
+        found = {state.name: state for _, graph, _ in self._graphs for state in graph.states}
+        found.update((state.name, state) for state in self._graphs[0][1].states)
+        return [state for name, state in found.items() if name in self._numbers]
+
+    def _residuals(self, graph: Graph) -> list[Data]:
+        rows: list[Data] = []
+        for item in residuals(graph):
+            body = item.loop.regions[0]
+            shown = item.maker or item.loop
+            rows.append(
+                {
+                    "loop": f"{item.loop.op.name} {body.name}".strip(),
+                    "steps": item.loop.attrs["length"],
+                    "op": item.maker.op.name if item.maker else "from outside",
+                    "step": str(item.value.type),
+                    "type": str(item.stacked.type),
+                    "bytes": item.stacked.type.nbytes,
+                    "item": self._last.item_of[shown],
+                    "place": self._collector.place(shown.loc),
+                }
+            )
+        return rows
+
+
+def _used(graph: Graph) -> set[StateVar]:
+    return {state for node in walk(graph) if (state := state_of(node)) is not None}
+
+
+def _count(graph: Graph, state: StateVar, effect: Effect) -> int:
+    touching = (node for node in walk(graph) if effect in node.op.effects)
+    return sum(1 for node in touching if state_of(node) is state)
+
+
+def measure(graph: Graph) -> Data:
+    """Return how long a graph without states takes to lower and to compile, and what XLA says."""
+    start = time.perf_counter()
+    lowered = xla.compile(graph).lower()
+    middle = time.perf_counter()
+    compiled = lowered.compile()
+    stop = time.perf_counter()
+    memory = compiled.memory_analysis()
+    return {
+        "lower": middle - start,
+        "compile": stop - middle,
+        "arguments": getattr(memory, "argument_size_in_bytes", None),
+        "results": getattr(memory, "output_size_in_bytes", None),
+        "temporaries": getattr(memory, "temp_size_in_bytes", None),
+        "code": getattr(memory, "generated_code_size_in_bytes", None),
+    }
+
+
+def report_data(
+    path: str, programs: Sequence[Program], error: str | None = None, measure_xla: bool = True
+) -> Data:
+    """Return what the report of a script shows, as plain data."""
+    collector = Collector(measure_xla)
+    for program in programs:
+        collector.add(program)
+    return collector.data(Path(path).name, error)

@@ -1,0 +1,57 @@
+"""The command ``report``: one page that shows everything that a script compiles."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from pathlib import Path
+
+from ..command import Command, Problem, add_script, add_select
+from ..graph_files import selected
+from ..scripts import run_script
+from .collect import report_data
+from .page import render_page
+
+
+def _configure(parser: ArgumentParser) -> None:
+    add_script(parser, "the Python script to run; it need not know of brainir's tools")
+    add_select(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="report.html",
+        help="where the page goes; report.html by default",
+    )
+    parser.add_argument(
+        "--xla",
+        action=BooleanOptionalAction,
+        default=True,
+        help="also compile each graph, and tell how long that takes and what XLA says",
+    )
+
+
+def _execute(options: Namespace) -> int:
+    run = run_script(options.script, options.arguments)
+    graphs = selected([program.graph for program in run.programs], options.select)
+    chosen = [program for program in run.programs if program.graph in set(graphs)]
+    if run.error is not None:
+        print(f"{run.error}\nbrainir: {options.script} failed", file=sys.stderr)
+    if not chosen:
+        raise Problem("the script compiled nothing, so there is nothing to report")
+    data = report_data(options.script, chosen, run.error, options.xla)
+    Path(options.output).write_text(render_page(data), encoding="utf-8")
+    count = f"{len(chosen)} function{'s' if len(chosen) > 1 else ''}"
+    print(f"{options.output}: {count}", file=sys.stderr)
+    return 1 if run.error is not None else 0
+
+
+COMMAND = Command(
+    "report",
+    "write a page that shows everything that a script compiles",
+    "Run a script as Python would, and write one page to open in a browser: every function that it "
+    "compiled at every stage, drawn and as text, beside the source; its states, what nodes cost, "
+    "where the memory of gradients goes, and what took time. The page needs no network.",
+    _configure,
+    _execute,
+)

@@ -1,0 +1,65 @@
+"""Where the memory of a gradient goes: what loops stack up for loops in the other direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ....ir import Graph, Node, Value, Weight, walk
+from ..costs import node_cost
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """A value that every step of a loop keeps for the gradient.
+
+    Attributes
+    ----------
+    loop : Node
+        The loop that stacks it.
+    value, stacked : Value
+        What one step yields, and what all steps together give.
+    maker : Node or None
+        What computes it in the loop; None if it comes from outside the step.
+    """
+
+    loop: Node
+    value: Value
+    stacked: Value
+    maker: Node | None
+
+
+def residuals(graph: Graph) -> list[Residual]:
+    """Return all residuals of a graph, the largest first."""
+    nodes = list(walk(graph))
+    users: dict[Value, list[Node]] = {}
+    for node in nodes:
+        for operand in node.operands:
+            if isinstance(operand, Value):
+                users.setdefault(operand, []).append(node)
+    found: list[Residual] = []
+    for loop in nodes:
+        if loop.op.name != "for_loop":
+            continue
+        (body,), carries = loop.regions, loop.attrs["carries"]
+        makers = {result: node for node in body.nodes for result in node.results}
+        for end, stacked in zip(body.results[carries:], loop.results[carries:], strict=True):
+            if isinstance(end, Value) and _is_read_back(stacked, users, loop.attrs["reverse"]):
+                found.append(Residual(loop, end, stacked, makers.get(end)))
+    return sorted(found, key=lambda item: -item.stacked.type.nbytes)
+
+
+def _is_read_back(value: Value, users: Mapping[Value, Sequence[Node]], reverse: bool) -> bool:
+    """Whether a loop in the other direction goes over a value, however it is laid out."""
+    stack, seen = [value], {value}
+    while stack:
+        value = stack.pop()
+        for node in users.get(value, ()):
+            if node.op.name == "for_loop":
+                over = node.operands[node.attrs["carries"] :]
+                if node.attrs["reverse"] != reverse and any(item is value for item in over):
+                    return True
+            elif not node.regions and node_cost(node).weight == Weight.FREE:
+                stack += [result for result in node.results if result not in seen]
+                seen.update(node.results)
+    return False

@@ -1,0 +1,138 @@
+"""Plants one mistake after the other in the compiler, and says which test notices each.
+
+    python tests/mutation_check.py [WORD ...]
+
+With words, only mutants whose name or file has one of them. The exit code is 1 if a mutant
+survives, which means that a test is missing, or if one no longer fits its file. Each mutant has a
+process of its own, in which the file is changed as it is imported; nothing is written.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+
+import brainunit  # noqa: F401  # the slow imports, once for all mutants
+import jax  # noqa: F401
+import networkx  # noqa: F401
+import numpy  # noqa: F401
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+
+from mutations import MUTANTS, Mutant  # noqa: E402
+
+SECONDS = 600
+"""How long the laws of one mutant may take; a mutant that makes a test run for ever is noticed."""
+
+
+def main(words: list[str]) -> int:
+    """Try mutants and print a table of them."""
+    chosen = [m for m in MUTANTS if not words or any(w in m.name or w in m.file for w in words)]
+    laws = tuple(dict.fromkeys(law for mutant in chosen for law in mutant.laws))
+    failed, by = run(Mutant("nothing", "tests/mutations.py", "Mutant(\n", "Mutant(\n", laws))
+    if failed:
+        print(f"with no mistake planted, {by} fails")
+        return 1
+    survivors = 0
+    for mutant in chosen:
+        start = time.monotonic()
+        noticed, by = run(mutant)
+        survivors += not noticed
+        mark = "caught  " if noticed else "SURVIVED"
+        print(f"{mark} {time.monotonic() - start:5.0f} s  {mutant.name}", flush=True)
+        print(f"                  {mutant.file}: {by}", flush=True)
+    print(f"{len(chosen)} mutants, {survivors} survived")
+    return 1 if survivors else 0
+
+
+def run(mutant: Mutant) -> tuple[bool, str]:
+    """Return whether a mutant is noticed, and by which test, or what else became of it."""
+    text = (ROOT / mutant.file).read_text()
+    if text.count(mutant.old) != 1 and mutant.old != mutant.new:
+        return False, f"the text to replace occurs {text.count(mutant.old)} times"
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            os.write(writing, _notice(mutant, text).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    if not answer:
+        return True, f"no end after {SECONDS} s"
+    return answer.startswith("!"), answer[1:]
+
+
+def _notice(mutant: Mutant, text: str) -> str:
+    """Run the laws of a mutant in this process; an answer with ``!`` names the one that fails."""
+    signal.alarm(SECONDS)
+    if mutant.old != mutant.new:
+        plant(ROOT / mutant.file, text.replace(mutant.old, mutant.new))
+    os.chdir(ROOT)
+    laws = _Laws(mutant.laws)
+    files = list(dict.fromkeys(law.partition("::")[0] for law in mutant.laws))
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()):
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files], plugins=[laws])
+    if laws.failed is not None:
+        return f"!{laws.failed}"
+    return f" {laws.passed} tests pass" if code == 0 else f" {output.getvalue()[-2000:]}"
+
+
+def plant(path: Path, text: str) -> None:
+    """Let a file be imported as if it had another text."""
+    original = SourceFileLoader.get_code
+
+    def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
+        if Path(self.get_filename(fullname)).resolve() == path:
+            return compile(text, str(path), "exec", dont_inherit=True)
+        return original(self, fullname)
+
+    SourceFileLoader.get_code = get_code  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Laws:
+    """Chooses the tests to run, in order, and notes the first that fails."""
+
+    def __init__(self, laws: tuple[str, ...]) -> None:
+        self._laws = laws
+        self.failed: str | None = None
+        self.passed = 0
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        places = {id(item): self._place(item.nodeid) for item in items}
+        items[:] = [item for item in items if places[id(item)] is not None]
+        items.sort(key=lambda item: places[id(item)] or 0)
+
+    def _place(self, name: str) -> int | None:
+        starts = (i for i, law in enumerate(self._laws) if _is_one_of(name, law))
+        return next(starts, None)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and self.failed is None:
+            self.failed = f"{report.nodeid} (as it is imported)"
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
+        self.passed += report.when == "call" and report.passed
+
+
+def _is_one_of(name: str, law: str) -> bool:
+    return name == law or name.startswith((f"{law}[", f"{law}::"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,583 @@
+"""Wrong rules to plant in the compiler, one at a time, and the laws that must notice each.
+
+A mutant replaces a piece of text, which must occur just once in its file. So each line here says
+what the mistake would look like. `mutation_check.py` plants them and runs the laws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake.
+
+    Attributes
+    ----------
+    name : str
+        What is wrong, in words.
+    file : str
+        The file in which it is made.
+    old, new : str
+        What stands there, and what stands there instead.
+    laws : tuple of str
+        The tests that are to notice: files, or names as pytest spells them. They run in this order.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    laws: tuple[str, ...]
+
+
+PASSES = (
+    "tests/test_passes.py::test_the_pipeline_keeps_the_meaning_and_reaches_the_form_of_every_pass",
+    "tests/test_passes.py::test_every_pass_by_itself_keeps_the_meaning",
+    "tests/test_laws.py",
+)
+GRADIENTS = (
+    "tests/test_grad_pass.py::test_gradients_agree_with_finite_differences",
+    "tests/test_grad_pass.py::test_gradients_agree_with_jax",
+    "tests/test_laws.py",
+)
+TANGENTS = ("tests/test_jvp_pass.py", "tests/test_laws.py")
+LANES = (
+    "tests/test_passes_lanes.py::test_batching_equals_stacking",
+    "tests/test_passes_lanes.py::test_what_does_not_depend_on_lanes_is_the_same_whatever_they_hold",
+    "tests/test_passes_lanes.py",
+    "tests/test_laws.py",
+)
+STATES = ("tests/test_passes_hoist_state.py", "tests/test_laws.py")
+PROGRAMS = ("tests/test_programs.py",)
+TEXT = ("tests/test_text.py", "tests/test_structure.py")
+
+
+def op_laws(*ops: str) -> tuple[str, ...]:
+    """Return the laws of some ops by themselves."""
+    laws = (
+        "lax_agrees_with_numpy",
+        "batching_equals_stacking",
+        "tangents_agree_with_jax",
+        "reverse_mode_is_the_transpose_of_forward_mode",
+        "derivatives_agree_with_finite_differences",
+    )
+    return tuple(f"tests/test_ops.py::test_{law}[{op}]" for op in ops for law in laws)
+
+
+MUTANTS = (
+    # --- reverse mode -----------------------------------------------------------------------------
+    Mutant(
+        "a cotangent is dropped where a value is used twice",
+        "passes/reverse.py",
+        'cotangent if present is None else self.builder("add", present, cotangent)',
+        "cotangent if present is None else present",
+        GRADIENTS,
+    ),
+    Mutant(
+        "the cotangent of a captured value is that of one step, not the sum over all",
+        "passes/reverse_loops.py",
+        'totals = map(self.inner.builder, ["add"] * len(captured), self.sums, captured.values())',
+        "totals = list(captured.values())",
+        GRADIENTS,
+    ),
+    Mutant(
+        "the reversed loop runs forward",
+        "passes/reverse_loops.py",
+        '"reverse": not node.attrs["reverse"]}',
+        '"reverse": node.attrs["reverse"]}',
+        GRADIENTS,
+    ),
+    Mutant(
+        "cotangents of carries reach the results of the step in the wrong order",
+        "passes/reverse_loops.py",
+        "self.inner.add(body.results[i], carry)",
+        "self.inner.add(body.results[carries[0]], carry)",
+        GRADIENTS,
+    ),
+    Mutant(
+        "the reversed branches are swapped",
+        "passes/reverse_branches.py",
+        "gradients = reverse.builder.emit(node.op, node.operands, node.attrs, backward)",
+        "gradients = reverse.builder.emit(node.op, node.operands, node.attrs, backward[::-1])",
+        GRADIENTS,
+    ),
+    Mutant(
+        "two residuals of a branch share a slot",
+        "passes/reverse_branches.py",
+        "            used[value.type] += 1\n",
+        "",
+        GRADIENTS,
+    ),
+    Mutant(
+        "the reverse of a checkpoint forgets what it captures",
+        "passes/reverse_rules.py",
+        "inputs = [*zip(copy.params, node.operands, strict=True), "
+        "*((names[v], v) for v in captured)]\n    found",
+        "inputs = [*zip(copy.params, node.operands, strict=True), "
+        "*((names[v], v) for v in captured)]\n    captured = ()\n"
+        "    found",
+        GRADIENTS,
+    ),
+    Mutant(
+        "what goes round a loop is thought not to depend on itself",
+        "passes/activity.py",
+        "        yield from zip(body.results[:carries], body.params, strict=False)\n",
+        "",
+        GRADIENTS,
+    ),
+    Mutant(
+        "a residual of the step before is taken from this step",
+        "passes/loop_residuals.py",
+        "self.now[value] = self._hold(self.step.ends[start], self.now[start])",
+        "self.now[value] = self.now[start]",
+        (*GRADIENTS, "tests/test_residuals.py"),
+    ),
+    Mutant(
+        "the first step of a reversed loop is taken for the last",
+        "passes/loop_residuals.py",
+        'length - 1 if attrs["reverse"] else 0',
+        '0 if attrs["reverse"] else length - 1',
+        (*GRADIENTS, "tests/test_residuals.py"),
+    ),
+    Mutant(
+        "what a step needs of itself is not stored but read from the end of the loop",
+        "passes/loop_residuals.py",
+        "            self.now[value] = self._hold(delay.end, delay.slice)\n",
+        "            self.now[value] = delay.slice\n",
+        (*GRADIENTS, "tests/test_residuals.py"),
+    ),
+    Mutant(
+        "a custom backward rule gets its cotangents before its residuals",
+        "passes/reverse_rules.py",
+        "inline(reverse.builder, backward_rule, (*kept, *given))",
+        "inline(reverse.builder, backward_rule, (*given, *kept))",
+        GRADIENTS,
+    ),
+    # --- forward mode -----------------------------------------------------------------------------
+    Mutant(
+        "tangents of a loop's yields are given to its carries",
+        "passes/forward.py",
+        "forward.set([node.results[i] for i in (*carried, *yielded)], tangents)",
+        "forward.set([node.results[i] for i in (*yielded, *carried)], tangents)",
+        TANGENTS,
+    ),
+    Mutant(
+        "a slice has the tangent of a carry",
+        "passes/forward.py",
+        "starts = [forward.get_or_zeros(node.operands[i]) for i in (*carried, *over)]",
+        "starts = [forward.get_or_zeros(node.operands[i]) for i in (*over, *carried)]",
+        TANGENTS,
+    ),
+    # --- states -----------------------------------------------------------------------------------
+    Mutant(
+        "states that a loop carries come out in the wrong order",
+        "passes/hoist_state.py",
+        "        left = _values(leave, scope)\n",
+        "        left = _values(tuple(leave)[::-1], scope)\n",
+        (*PASSES, *STATES),
+    ),
+    Mutant(
+        "the first write of a state counts, not the last",
+        "passes/hoist_state.py",
+        '        self.written_at[node.attrs["state"]] = node.loc\n'
+        '        scope.values[node.attrs["state"]] = operands\n',
+        '        self.written_at[node.attrs["state"]] = node.loc\n'
+        '        scope.values.setdefault(node.attrs["state"], operands)\n',
+        (*PASSES, *STATES),
+    ),
+    Mutant(
+        "a write inside a region is not seen from outside",
+        "passes/touched_states.py",
+        "                    writes.update(inner_writes)\n",
+        "",
+        (*PASSES, *STATES),
+    ),
+    Mutant(
+        "all lanes draw from one random key",
+        "passes/touched_states.py",
+        'if state.kind == "rng":',
+        'if state.kind == "random":',
+        (*STATES, *PROGRAMS),
+    ),
+    Mutant(
+        "after the lanes have drawn, the next key is one that they had",
+        "passes/hoist_state.py",
+        "scope.values[state] = (take(builder, after, 1),)",
+        "scope.values[state] = (take(builder, keys, 1),)",
+        (*STATES, *PROGRAMS),
+    ),
+    Mutant(
+        "a state without lanes may be written by each of them",
+        "passes/hoist_state.py",
+        "if axis is None and result in dependent:",
+        "if axis is None and result in dependent and False:",
+        (*STATES, *PROGRAMS),
+    ),
+    Mutant(
+        "results for states come in the wrong order",
+        "passes/purify.py",
+        "*(leaf for leaves in writes.values() for leaf in leaves)),",
+        "*(leaf for leaves in reversed(writes.values()) for leaf in leaves)),",
+        (*PASSES, "tests/test_passes.py::test_purifying_turns_states_into_parameters_and_results"),
+    ),
+    Mutant(
+        "States get the values of other States back",
+        "frontend/program.py",
+        "            start = stop\n",
+        "",
+        (*PROGRAMS, "tests/test_jit.py"),
+    ),
+    Mutant(
+        "a random State goes on with the key that it gave away",
+        "frontend/random/rng.py",
+        "        self.value = keys[0]\n",
+        "        self.value = keys[1]\n",
+        ("tests/test_random.py",),
+    ),
+    # --- lanes ------------------------------------------------------------------------------------
+    Mutant(
+        "a node is taken for shared by all lanes although its region captures one",
+        "passes/expand_vmap.py",
+        "if not any(map(self.differs, (*node.operands, *captures(*node.regions)))):",
+        "if not any(map(self.differs, node.operands)):",
+        LANES,
+    ),
+    Mutant(
+        "lanes choose the other branch",
+        "passes/expand_vmap.py",
+        "return [choose(builder, which, cases, result.hint) for cases, result in choices]",
+        "return [choose(builder, which, cases[::-1], result.hint) for cases, result in choices]",
+        LANES,
+    ),
+    Mutant(
+        "the index of a branch is not brought into range for each lane",
+        "passes/expand_vmap.py",
+        'which = builder("clamp", bounds[0], which, bounds[1])',
+        'which = builder("rem", which, Literal(len(columns), Type("int32")))',
+        LANES,
+    ),
+    Mutant(
+        "a lane that has left a loop goes on",
+        "passes/expand_vmap.py",
+        "kept = [choose(step, flags, pair, result.hint) for *pair, result in pairs]",
+        "kept = [pair[1] for *pair, result in pairs]",
+        LANES,
+    ),
+    Mutant(
+        "lanes of what a loop yields stand behind the time",
+        "passes/expand_vmap.py",
+        "move_axis(builder, result, 1, 0) if i >= carries and self.differs(old) else result",
+        "move_axis(builder, result, 0, 0) if i >= carries and self.differs(old) else result",
+        LANES,
+    ),
+    Mutant(
+        "the lane axis of an argument is always its first",
+        "passes/expand_vmap.py",
+        "moved = operand if axis is None else move_axis(builder, operand, axis, 0)",
+        "moved = operand if axis is None else move_axis(builder, operand, 0, 0)",
+        LANES,
+    ),
+    Mutant(
+        "what goes round a loop does not make it depend on the lane",
+        "passes/lane_dependence.py",
+        "    _each(edges, body.results[:carries], body.params)\n",
+        "",
+        LANES,
+    ),
+    Mutant(
+        "how many steps a lane takes is forgotten",
+        "passes/lane_dependence.py",
+        "    _all(edges, condition.results, (*condition.params, *body.params, *node.results))\n",
+        "",
+        LANES,
+    ),
+    Mutant(
+        "the cotangent of what lanes share is that of the first lane",
+        "passes/expand_vmap.py",
+        'total = builder("reduce_sum", self.lanes(builder, result), axes=(0,))',
+        "total = take(builder, self.lanes(builder, result), 0)",
+        LANES,
+    ),
+    Mutant(
+        "what is left over of a map comes before the rest",
+        "passes/expand_map.py",
+        'return [builder("concatenate", *pair, dimension=0) for pair in pairs]',
+        'return [builder("concatenate", *pair[::-1], dimension=0) for pair in pairs]',
+        PASSES,
+    ),
+    # --- simplification ---------------------------------------------------------------------------
+    Mutant(
+        "x times 0 is 0, also of floats",
+        "passes/identities.py",
+        "if known.equals(other, 0) and node.result.type.is_integer:",
+        "if known.equals(other, 0):",
+        ("tests/test_passes_simplify.py", *PASSES),
+    ),
+    Mutant(
+        "x plus 0.0 is x, also of -0.0",
+        "passes/identities.py",
+        "zero = -0.0 if node.result.type.is_float else 0",
+        "zero = 0.0 if node.result.type.is_float else 0",
+        ("tests/test_passes_simplify.py", *PASSES),
+    ),
+    Mutant(
+        "two transposes are composed the wrong way round",
+        "passes/identities.py",
+        "order = tuple(first[axis] for axis in permutation)",
+        "order = tuple(permutation[axis] for axis in first)",
+        (*PASSES, "tests/test_passes_simplify.py"),
+    ),
+    Mutant(
+        "a choice by 'not' keeps the order of its cases",
+        "passes/identities.py",
+        'return builder("select_n", turned.operands[0], *cases[::-1])',
+        'return builder("select_n", turned.operands[0], *cases)',
+        (*PASSES, "tests/test_passes_simplify.py"),
+    ),
+    Mutant(
+        "a branch that is known is the other one",
+        "passes/simplify.py",
+        "number = min(max(int(literal.value.real), 0), last)",
+        "number = last - min(max(int(literal.value.real), 0), last)",
+        (*PASSES, "tests/test_passes_simplify.py"),
+    ),
+    Mutant(
+        "a carry that starts as another one stays the same as it",
+        "passes/simplify.py",
+        "first = seen.setdefault((initial[i], final), i)",
+        "first = seen.setdefault((initial[i], initial[i]), i)",
+        (*PASSES, "tests/test_passes_simplify.py"),
+    ),
+    Mutant(
+        "a loop of two steps is run once",
+        "passes/simplify.py",
+        'if node.attrs["length"] <= 1:\n            return self._few_steps',
+        'if node.attrs["length"] <= 2 and not node.results[node.attrs["carries"] :]:\n'
+        '            node = Node(node.op, node.operands, {**node.attrs, "length": 1}, '
+        "node.regions, node.results)\n"
+        "            return self._few_steps",
+        (*PASSES, "tests/test_passes_simplify.py"),
+    ),
+    # --- code motion ------------------------------------------------------------------------------
+    Mutant(
+        "a branch shares what the other branch computed",
+        "passes/common_subexpressions.py",
+        "self.nodes(builder, region.nodes, _Scope(around))",
+        "self.nodes(builder, region.nodes, around)",
+        (*PASSES, "tests/test_passes_code_motion.py"),
+    ),
+    Mutant(
+        "nodes with other attributes count as equal",
+        "passes/common_subexpressions.py",
+        "key = (node.op, tuple(operands), _attrs_key(node.attrs), "
+        "*(_region_key(r, {}) for r in regions))",
+        "key = (node.op, tuple(operands), *(_region_key(r, {}) for r in regions))",
+        (*PASSES, "tests/test_passes_code_motion.py"),
+    ),
+    Mutant(
+        "a region that captures what changes leaves its loop",
+        "passes/hoist_invariant.py",
+        "inputs = (*operands, *mapped(captures(*node.regions), self.mapping))",
+        "inputs = operands",
+        (*PASSES, "tests/test_passes_code_motion.py"),
+    ),
+    Mutant(
+        "a node leaves a branch that may not be taken",
+        "passes/hoist_invariant.py",
+        "self.outermost.append(self.outermost[-1] if is_loop else len(self.builders))",
+        "self.outermost.append(self.outermost[-1] if self.builders else 0)",
+        (*PASSES, "tests/test_passes_code_motion.py"),
+    ),
+    Mutant(
+        "what has effects leaves its loop",
+        "passes/hoist_invariant.py",
+        'if node.op.name == "while" or not is_pure(node):',
+        'if node.op.name == "while":',
+        (*PASSES, "tests/test_passes_code_motion.py"),
+    ),
+    Mutant(
+        "what talks to the host is dropped as dead",
+        "passes/dead_code.py",
+        "_LASTING = frozenset(Effect) - {Effect.READ}",
+        "_LASTING = frozenset(Effect) - {Effect.READ, Effect.IO}",
+        ("tests/test_passes_code_motion.py", *PASSES, "tests/test_loops.py", "tests/test_jit.py"),
+    ),
+    Mutant(
+        "writes inside regions are dropped as dead",
+        "passes/dead_code.py",
+        "                for owner in (*owners, node):\n",
+        "                for owner in (node,):\n",
+        (*PASSES, "tests/test_passes_code_motion.py"),
+    ),
+    Mutant(
+        "what the condition of a while needs is dropped as dead",
+        "passes/dead_code.py",
+        '            self._use(node.regions[0].results)\n        elif name == "cond"',
+        '            pass\n        elif name == "cond"',
+        (*PASSES, "tests/test_passes_code_motion.py"),
+    ),
+    Mutant(
+        "what a carry starts from is not kept alive",
+        "passes/dead_code.py",
+        "            self._use((body.params[i], node.operands[i]))\n",
+        "            self._use((body.params[i],))\n",
+        (*PASSES, "tests/test_passes_code_motion.py"),
+    ),
+    Mutant(
+        "a call gives its results in the wrong order",
+        "passes/inline_calls.py",
+        "        return mapped(region.results, mapping)\n",
+        "        return mapped(region.results[::-1], mapping)\n",
+        PASSES,
+    ),
+    # --- the language -----------------------------------------------------------------------------
+    Mutant(
+        "what only the results of a region capture is missed",
+        "ir/graph.py",
+        "    for result in graph.results:\n        use(result)\n",
+        "",
+        (*LANES, *PASSES, *GRADIENTS),
+    ),
+    Mutant(
+        "graphs with other attributes have one fingerprint",
+        "ir/structure.py",
+        "            if node.attrs:\n",
+        "            if node.attrs and self._people:\n",
+        TEXT,
+    ),
+    Mutant(
+        "what is not defined is not noticed",
+        "ir/verify.py",
+        "        elif operand not in self._scope:\n",
+        "        elif operand not in self._scope and False:\n",
+        ("tests/test_verify.py",),
+    ),
+    # --- ops and their rules ----------------------------------------------------------------------
+    Mutant(
+        "the slope of tanh has the wrong sign",
+        "ir/ops/elementwise.py",
+        "np.tanh, lambda y, x: (1 - y) * (y + 1))",
+        "np.tanh, lambda y, x: (y - 1) * (y + 1))",
+        op_laws("tanh"),
+    ),
+    Mutant(
+        "the slope along a divisor has the wrong sign",
+        "ir/ops/arithmetic.py",
+        'to_divisor = b("neg", b("mul", scaled, node.result))',
+        'to_divisor = b("mul", scaled, node.result)',
+        op_laws("div"),
+    ),
+    Mutant(
+        "the slope of a power is off by one",
+        "ir/ops/arithmetic.py",
+        'return y * x.apply("pow", y - 1), base.apply("log") * z',
+        'return y * x.apply("pow", y), base.apply("log") * z',
+        op_laws("pow"),
+    ),
+    Mutant(
+        "a transpose is undone by the same permutation",
+        "ir/ops/shape.py",
+        "inverse = tuple(permutation.index(i) for i in range(len(permutation)))",
+        "inverse = permutation",
+        op_laws("transpose"),
+    ),
+    Mutant(
+        "the cotangent of a slice is put back at the wrong end",
+        "ir/ops/shape.py",
+        "return lo, length - lo - covered, step - 1",
+        "return length - lo - covered, lo, step - 1",
+        op_laws("slice"),
+    ),
+    Mutant(
+        "lanes are reduced instead of the axes asked for",
+        "ir/ops/reduction.py",
+        '    return {"axes": shifted(axes), **attrs}\n',
+        '    return {"axes": axes, **attrs}\n',
+        (*op_laws("reduce_sum", "reduce_max"), *LANES),
+    ),
+    Mutant(
+        "a running sum is reversed in the same direction",
+        "ir/ops/reduction.py",
+        'return (b("cumsum", ct, axis=axis, reverse=not reverse),)',
+        'return (b("cumsum", ct, axis=axis, reverse=reverse),)',
+        op_laws("cumsum"),
+    ),
+    Mutant(
+        "the cotangent of a dynamic slice is added at the start",
+        "ir/ops/indexing.py",
+        'return (builder("dynamic_update_slice", zeros, cotangent, *starts), '
+        "*(None for _ in starts))",
+        "first = (Literal(0, s.type) for s in starts)\n"
+        '    return (builder("dynamic_update_slice", zeros, cotangent, *first), '
+        "*(None for _ in starts))",
+        op_laws("dynamic_slice"),
+    ),
+    Mutant(
+        "a lane of a gather reads from another lane",
+        "ir/ops/windows.py",
+        "            (0, *shifted(self.index_batching)),\n",
+        "            (0, *self.index_batching),\n",
+        (*op_laws("gather"), "tests/test_indexing.py"),
+    ),
+    Mutant(
+        "cotangents of an index that is named twice replace each other",
+        "ir/ops/indexing.py",
+        'return builder("scatter-add", zeros, index, cotangent, **windows.attrs), None',
+        'return builder("scatter", zeros, index, cotangent, **windows.attrs), None',
+        (*op_laws("gather"), "tests/test_indexing.py"),
+    ),
+    Mutant(
+        "the cotangent of what was broadcast is not summed",
+        "ir/derivative.py",
+        '        return builder("reduce_sum", cotangent, axes=tuple(range(len(shape))))\n',
+        '        return builder("reduce_max", cotangent, axes=tuple(range(len(shape))))\n',
+        (*op_laws("mul", "add"), *GRADIENTS),
+    ),
+    Mutant(
+        "a contraction is transposed with its free axes in the wrong order",
+        "ir/ops/contraction.py",
+        "contracted = tuple(inner[other_inner.index(d)] for d in sorted(other_inner))",
+        "contracted = tuple(inner)",
+        op_laws("dot_general"),
+    ),
+    Mutant(
+        "an element takes its slope from where it went, not from where it came from",
+        "ir/ops/sorting.py",
+        "        else add_along_axis(builder, builder.zeros(cotangent.type), "
+        "places, cotangent, axis)\n",
+        "        else along_axis(builder, cotangent, places, axis)\n",
+        op_laws("sort"),
+    ),
+    Mutant(
+        "both branches of the emitted code are swapped",
+        "ir/ops/region.py",
+        "return jax.lax.cond(index, branches[1], branches[0])",
+        "return jax.lax.cond(index, branches[0], branches[1])",
+        ("tests/test_backends.py", *PROGRAMS),
+    ),
+    Mutant(
+        "the emitted loop always runs forward",
+        "ir/ops/region.py",
+        "length=length, reverse=reverse, unroll=unroll",
+        "length=length, reverse=False, unroll=unroll",
+        ("tests/test_backends.py", *PROGRAMS),
+    ),
+    # --- from Python to graphs --------------------------------------------------------------------
+    Mutant(
+        "the direction of a scan is not read",
+        "frontend/importer.py",
+        '        "reverse": params["reverse"],\n',
+        '        "reverse": False,\n',
+        (*PROGRAMS, "tests/test_loops.py"),
+    ),
+    Mutant(
+        "a lane axis takes all others with it as it moves",
+        "passes/lanes.py",
+        "    order.insert(target, source)\n",
+        "    order.insert(target, source)\n    order = order if len(order) < 3 else order[::-1]\n",
+        LANES,
+    ),
+)
+"""All of them."""

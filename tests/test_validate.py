@@ -1,0 +1,358 @@
+"""`validate`: whole models agree at every stage, and planted faults are found and made small."""
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir import transform
+from brainir.backends import reference, to_numpy
+from brainir.frontend.tools.checking import check_pass, outcome_of
+from brainir.frontend.tools.comparison import Comparison
+from brainir.frontend.tools.jax_derivatives import with_jax_derivatives
+from brainir.frontend.tools.running import Inputs, Outcome, inputs_for
+from brainir.frontend.tools.validate import ValidationReport, validate_graph
+from brainir.ir import Builder, Graph, GraphError, Node, parse, replay_graph, walk
+from brainir.passes import PASSES, PIPELINE, Pass
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.bir"))
+
+
+def passes_with(name: str, function: Any) -> tuple[Pass, ...]:
+    """The pipeline, with something else in the place of a pass."""
+    return tuple(replace(s, function=function) if s.name == name else s for s in PIPELINE)
+
+
+def swapping(old: str, new: str) -> Any:
+    """A pass that mistakes an op for another one."""
+
+    def rewrite(builder: Builder, node: Node, operands: Any, mapping: Any) -> Any:
+        return builder.emit(new, operands) if node.op.name == old else None
+
+    return lambda graph: replay_graph(graph, rewrite)
+
+
+def report_of(
+    graph: Graph | str, name: str, function: Any, folder: Path | None = None, **given: Any
+) -> ValidationReport:
+    """What is found of a graph if a pass is something else."""
+    graph = parse(graph) if isinstance(graph, str) else graph
+    return validate_graph(
+        inputs_for(graph, given, 0), folder=folder, passes=passes_with(name, function)
+    )
+
+
+# --- models that are right ------------------------------------------------------------------------
+
+
+class Net:
+    """Leaky neurons with noise and a learned weight."""
+
+    def __init__(self) -> None:
+        self.v = brainir.HiddenState(jnp.zeros(3), name="v")
+        self.w = brainir.ParamState(jnp.eye(3) * 0.5 + 0.1, name="w")
+        self.count = brainir.ShortTermState(jnp.int32(0), name="count")
+        self.spike = brainir.surrogate.ReluGrad()
+
+    def step(self, x: jax.Array) -> jax.Array:
+        noise = brainir.random.normal(size=(3,)) * 0.1
+        spikes = self.spike(self.v.value - 0.5)
+        self.v.value = 0.8 * self.v.value * (1 - spikes) + x + noise + self.w.value @ spikes
+        self.count.value = self.count.value + jnp.sum(spikes > 0).astype(jnp.int32)
+        return spikes
+
+    def run(self, xs: jax.Array) -> jax.Array:
+        spikes = transform.for_loop(self.step, xs)
+        return jnp.mean(spikes) + jnp.mean(self.v.value**2)
+
+    def states(self) -> list[Any]:
+        key = jax.random.key_data(brainir.random.get_key())
+        return [np.asarray(x) for x in (self.v.value, self.w.value, self.count.value, key)]
+
+
+def test_a_model_agrees_at_every_stage_and_its_states_are_left_as_they_were(tmp_path):
+    net, xs = Net(), jnp.linspace(0.1, 0.9, 12, dtype=jnp.float32).reshape(4, 3)
+    brainir.random.seed(3)
+    before = net.states()
+    report = brainir.validate(net.run, xs, gradients=True, folder=tmp_path)
+    assert report.ok, report
+    stages = [*(step.name for step in PIPELINE), "xla"]
+    assert list(report.stages) == [*stages, *(f"gradients: {name}" for name in stages)]
+    errors = [error for error in report.stages.values() if error is not None]
+    assert len(errors) > len(stages)
+    assert max(errors) < 0.5
+    for now, then in zip(net.states(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert list(tmp_path.iterdir()) == []
+    assert "stages agree" in repr(report)
+
+
+def test_gradients_and_lanes_that_a_function_asks_for_are_checked(tmp_path):
+    net = Net()
+
+    @transform.jit(static_argnums=1)
+    def train(xs, rate, *, scale):
+        slopes, loss = transform.grad(net.run, grad_states=[net.w], return_value=True)(xs * scale)
+        net.w.value = net.w.value - rate * slopes[0]
+        lanes = transform.vmap(lambda x: x + brainir.random.normal() * net.v.value.sum())(xs[0])
+        return loss, lanes
+
+    xs = jnp.linspace(0.1, 0.9, 6, dtype=jnp.float32).reshape(2, 3)
+    report = brainir.validate(train, xs, 0.1, scale=2.0, folder=tmp_path)
+    assert report.ok, report
+    compared = [name for name, error in report.stages.items() if error is not None]
+    assert compared == [*(step.name for step in PIPELINE[3:]), "xla"]
+
+
+def test_units_stay_outside(tmp_path):
+    def energy(v, steps):
+        return (v * v).sum(), steps + 1, v.shape
+
+    report = brainir.validate(
+        lambda v, n: energy(v, n)[:2], jnp.ones(3) * u.mV, 3, gradients=True, folder=tmp_path
+    )
+    assert report.ok, report
+
+
+def test_what_calling_the_function_raises_is_raised():
+    shared = brainir.State(jnp.zeros(()))
+
+    def lanes(xs):
+        def lane(x):
+            shared.value = x
+
+        transform.vmap(lane)(xs)
+
+    with pytest.raises(brainir.BatchAxisError):
+        brainir.validate(lanes, jnp.ones(3))
+    with pytest.raises(ValueError, match="while"):
+        brainir.validate(
+            transform.grad(lambda x: jax.lax.while_loop(lambda c: c < 9, lambda c: c * 2, x)), 1.0
+        )
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "message"),
+    [
+        (lambda n: n * 2.5, 1, "no floating-point arguments"),
+        (lambda x: x > 1, 1.0, "returns no floating-point numbers"),
+    ],
+)
+def test_gradients_of_what_has_none_are_refused(function, argument, message):
+    with pytest.raises(ValueError, match=message):
+        brainir.validate(function, argument, gradients=True)
+
+
+# --- faults that are found ------------------------------------------------------------------------
+
+LOOP = """
+graph @run(%x: f32[3], %xs: f32[5,3]) -> (f32[3], f32[])
+  states(@V: f32[3] hidden, @n: i32[] short) {
+  %a = cos %x
+  %last, %ys = for_loop carry(%c = %a) over(%i = %xs) {length=5} do {
+    %v = state.read @V
+    %t = tanh %c           # model.py:7 update
+    %m = mul %t, %i
+    %w = add %v, %m
+    state.write @V, %w
+    yield %w, %t
+  }
+  %s = reduce_sum %ys {axes=(0, 1)}
+  %k = state.read @n
+  %k1 = add %k, 1:i32
+  state.write @n, %k1
+  return %last, %s
+}"""
+
+
+def still_fails(report: ValidationReport, passes: tuple[Pass, ...]) -> bool:
+    """Whether the file of a report shows the fault all by itself."""
+    assert report.path is not None
+    path = Path(report.path)
+    given: dict[str, Any] = {}
+    if path.with_suffix(".npz").exists():
+        with np.load(path.with_suffix(".npz")) as arrays:
+            given.update(arrays)
+    inputs = inputs_for(parse(path.read_text(), str(path)), given, 0)
+    step = next(step for step in passes if step.name == report.first_pass)
+    return check_pass(step, Comparison()).difference(inputs) is not None
+
+
+@pytest.mark.parametrize(("old", "new"), [("tanh", "sin"), ("mul", "add"), ("cos", "sin")])
+def test_a_wrong_op_is_found_wherever_it_is(old, new, tmp_path):
+    passes = passes_with("simplify", swapping(old, new))
+    report = report_of(LOOP, "simplify", swapping(old, new), tmp_path)
+    assert not report.ok
+    assert report.first_pass == "simplify"
+    assert report.graph is not None
+    assert [node.op.name for node in walk(report.graph)] == [old]
+    assert report.node is not None
+    assert report.node.startswith(f"{old}(f32[3]")
+    assert still_fails(report, passes)
+    assert f"{old} %" in repr(report)
+    assert list(report.stages)[-1] != "xla"
+
+
+def test_the_node_is_shown_with_its_place_in_the_users_source():
+    def wave(x):
+        return jnp.tanh(x) * 2  # here
+
+    line = wave.__code__.co_firstlineno + 1
+    graph = transform.jit(wave).trace(1.0).graph("capture")
+    report = report_of(graph, "simplify", swapping("tanh", "sin"))
+    assert report.node is not None
+    assert f"test_validate.py:{line} wave" in report.node
+
+
+def without_writes(graph: Graph) -> Graph:
+    """A pass that forgets writes at the edge of a graph."""
+    kept = tuple(node for node in graph.nodes if node.op.name != "state.write")
+    return graph.with_(nodes=kept)
+
+
+def test_a_forgotten_write_is_found(tmp_path):
+    report = report_of(LOOP, "dead-code", without_writes, tmp_path)
+    assert report.first_pass == "dead-code"
+    assert report.difference is not None
+    assert report.difference.where in ("@V", "@n")
+    assert report.graph is not None
+    assert [node.op.name for node in walk(report.graph)] == ["state.write"]
+    assert still_fails(report, passes_with("dead-code", without_writes))
+
+
+def test_results_in_the_wrong_order_are_found():
+    def swapped(graph: Graph) -> Graph:
+        pure = PASSES["purify"](graph)
+        return pure.with_(results=pure.results[::-1])
+
+    graph = """graph @f(%x: f32[]) -> (f32[])
+      states(@V: f32[] hidden) {
+      %v = state.read @V
+      %y = add %v, %x
+      state.write @V, %y
+      return %x
+    }"""
+    report = report_of(graph, "purify", swapped)
+    assert report.first_pass == "purify"
+    assert report.difference is not None
+    assert report.difference.where == "result 0"
+
+
+def test_a_pass_that_fails_on_a_graph_is_found():
+    def refuse(builder: Builder, node: Node, operands: Any, mapping: Any) -> None:
+        if node.op.name == "tanh":
+            raise GraphError("tanh is beyond me")
+
+    report = report_of(LOOP, "hoist-invariant", lambda graph: replay_graph(graph, refuse))
+    assert report.first_pass == "hoist-invariant"
+    assert str(report.difference) == "GraphError: tanh is beyond me"
+    assert report.graph is not None
+    assert [node.op.name for node in walk(report.graph)] == ["tanh"]
+
+
+def test_a_pass_that_does_not_reach_its_form_is_found():
+    report = report_of(LOOP, "hoist-state", lambda graph: graph)
+    assert report.first_pass == "hoist-state"
+    assert report.difference is not None
+    assert "states should be touched outside all regions" in report.difference.text
+    assert report.graph is not None
+    assert len(list(walk(report.graph))) == 2
+
+
+GRADIENT = """
+graph @f(%x: f32[3], %w: f32[3]) -> (f32[3], f32[]) {
+  %n = neg %w
+  %slope, %loss = grad (%a = %x) {wrt=(0,), states=(), losses=1} do {
+    %b = mul %a, %n
+    %e = exp %b
+    %s = reduce_sum %e {axes=(0,)}
+    yield %s
+  }
+  return %slope, %loss
+}"""
+
+
+def test_a_wrong_gradient_is_found():
+    def half(graph: Graph) -> Graph:
+        def rewrite(builder: Builder, node: Node, operands: Any, mapping: Any) -> Any:
+            if node.op.name != "broadcast_in_dim":
+                return None
+            (result,) = builder.emit(node.op, operands, node.attrs)
+            return [builder("sub", result, result)]
+
+        return replay_graph(PASSES["expand-grad"](graph), rewrite)
+
+    report = report_of(GRADIENT, "expand-grad", half)
+    assert report.first_pass == "expand-grad"
+    assert report.graph is not None
+    assert "grad" in [node.op.name for node in walk(report.graph)]
+    assert report_of(GRADIENT, "expand-grad", PASSES["expand-grad"].function).ok
+
+
+def test_a_fault_of_the_other_backend_is_found(monkeypatch):
+    graph = parse(LOOP)
+    tanh = next(node.op for node in walk(graph) if node.op.name == "tanh")
+    wrong = replace(tanh, lax=lambda jax, x: jax.lax.sin(x))
+
+    def rewrite(builder: Builder, node: Node, operands: Any, mapping: Any) -> Any:
+        return builder.emit(wrong, operands) if node.op is tanh else None
+
+    report = validate_graph(inputs_for(replay_graph(graph, rewrite), {}, 0))
+    assert report.first_pass == "xla"
+    assert report.graph is not None
+    assert [node.op.name for node in walk(report.graph)] == ["tanh"]
+
+
+def test_inputs_that_a_fault_needs_are_kept(tmp_path):
+    def rewrite(builder: Builder, node: Node, operands: Any, mapping: Any) -> Any:
+        if node.op.name != "max":
+            return None
+        return [operands[0]]  # only right as long as the first one is larger
+
+    graph = "graph @f(%file: i32[2]) -> (i32[2]) {\n%y = max %file, -5:i32\nreturn %y\n}"
+    wrong = lambda graph: replay_graph(graph, rewrite)  # noqa: E731
+    assert report_of(graph, "simplify", wrong).ok
+    report = report_of(graph, "simplify", wrong, tmp_path, file=[1, -9])
+    assert report.path is not None
+    assert zipfile.is_zipfile(Path(report.path).with_suffix(".npz"))
+    assert still_fails(report, passes_with("simplify", wrong))
+
+
+def test_a_function_that_rounding_decides_is_reported_as_sensitive(tmp_path):
+    def chaos(x):
+        def step(x, _):
+            return 3.99 * x * (1 - x), None
+
+        return jax.lax.scan(step, x, None, length=200)[0]
+
+    graph = transform.jit(chaos).trace(jnp.float32(0.3)).graph("capture")
+
+    def rewrite(builder: Builder, node: Node, operands: Any, mapping: Any) -> Any:
+        if node.op.name != "sub":
+            return None
+        return [builder("neg", builder("sub", *operands[::-1]))] if False else None
+
+    def regrouped(graph: Graph) -> Graph:
+        def rewrite(builder: Builder, node: Node, operands: Any, mapping: Any) -> Any:
+            if node.op.name != "mul" or not any(o in mapping.values() for o in operands):
+                return None
+            third = builder("div", operands[0], builder.full(operands[0].type, 3.0))
+            return [builder("mul", builder("mul", third, operands[1]), _three(operands))]
+
+        def _three(operands: Any) -> Any:
+            return Builder().full(operands[0].type, 3.0)
+
+        return replay_graph(graph, rewrite)
+
+    report = report_of(graph, "simplify", regrouped, tmp_path)
+    assert not report.ok
+    assert report.sensitive
+    assert report.path is None
+    assert "one rounding" in repr(report)
