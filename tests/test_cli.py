@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -10,12 +11,15 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from random_graphs import ALL, graphs
 
 import brainir
 from brainir import ir
 from brainir.frontend.tools.cli import COMMANDS, main
 from brainir.frontend.tools.difference import difference
 from brainir.frontend.tools.graph_files import parse_graphs
+from brainir.ir import print_graph
 
 SCRIPT = """
 import sys
@@ -425,6 +429,20 @@ def test_the_same_line_about_another_value_is_a_difference():
     old = body("%0 = sin %x", "%1 = sin %x", "%2 = exp %0", "%2")
     new = body("%0 = sin %x", "%1 = sin %x", "%2 = exp %1", "%2")
     assert marked(old, new) == ["-%2 = exp %0 : f32[3]", "+%2 = exp %1 : f32[3]"]
+
+
+@given(graph=graphs(dtypes=ALL, transformations=True))
+def test_graphs_that_differ_in_names_only_have_no_line_of_difference(graph):
+    other = ir.parse(re.sub(r"%(\w+)", r"%other_\1", str(graph)))
+    assert marked(graph, other) == []
+
+
+@given(graph=graphs())
+def test_a_difference_holds_the_first_graph_and_is_there_if_the_graphs_are_not_equal(graph):
+    other = brainir.passes.simplify(graph)
+    lines = difference(graph, other)
+    assert "\n".join(line.text for line in lines if line.mark in " -") == print_graph(graph, False)
+    assert (marked(graph, other) == []) == ir.equal(graph, other)
 
 
 # --- ops, passes, and the rest --------------------------------------------------------------------
