@@ -113,11 +113,8 @@ MUTANTS = (
     Mutant(
         "the reverse of a checkpoint forgets what it captures",
         "passes/reverse_rules.py",
-        "inputs = [*zip(copy.params, node.operands, strict=True), "
-        "*((names[v], v) for v in captured)]\n    found",
-        "inputs = [*zip(copy.params, node.operands, strict=True), "
-        "*((names[v], v) for v in captured)]\n    captured = ()\n"
-        "    found",
+        "found = [(operand, again.take(param)) for param, operand in inputs]",
+        "found = [(o, again.take(p)) for p, o in inputs[: len(copy.params)]]",
         GRADIENTS,
     ),
     Mutant(

@@ -77,8 +77,8 @@ def test_a_loaded_function_gives_what_the_saved_one_gives(path):
     for _ in range(2):
         assert_same(loaded(CURRENTS, gain=2.0), run(CURRENTS, gain=2.0))
     for state in (neuron.V, neuron.noise, neuron.weight, neuron.steps):
-        assert_same(loaded.states[state.name].value, jax.tree.map(jnp.asarray, state.value))
-        assert type(loaded.states[state.name]) is type(state)
+        assert_same(loaded.states[str(state.name)].value, jax.tree.map(jnp.asarray, state.value))
+        assert type(loaded.states[str(state.name)]) is type(state)
 
 
 def test_values_of_states_are_those_at_the_time_of_saving(path):

@@ -1,0 +1,57 @@
+"""Laws of the whole compiler, over random graphs: from what was captured down to XLA."""
+
+import jax
+import pytest
+from derivative_cases import gradient_graph, tangent_graph
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from random_graphs import graphs, inputs_for
+from test_passes_lanes import mapped_over
+
+from brainir.frontend.tools.running import Inputs
+from brainir.frontend.tools.validate import validate_graph
+from brainir.ir import Graph
+
+WIDE = ("float64", "int32", "bool")
+"""With 64 bits, rounding is far from what a wrong rule does."""
+
+
+def assert_valid(graph: Graph, data: st.DataObject) -> None:
+    """Compare all stages of a graph with the first that can be run, and XLA too."""
+    inputs = data.draw(inputs_for(graph))
+    note(str(graph))
+    report = validate_graph(Inputs(graph, tuple(inputs.arguments), inputs.states))
+    assert report.ok, report
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_a_random_graph_means_the_same_from_capture_to_xla(data):
+    assert_valid(data.draw(graphs(transformations=True)), data)
+
+
+def smooth_body(data: st.DataObject) -> tuple[Graph, int, list[int]]:
+    """A differentiable graph whose first results are losses: it, how many, and the parameters."""
+    graph = data.draw(graphs(states=False, differentiable=True, dtypes=WIDE, nodes=8))
+    results = sorted(graph.results, key=lambda r: r.type.dtype != "float64")
+    losses = sum(r.type.dtype == "float64" for r in results)
+    wrt = [i for i, p in enumerate(graph.params) if p.type.dtype == "float64"]
+    return graph.with_(results=tuple(results), param_units=()), losses, wrt
+
+
+@pytest.mark.parametrize("around", ["vmap", "grad", "jvp"])
+@pytest.mark.parametrize("inside", ["vmap", "grad", "jvp"])
+@settings(max_examples=4)
+@given(data=st.data())
+def test_lanes_and_derivatives_may_stand_inside_each_other(inside, around, data):
+    with jax.enable_x64(True):
+        graph, losses, wrt = smooth_body(data)
+        for kind in (inside, around):
+            if kind == "vmap":
+                graph = mapped_over(data, graph, 2)
+            elif kind == "grad":
+                graph = gradient_graph(graph, wrt, losses)
+                losses = len(wrt)
+            else:
+                graph = tangent_graph(graph, wrt)
+        assert_valid(graph, data)

@@ -62,12 +62,11 @@ def add_script(parser: ArgumentParser, what: str, metavar: str = "SCRIPT") -> No
 
 def add_stage(parser: ArgumentParser) -> None:
     """Add the option that chooses a stage of the pipeline."""
-    names = stages(PIPELINE)
     parser.add_argument(
         "--stage",
         metavar="NAME",
-        choices=names,
-        help=f"the graph after that pass: one of {', '.join(names)}; by default the last",
+        choices=stages(PIPELINE),
+        help="the graph after that pass: capture for none, or a name that `brainir passes` lists",
     )
 
 

@@ -27,8 +27,23 @@ def difference(a: Graph, b: Graph) -> list[Line]:
     so that two lines only count as the same if they use the same values. Lines of the second graph
     call values as the first does, and new values by names that it does not have.
     """
-    first, second = (print_graph(graph, locations=False).split("\n") for graph in (a, b))
-    return list(_Aligner(first, second).lines())
+    return list(_Aligner(_lines(a), _lines(b)).lines())
+
+
+_LAYOUT = (("(\n    ", "("), (",\n    ", ", "), ("\n  )", ")"))
+"""How a long header is broken into lines, and how it looks otherwise."""
+
+
+def _lines(graph: Graph) -> list[str]:
+    """Return the lines of a graph, with a layout that does not depend on the lengths of names."""
+    text = print_graph(graph, locations=False)
+    for broken, whole in _LAYOUT:
+        text = text.replace(broken, whole)
+    lines: list[str] = []
+    for line in text.split("\n"):
+        header = line.startswith(("graph", "  states(", "  consts("))
+        lines += re.sub(r", (?=[%@])", ",\n    ", line).split("\n") if header else [line]
+    return lines
 
 
 class _Aligner:

@@ -43,7 +43,8 @@ def _execute(options: Namespace) -> int:
 COMMAND = Command(
     "dump",
     "print the graphs of everything that a script compiles",
-    "Run a script as Python would, and print the graph of everything that it compiles, each once. "
+    "Run a script as Python would, and print the graph of everything that it compiles, each once, "
+    "after all passes unless --stage names another stage. "
     "What the script itself prints goes to the standard error. If it fails, what it had compiled "
     "is still printed, and the exit code is 1.",
     _configure,

@@ -91,7 +91,7 @@ COMMAND = Command(
     "run",
     "run a graph on given or random inputs",
     "Run one graph at any stage, and print its results and what it leaves in its states. Inputs "
-    "are called as in the text: x for %%x, and @V for a state (or @V.0, @V.1 for its leaves). With "
+    "are called as in the text: x for %x, and @V for a state (or @V.0, @V.1 for its leaves). With "
     "xla, the graph goes through all passes first.",
     _configure,
     _execute,

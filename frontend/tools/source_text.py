@@ -16,10 +16,12 @@ def annotated_text(graph: Graph) -> str:
     """Return the text of a graph with the user's own lines in the comments."""
     printer = Printer(graph, locations=True)
     lines = list(printer.lines)
-    last: Loc | None = None
+    last: tuple[str, int] | None = None
     for node, number in printer.line_of.items():
-        source = source_line(node.loc)
-        if source and node.loc != last:
-            lines[number] += f": {source}"
-        last = node.loc or last
+        if node.loc is not None:
+            place = node.loc.file, node.loc.line
+            source = source_line(node.loc)
+            if source and place != last:
+                lines[number] += f": {source}"
+            last = place
     return "\n".join(lines)

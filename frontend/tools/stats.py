@@ -77,7 +77,7 @@ def _text(ours: Statistics, theirs: XlaStatistics | None) -> str:
         f"{unknown}",
         f"  states: {ours.states:,} with {ours.state_bytes:,} B",
         f"  consts: {ours.consts:,} with {ours.const_bytes:,} B",
-        f"  kept by loops for others in reverse: {ours.residual_bytes:,} B",
+        f"  residuals: {ours.residual_bytes:,} B that loops keep for loops in reverse",
     ]
     if theirs is not None:
         said = (

@@ -142,12 +142,7 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         entry = self._only
-        if (
-            entry is not None
-            and current_frame() is None
-            and not plain.is_asked_for()
-            and entry.usable()
-        ):
+        if entry is not None and current_frame() is None and entry.usable():
             try:
                 return entry.run(args, kwargs)
             except (_Mismatch, TypeError, AttributeError):
@@ -375,7 +370,9 @@ class _Entry:
         self._written = [slot.handle for slot in slots if slot.final]
         self._given_back = [handle.reference for handle in self._written]
         self._emitted = lax.emit(self._compiled.graph)
-        self._call = jax.jit(self._traced, donate_argnums=tuple(3 + i for i in donate))
+        # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
+        first = len(self._held) + len(self._consts)
+        self._call = jax.jit(self._traced, donate_argnums=tuple(first + i for i in donate))
 
     def usable(self) -> bool:
         """Whether what was assumed while tracing still holds; types apart, which JAX compares."""
@@ -394,7 +391,7 @@ class _Entry:
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
         values = [state()._value for state in self._held]  # pyright: ignore
-        out, new = self._call(values, self._consts, kwargs, *args)
+        out, *new = self._call(*values, *self._consts, *args, **kwargs)
         if self._io:
             jax.block_until_ready((out, new))
         if self._program.foreign:
@@ -404,9 +401,14 @@ class _Entry:
             state()._value = value  # pyright: ignore
         return out
 
-    def _traced(self, values: Any, consts: Any, kwargs: Any, *args: Any) -> Any:
+    def _traced(self, /, *given: Any, **kwargs: Any) -> tuple[Any, ...]:
         """What JAX traces: check that it is the signature we know, and emit the graph."""
+        if plain.is_asked_for():
+            raise _Mismatch
         program = self._program
+        first = len(self._held)
+        last = first + len(self._consts)
+        values, consts, args = given[:first], given[first:last], given[last:]
         names = sorted(kwargs)
         leaves, tree = jax.tree.flatten((*args, *(kwargs[name] for name in names)))
         if names != self._names:
@@ -422,9 +424,8 @@ class _Entry:
         outs = self._emitted(*leaves, *held, *consts)
         count = len(program.out_avals)
         result = jax.tree.unflatten(program.out_tree, outs[:count])
-        return result, [
-            value for _, value in program.written_values(self._compiled.written, outs[count:])
-        ]
+        written = program.written_values(self._compiled.written, outs[count:])
+        return result, *(value for _, value in written)
 
 
 def _same_avals(leaves: Sequence[Any], avals: Sequence[Any], weak: bool) -> bool:

@@ -140,7 +140,8 @@ class Drawn:
             if track is None and isinstance(result, Value):
                 track = self._tracks.get(result)
             look = {"t": str(result.type), "s": self._number(track) + 1}
-            self._edge(result, self._add("result", f"{word} {i}", region, **look), track)
+            label = f"{word} {i}" if track is None else f"{word} @{track.name}"
+            self._edge(result, self._add("result", label, region, **look), track)
 
     def _touch(self, state: StateVar, item: int, region: int) -> None:
         """Continue the track of a state that is still read and written by name."""

@@ -1,0 +1,320 @@
+// The drawing.
+
+const OPEN_AT_FIRST = 110; // boxes up to which regions begin open
+const NEAR_STEPS = 3;
+
+class GraphView {
+  constructor(onSelect) {
+    this.onSelect = onSelect;
+    this.drawing = null;
+    this.selected = null;
+    this.marked = new Set();
+    this.shade = "";
+    this.near = false;
+    this.cy = cytoscape({
+      container: byId("canvas"),
+      layout: { name: "preset" },
+      minZoom: 0.01,
+      maxZoom: 3,
+      boxSelectionEnabled: false,
+      autoungrabify: true,
+      autounselectify: true,
+      hideEdgesOnViewport: false,
+    });
+    this.cy.on("tap", "node", (event) => {
+      const id = event.target.data("item");
+      if (id !== undefined) this.onSelect(id);
+    });
+    this.cy.on("tap", (event) => event.target === this.cy && this.onSelect(null));
+    this.cy.on("dbltap", "node", (event) => this.toggle(event.target.data("item")));
+  }
+
+  show(drawing) {
+    if (drawing === this.drawing) return;
+    this.drawing = drawing;
+    if (!drawing.opened) drawing.openSome(OPEN_AT_FIRST);
+    this.draw(true);
+  }
+
+  // Open or close the regions of an item.
+  toggle(id) {
+    const regions = this.drawing.owned.get(id);
+    if (!regions) return;
+    const open = regions.some((region) => this.drawing.opened.has(region));
+    regions.forEach((region) => this.drawing.opened[open ? "delete" : "add"](region));
+    this.keepInPlace(id);
+  }
+
+  // Draw anew, with an item where it was before.
+  keepInPlace(id) {
+    const before = this.cy.$id(`i${id}`).renderedPosition();
+    this.draw(false);
+    const after = this.cy.$id(`i${id}`).renderedPosition();
+    if (before && after) this.cy.panBy({ x: before.x - after.x, y: before.y - after.y });
+  }
+
+  openAll(open) {
+    this.drawing.opened = new Set(open ? this.drawing.regions.keys() : []);
+    this.draw(true);
+  }
+
+  visible() {
+    const { drawing } = this;
+    const near = this.near && this.selected !== null ? drawing.near(this.selected, NEAR_STEPS) : null;
+    const shown = new Set();
+    drawing.items.forEach((_, id) => {
+      if (drawing.isShown(id) && (!near || near.has(id))) shown.add(id);
+    });
+    return shown;
+  }
+
+  draw(fit) {
+    const started = performance.now();
+    const { drawing, cy } = this;
+    const shown = this.visible();
+    const { boxes, routes } = arrange(drawing, shown);
+    const elements = [];
+    for (const [id, box] of boxes) elements.push(this.nodeElement(id, box, boxes, elements));
+    drawing.edges.forEach((edge, id) => {
+      const made = this.edgeElement(edge, id, boxes, routes);
+      if (made) elements.push(made);
+    });
+    cy.batch(() => {
+      cy.elements().remove();
+      cy.add(elements);
+    });
+    this.restyle();
+    this.mark();
+    if (fit) this.fit();
+    byId("drawn-count").textContent =
+      `${count(boxes.size)} of ${count(drawing.items.length)} boxes`;
+    byId("canvas").dataset.milliseconds = String(Math.round(performance.now() - started));
+  }
+
+  nodeElement(id, box, boxes, elements) {
+    const item = this.drawing.items[id];
+    const regions = (this.drawing.owned.get(id) ?? []).filter(
+      (region) => this.drawing.isOpen(region) && this.drawing.within[region].some((i) => boxes.has(i)),
+    );
+    if (regions.length > 1) {
+      for (const region of regions) {
+        const label = this.drawing.regions[region].l;
+        elements.push({ data: { id: `r${region}`, parent: `i${id}`, label }, classes: "part open" });
+      }
+    }
+    const data = { id: `i${id}`, item: id, label: caption(item), w: box.w, h: box.h };
+    const owner = this.drawing.regions[item.r].o;
+    if (owner >= 0) {
+      data.parent = this.drawing.owned.get(owner).length > 1 ? `r${item.r}` : `i${owner}`;
+    }
+    if (item.s) data.colour = stateColour(item.s - 1);
+    const classes = [item.k];
+    if (item.s) classes.push("track");
+    if (regions.length) {
+      classes.push("open");
+      elements.push(...corners(id, box));
+      data.label = this.drawing.regions[regions[0]].l;
+    } else if (this.drawing.owned.has(id)) {
+      const inside = this.drawing.owned.get(id);
+      classes.push("closed");
+      data.label = caption({ l: this.drawing.regions[inside[0]].l });
+      data.w = Math.max(box.w, boxWidth({ l: data.label }));
+    }
+    return { data, classes: classes.join(" "), position: { x: box.x, y: box.y } };
+  }
+
+  // An edge ends at the innermost boxes that are drawn.
+  edgeElement([start, end, value, state], id, boxes, routes) {
+    const source = this.drawnBox(start, boxes);
+    const target = this.drawnBox(end, boxes);
+    if (source === null || target === null || source === target) return null;
+    if (this.isAround(source, target) || this.isAround(target, source)) return null;
+    const data = { id: `e${id}`, source: `i${source}`, target: `i${target}`, label: value };
+    const classes = [];
+    if (state >= 0) {
+      data.colour = stateColour(state);
+      classes.push("track");
+    }
+    const bent = source === start && target === end ? routes.get(id) : null;
+    if (bent && bent.length > 2) {
+      Object.assign(data, relative(bent, boxes.get(start), boxes.get(end)));
+      if (data.weights) classes.push("bent");
+    }
+    return { data, classes: classes.join(" ") };
+  }
+
+  drawnBox(id, boxes) {
+    if (boxes.has(id)) return id;
+    let found = null;
+    for (const owner of this.drawing.owners(id)) {
+      if (found === null && boxes.has(owner) && this.drawing.isShown(owner)) found = owner;
+    }
+    return found;
+  }
+
+  isAround(outer, id) {
+    for (const owner of this.drawing.owners(id)) if (owner === outer) return true;
+    return false;
+  }
+
+  fit() {
+    this.cy.resize();
+    this.cy.fit(this.cy.elements(), 24);
+    if (this.cy.zoom() > 1.15) {
+      this.cy.zoom(1.15);
+      this.cy.center();
+    }
+    // A long graph begins at its top, where it can be read.
+    if (this.cy.zoom() < 0.35) {
+      const box = this.cy.elements().boundingBox();
+      const zoom = Math.min(0.75, Math.max(0.35, (this.cy.width() - 48) / box.w));
+      this.cy.zoom(zoom);
+      const left = (this.cy.width() - box.w * zoom) / 2;
+      this.cy.pan({ x: Math.min(left, 24) - box.x1 * zoom + Math.max(0, left - 24), y: 24 - box.y1 * zoom });
+    }
+  }
+
+  fitAll() {
+    this.cy.resize();
+    this.cy.fit(this.cy.elements(), 24);
+  }
+
+  zoom(factor) {
+    const centre = { x: this.cy.width() / 2, y: this.cy.height() / 2 };
+    this.cy.zoom({ level: this.cy.zoom() * factor, renderedPosition: centre });
+  }
+
+  select(id, move) {
+    this.selected = id;
+    if (id !== null && this.drawing.reveal(id)) this.draw(false);
+    else if (this.near) this.draw(false);
+    else this.mark();
+    if (id !== null && move) this.centre(id);
+  }
+
+  centre(id) {
+    const node = this.cy.$id(`i${id}`);
+    if (node.empty()) return;
+    if (this.cy.zoom() < 0.6 && !node.isParent()) this.cy.zoom(0.8);
+    this.cy.center(node);
+  }
+
+  highlight(ids) {
+    this.marked = new Set(ids);
+    this.mark();
+  }
+
+  mark() {
+    this.cy.batch(() => {
+      this.cy.elements(".selected, .marked, .beside").removeClass("selected marked beside");
+      for (const id of this.marked) this.cy.$id(`i${id}`).addClass("marked");
+      if (this.selected !== null) {
+        const node = this.cy.$id(`i${this.selected}`).addClass("selected");
+        node.connectedEdges().addClass("beside");
+      }
+    });
+  }
+
+  restyle() {
+    const { items } = this.drawing ?? { items: [] };
+    const most = this.shade
+      ? Math.max(1, ...items.map((item) => Math.log1p((item[this.shade] ?? 0) * (item.x ?? 1))))
+      : 1;
+    this.cy.style(graphStyle(this.shade ? (node) => {
+      const item = items[node.data("item")];
+      const heat = Math.log1p((item?.[this.shade] ?? 0) * (item?.x ?? 1)) / most;
+      return mixed(colour("node"), colour("heat"), heat * 0.85);
+    } : null));
+  }
+
+  // Go along an edge: up to operands, down to users, sideways through what stands beside.
+  step(direction) {
+    const { drawing, selected } = this;
+    if (selected === null) return this.onSelect(drawing.within[0][0] ?? null);
+    if (direction === "up" || direction === "down") {
+      const links = direction === "up" ? drawing.into[selected] : drawing.from[selected];
+      if (!links.length) return undefined;
+      return this.onSelect(drawing.edges[links[0]][direction === "up" ? 0 : 1]);
+    }
+    const beside = drawing.within[drawing.items[selected].r];
+    const next = beside.indexOf(selected) + (direction === "left" ? -1 : 1);
+    return next >= 0 && next < beside.length ? this.onSelect(beside[next]) : undefined;
+  }
+}
+
+// Two boxes that nobody sees keep an open region as large as the layout made it.
+function corners(id, { x, y, w, h }) {
+  const [across, down] = [w / 2 - PADDING, h / 2 - PADDING];
+  return [-1, 1].map((side) => ({
+    data: { parent: `i${id}`, label: "", w: 1, h: 1 },
+    classes: "corner",
+    position: { x: x + side * across, y: y + side * down },
+  }));
+}
+
+// Bends of a line as cytoscape takes them: along and beside the straight line between two boxes.
+function relative(points, start, end) {
+  const [dx, dy] = [end.x - start.x, end.y - start.y];
+  const length = Math.hypot(dx, dy);
+  if (length < 1) return {};
+  const weights = [];
+  const distances = [];
+  const bends = points.slice(1, -1).filter((point, i) => !isStraight(points[i], point, points[i + 2]));
+  for (const [x, y] of bends) {
+    const [px, py] = [x - start.x, y - start.y];
+    weights.push((px * dx + py * dy) / length ** 2);
+    distances.push((py * dx - px * dy) / length);
+  }
+  return bends.length ? { weights, distances } : {};
+}
+
+function isStraight([ax, ay], [bx, by], [cx, cy]) {
+  return Math.abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax)) < 1;
+}
+
+function mixed(from, to, share) {
+  const parse = (text) => [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16));
+  const [one, other] = [parse(from), parse(to)];
+  return `rgb(${one.map((part, i) => Math.round(part + (other[i] - part) * share)).join(",")})`;
+}
+
+function graphStyle(heat) {
+  const [ink, soft, line, node, accent] = ["ink", "soft", "line", "node", "accent"].map(colour);
+  return [
+    { selector: "node", style: {
+      label: "data(label)", shape: "round-rectangle", width: "data(w)", height: "data(h)",
+      "background-color": heat ?? node, "border-width": 1, "border-color": soft, color: ink,
+      "font-size": 12, "font-family": "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace",
+      "text-valign": "center", "text-halign": "center", "min-zoomed-font-size": 5 } },
+    { selector: "node.param, node.const, node.result", style: {
+      "border-style": "dashed", "border-color": line, color: soft } },
+    { selector: "node.track", style: { "border-color": "data(colour)", "border-width": 2.5,
+      "border-style": "solid", color: ink } },
+    { selector: "node.state", style: { shape: "barrel" } },
+    { selector: "node.closed", style: { "border-width": 3, "border-style": "double" } },
+    { selector: "node.open", style: {
+      "background-color": soft, "background-opacity": 0.09, "border-style": "solid",
+      "border-color": soft, "text-valign": "top", "text-margin-y": 20, color: soft,
+      "text-margin-x": (node) => (boxWidth({ l: node.data("label") }) - node.width()) / 2 - PADDING,
+      padding: PADDING, "compound-sizing-wrt-labels": "exclude" } },
+    { selector: "node.corner", style: { opacity: 0, events: "no" } },
+    { selector: "node.marked", style: { "background-color": colour("mark"), "background-opacity": 1 } },
+    { selector: "node.open.marked", style: { "background-opacity": 0.25 } },
+    { selector: "edge", style: {
+      width: 1.2, "line-color": soft, opacity: 0.65, "target-arrow-color": soft,
+      "target-arrow-shape": "triangle", "arrow-scale": 0.7, "curve-style": "straight" } },
+    { selector: "edge.bent", style: {
+      "curve-style": "round-segments", "segment-weights": "data(weights)",
+      "segment-distances": "data(distances)", "segment-radii": 12,
+      "edge-distances": "node-position" } },
+    { selector: "edge.track", style: {
+      "line-color": "data(colour)", "target-arrow-color": "data(colour)", width: 3.5, opacity: 0.9 } },
+    { selector: "node.selected", style: { "border-color": accent, "border-width": 4, "border-style": "solid" } },
+    { selector: "edge.beside", style: {
+      label: "data(label)", "font-size": 10, color: ink, "text-background-color": colour("paper"),
+      "text-background-opacity": 0.85, "min-zoomed-font-size": 6, opacity: 1, width: 2.5,
+      "line-color": accent, "target-arrow-color": accent } },
+    { selector: "edge.track.beside", style: {
+      "line-color": "data(colour)", "target-arrow-color": "data(colour)", width: 4 } },
+  ];
+}

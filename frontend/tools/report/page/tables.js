@@ -1,0 +1,167 @@
+// Tables of states, costs, memory and time.
+
+const COSTS_SHOWN = 100;
+
+// Make a table; columns are [title, cell of a row, whether it is a number].
+function makeTable(columns, rows) {
+  const head = element("tr", {}, ...columns.map(([title, , number]) =>
+    element("th", { className: number ? "number" : "", scope: "col" }, title)));
+  const body = rows.map((row) => element("tr", {}, ...columns.map(([, cell, number]) => {
+    const value = cell(row);
+    return element("td", { className: number ? "number" : "" }, value ?? "");
+  })));
+  return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
+}
+
+function heading(text) {
+  return element("h2", {}, text);
+}
+
+function note(text) {
+  return element("p", { className: "note" }, text);
+}
+
+function code(text) {
+  return element("code", {}, text);
+}
+
+function link(text, action) {
+  const button = element("button", { type: "button", className: "link" }, text);
+  button.addEventListener("click", action);
+  return button;
+}
+
+function gauge(value, most) {
+  const bar = element("span", { className: "gauge" });
+  bar.style.width = `${Math.round((160 * value) / Math.max(most, 1e-12))}px`;
+  return bar;
+}
+
+function swatch(number) {
+  const mark = element("span", { className: "swatch" });
+  mark.style.background = stateColour(number);
+  return mark;
+}
+
+function statesTable(fn, onState) {
+  if (!fn.states.length) return [note("This function reads and writes no state.")];
+  const columns = [
+    ["state", (s) => element("span", {}, swatch(s.number), link(`@${s.name}`, () => onState(s)))],
+    ["kind", (s) => s.kind],
+    ["shape", (s) => code(s.types.join(", "))],
+    ["unit", (s) => s.unit],
+    ["size", (s) => bytes(s.bytes), true],
+    ["read", (s) => count(s.read), true],
+    ["written", (s) => count(s.written), true],
+    ["in the end", (s) => fate(s)],
+  ];
+  return [
+    makeTable(columns, fn.states.map((state, number) => ({ ...state, number }))),
+    note("Read and written: places in the captured graph. Carried: its value goes from step to "
+      + "step of a loop. Hoisted: a loop used it, and now it is read once before the loop."),
+  ];
+}
+
+function fate(state) {
+  if (state.carried.length) return `carried by ${state.carried.join(", ")}`;
+  return state.hoisted ? "hoisted out of its loops" : "read and written outside loops";
+}
+
+function costTable(fn, stage, onSelect) {
+  const { items } = stage.drawing;
+  const rows = items.map((item, id) => ({ item, id, times: item.x ?? 1 }))
+    .filter(({ item }) => item.k === "op" && (item.f || item.b))
+    .map((row) => ({ ...row, flops: (row.item.f ?? 0) * row.times, bytes: (row.item.b ?? 0) * row.times }))
+    .sort((one, other) => other.flops - one.flops || other.bytes - one.bytes);
+  const flops = rows.reduce((sum, row) => sum + row.flops, 0);
+  const moved = rows.reduce((sum, row) => sum + row.bytes, 0);
+  const most = rows[0]?.flops ?? 1;
+  const columns = [
+    ["node", (row) => link(row.item.l, () => onSelect(row.id))],
+    ["result", (row) => code(row.item.t ?? "")],
+    ["source", (row) => place(row.item)?.name],
+    ["runs", (row) => count(row.times), true],
+    ["flops", (row) => count(row.flops), true],
+    ["bytes", (row) => bytes(row.bytes), true],
+    ["share of flops", (row) => gauge(row.flops, most)],
+  ];
+  const shown = rows.slice(0, COSTS_SHOWN);
+  return [
+    heading(`Nodes after ${stage.name}, the most expensive first`),
+    note(`${count(flops)} flops and ${bytes(moved)} moved in ${count(rows.length)} nodes, if `
+      + "nothing is fused. A node counts as often as its loops run it; both sides of a cond count, "
+      + "a while counts as one step."
+      + (rows.length > shown.length ? ` The first ${shown.length} are shown.` : "")),
+    makeTable(columns, shown),
+  ];
+}
+
+function memoryTables(fn, onLast) {
+  const { costs, residuals } = fn;
+  const parts = [heading("What the gradient keeps")];
+  if (residuals.length) {
+    const total = residuals.reduce((sum, row) => sum + row.bytes, 0);
+    parts.push(
+      note(`${bytes(total)} wait for loops that run in the other direction: each of these values `
+        + "is kept at every step."),
+      makeTable([
+        ["kept value", (row) => link(row.op, () => onLast(row.item))],
+        ["source", (row) => place({ c: row.place + 1 })?.name],
+        ["loop", (row) => row.loop],
+        ["steps", (row) => count(row.steps), true],
+        ["one step", (row) => code(row.step)],
+        ["all steps", (row) => code(row.type)],
+        ["size", (row) => bytes(row.bytes), true],
+        ["", (row) => gauge(row.bytes, residuals[0].bytes)],
+      ], residuals),
+    );
+  } else parts.push(note("No loop keeps anything for a gradient."));
+  if (costs.loops.length) {
+    parts.push(heading("Loops"), makeTable([
+      ["loop", (row) => row.name || "(backward)"],
+      ["source", (row) => row.place],
+      ["steps", (row) => count(row.length), true],
+      ["nodes", (row) => count(row.nodes), true],
+      ["carried", (row) => bytes(row.carried), true],
+      ["stacked", (row) => bytes(row.stacked), true],
+      ["of it for gradients", (row) => bytes(row.residuals), true],
+    ], costs.loops));
+  }
+  const held = [["states", costs.states, costs.state_bytes], ["consts", costs.consts, costs.const_bytes]];
+  parts.push(heading("What the function holds"), makeTable([
+    ["", (row) => row[0]],
+    ["how many", (row) => count(row[1]), true],
+    ["size", (row) => bytes(row[2]), true],
+  ], held));
+  if (fn.xla) {
+    const said = ["arguments", "results", "temporaries", "code"].filter((name) => fn.xla[name] !== null);
+    parts.push(heading("What XLA plans"), makeTable([
+      ["", (name) => name],
+      ["size", (name) => bytes(fn.xla[name]), true],
+    ], said));
+  }
+  return parts;
+}
+
+function timeTable(fn, onStage) {
+  const rows = fn.stages.slice(1).map((stage, i) => ({
+    name: stage.name, stage: i + 1, seconds: stage.seconds, nodes: stage.nodes,
+    before: fn.stages[i].nodes, same: stage.same,
+  }));
+  if (fn.xla) {
+    rows.push({ name: "to StableHLO", seconds: fn.xla.lower }, { name: "XLA", seconds: fn.xla.compile });
+  }
+  const most = Math.max(...rows.map((row) => row.seconds));
+  const total = rows.reduce((sum, row) => sum + row.seconds, 0);
+  return [
+    heading("Time to compile"),
+    makeTable([
+      ["step", (row) => (row.stage === undefined ? row.name : link(row.name, () => onStage(row.stage)))],
+      ["time", (row) => duration(row.seconds), true],
+      ["", (row) => gauge(row.seconds, most)],
+      ["nodes", (row) => (row.nodes === undefined ? "" : `${count(row.before)} → ${count(row.nodes)}`), true],
+      ["", (row) => (row.same ? "no change" : "")],
+    ], rows),
+    note(`${duration(total)} in all, measured once while this page was written.`),
+  ];
+}
