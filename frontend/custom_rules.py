@@ -24,7 +24,7 @@ def _differentiable(types: Sequence[Type]) -> list[int]:
     return [i for i, t in enumerate(types) if t.is_differentiable]
 
 
-def _restricted(function: Function, arrays: Sequence[Any], positions: Sequence[int]) -> Function:
+def restricted(function: Function, arrays: Sequence[Any], positions: Sequence[int]) -> Function:
     """Return a function of just the arguments at some positions; the others stand still."""
 
     def chosen(*values: Any) -> Any:
@@ -43,7 +43,7 @@ def jvp_rule(derive: Derive, function: Function, types: Sequence[Type]) -> list[
     def rule(*args: Any) -> Any:
         primals, tangents = args[: len(types)], args[len(types) :]
         outs, pushed = jax.jvp(
-            _restricted(function, primals, active),
+            restricted(function, primals, active),
             tuple(primals[i] for i in active),
             tuple(tangents[i] for i in active),
         )
@@ -59,7 +59,7 @@ def vjp_rules(derive: Derive, function: Function, types: Sequence[Type]) -> list
 
     def forward(*primals: Any) -> Any:
         nonlocal tree
-        outs, vjp = jax.vjp(_restricted(function, primals, active), *(primals[i] for i in active))
+        outs, vjp = jax.vjp(restricted(function, primals, active), *(primals[i] for i in active))
         residuals, tree = jax.tree.flatten(vjp)
         return [*outs, *residuals]
 

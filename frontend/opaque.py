@@ -31,6 +31,7 @@ from ..ir import (
     register,
     traffic,
 )
+from .custom_rules import restricted
 
 PREFIX = "lax."
 
@@ -129,35 +130,44 @@ def _batch(primitive: Any) -> Callable[..., Any]:
     return batch
 
 
+def _useful(primitive: Any, node: Node) -> tuple[Callable[..., list[Any]], list[int]]:
+    """Return the primitive as a function to those of its results that have derivatives."""
+    useful = [i for i, r in enumerate(node.results) if r.type.is_differentiable]
+
+    def function(*arrays: Any) -> list[Any]:
+        outs = bind(primitive, node.attrs, arrays)
+        return [outs[i] for i in useful]
+
+    return function, useful
+
+
+def _spread(values: Sequence[Operand], places: Sequence[int], count: int) -> list[Operand | None]:
+    """Put values into their places, and None into all others."""
+    spread: list[Operand | None] = [None] * count
+    for i, value in zip(places, values, strict=True):
+        spread[i] = value
+    return spread
+
+
 def _reverse(primitive: Any) -> Callable[..., list[Operand | None]]:
     def reverse(
         builder: Builder, node: Node, cotangents: tuple[Operand | None, ...]
     ) -> list[Operand | None]:
+        count = len(node.operands)
         active = [i for i, o in enumerate(node.operands) if o.type.is_differentiable]
-        useful = [i for i, r in enumerate(node.results) if r.type.is_differentiable]
+        function, useful = _useful(primitive, node)
         filled = [
             builder.zeros(node.results[i].type) if (c := cotangents[i]) is None else c
             for i in useful
         ]
 
         def pull(*args: Any) -> Any:
-            primals, cts = args[: len(node.operands)], args[len(node.operands) :]
-
-            def function(*chosen: Any) -> Any:
-                full = list(primals)
-                for i, value in zip(active, chosen, strict=True):
-                    full[i] = value
-                outs = bind(primitive, node.attrs, full)
-                return [outs[i] for i in useful]
-
-            _, vjp = jax.vjp(function, *(primals[i] for i in active))
-            return vjp(list(cts))
+            chosen = restricted(function, args[:count], active)
+            _, vjp = jax.vjp(chosen, *(args[i] for i in active))
+            return vjp(list(args[count:]))
 
         found = _traced_into(builder, pull, [*node.operands, *filled])
-        results: list[Operand | None] = [None] * len(node.operands)
-        for i, cotangent in zip(active, found, strict=True):
-            results[i] = cotangent
-        return results
+        return _spread(found, active, count)
 
     return reverse
 
@@ -166,26 +176,16 @@ def _forward(primitive: Any) -> Callable[..., list[Operand | None]]:
     def forward(
         builder: Builder, node: Node, tangents: tuple[Operand | None, ...]
     ) -> list[Operand | None]:
-        active = [i for i, t in enumerate(tangents) if t is not None]
-        useful = [i for i, r in enumerate(node.results) if r.type.is_differentiable]
+        count = len(node.operands)
+        live = [(i, t) for i, t in enumerate(tangents) if t is not None]
+        active = [i for i, _ in live]
+        function, useful = _useful(primitive, node)
 
         def push(*args: Any) -> Any:
-            primals, pushed = args[: len(node.operands)], args[len(node.operands) :]
+            chosen = restricted(function, args[:count], active)
+            return jax.jvp(chosen, tuple(args[i] for i in active), tuple(args[count:]))[1]
 
-            def function(*chosen: Any) -> Any:
-                full = list(primals)
-                for i, value in zip(active, chosen, strict=True):
-                    full[i] = value
-                outs = bind(primitive, node.attrs, full)
-                return [outs[i] for i in useful]
-
-            return jax.jvp(function, tuple(primals[i] for i in active), pushed)[1]
-
-        live = [t for t in tangents if t is not None]
-        found = _traced_into(builder, push, [*node.operands, *live])
-        results: list[Operand | None] = [None] * len(node.results)
-        for i, tangent in zip(useful, found, strict=True):
-            results[i] = tangent
-        return results
+        found = _traced_into(builder, push, [*node.operands, *(t for _, t in live)])
+        return _spread(found, useful, len(node.results))
 
     return forward

@@ -8,7 +8,6 @@ interrupted trace therefore cannot damage it.
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
@@ -451,6 +450,3 @@ def reject_states(what: str, tree: Any) -> None:
                 "Transformed functions see States by themselves: refer to it in the function, "
                 "or pass its .value."
             )
-
-
-weak_state = weakref.ref

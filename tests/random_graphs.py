@@ -36,6 +36,10 @@ TOLERANCE = {"float16": 0.1, "bfloat16": 0.5, "complex64": 1e-3, "float32": 1e-3
 """How far, at most, elements of two runs are apart, relative to the larger of 1 and their size."""
 
 DEEPEST = 3
+"""How many regions may lie inside each other."""
+
+INSIDE = 5
+"""How many nodes a region has at most, those of regions inside it left out."""
 
 
 class Inputs(NamedTuple):
@@ -150,20 +154,20 @@ def draw_state(d: Draft, number: int) -> StateVar:
 
 
 def draw_nodes(d: Draft) -> None:
-    """Draw nodes into the block at hand, until the draft has enough of them or zero is drawn."""
-    eagerness = 9 if len(d.blocks) == 1 else 3
-    while d.left > 0 and d.integer(0, eagerness):
+    """Draw nodes into the block at hand, as far as the draft may have any more."""
+    most = d.options.nodes if len(d.blocks) == 1 else INSIDE
+    for _ in range(d.integer(1, most)):
+        if d.left <= 0:
+            return
         d.left -= 1
-        names = usable(d)
+        recipes: list[dict[str, Recipe]] = [{n: RECIPES[n] for n in usable(d)}] * 4
         if d.options.states:
-            names += list(STATE_OPS) * 4
+            recipes += [STATE_RECIPES] * 2
         if d.options.regions and len(d.blocks) <= DEEPEST:
-            names += [name for name in REGIONS if _fits_options(d, name)] * 4
-        name = d.choose(names)
-        if name in STATE_OPS:
-            STATE_OPS[name](d)
-        else:
-            {**RECIPES, **REGIONS}[name](d, name)
+            recipes += [{n: r for n, r in REGIONS.items() if _fits_options(d, n)}] * 2
+        chosen = d.choose(recipes)
+        name = d.choose(list(chosen))
+        chosen[name](d, name)
 
 
 def _fits_options(d: Draft, region: str) -> bool:
@@ -196,20 +200,20 @@ def _visible(d: Draft) -> list[StateVar]:
     return [state for block in d.blocks for state in block.states]
 
 
-def _read(d: Draft) -> None:
+def _read(d: Draft, op: str) -> None:
     if _visible(d):
         state = d.choose(_visible(d))
         d.emit("state.read", [], {"state": state}, [resting_range(t.dtype) for t in state.types])
 
 
-def _write(d: Draft) -> None:
+def _write(d: Draft, op: str) -> None:
     if _visible(d) and not d.block.pure:
         state = d.choose(_visible(d))
         operands = [resting(d, d.operand(t)) for t in state.types]
         d.emit("state.write", operands, {"state": state})
 
 
-def _new(d: Draft) -> None:
+def _new(d: Draft, op: str) -> None:
     if d.block.pure:
         return
     operands = [resting(d, v) for v in draw_operands(d, d.choose([1, 2]))]
@@ -218,7 +222,7 @@ def _new(d: Draft) -> None:
     d.block.states.append(state)
 
 
-STATE_OPS: dict[str, Callable[[Draft], None]] = {
+STATE_RECIPES: dict[str, Recipe] = {
     "state.read": _read,
     "state.write": _write,
     "state.new": _new,

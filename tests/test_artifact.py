@@ -51,6 +51,7 @@ class Neuron:
 
 
 CURRENTS = np.linspace(0.0, 2.0, 12, dtype=np.float32).reshape(4, 3) * u.mA
+CURRENTS_OF_TWO_STEPS = np.ones((2, 3), np.float32) * u.mA
 
 
 @pytest.fixture
@@ -249,7 +250,7 @@ def test_arguments_must_be_what_was_saved(path):
     brainir.save(transform.jit(Neuron().run), path, CURRENTS, gain=2.0)
     loaded = brainir.load(path)
     with pytest.raises(TypeError, match=r"takes .*4, 3.*mA.*not .*2, 3"):
-        loaded(CURRENTS[:2], gain=2.0)
+        loaded(CURRENTS_OF_TWO_STEPS, gain=2.0)
     with pytest.raises(TypeError, match="not"):
         loaded(CURRENTS / u.mA, gain=2.0)
     with pytest.raises(TypeError, match="keyword"):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from random_graphs import ALL, graphs
 
 import brainir
 from brainir import ir
+from brainir.frontend.program import listeners
 from brainir.frontend.tools.cli import COMMANDS, main
 from brainir.frontend.tools.difference import difference
 from brainir.frontend.tools.graph_files import parse_graphs
@@ -144,20 +146,12 @@ def test_dump_hands_arguments_to_the_script(script, brainir_command):
 
 
 def test_dump_leaves_the_process_as_it_was(script, brainir_command):
-    before = (
-        sys.argv,
-        list(sys.path),
-        sys.modules["__main__"],
-        list(brainir.frontend.program.listeners),
-    )
+    def surroundings():
+        return sys.argv, list(sys.path), sys.modules["__main__"], list(listeners)
+
+    before = surroundings()
     brainir_command("dump", script())
-    after = (
-        sys.argv,
-        list(sys.path),
-        sys.modules["__main__"],
-        list(brainir.frontend.program.listeners),
-    )
-    assert after == before
+    assert surroundings() == before
 
 
 def test_dump_prints_what_was_compiled_before_a_script_failed(script, brainir_command):
@@ -296,7 +290,8 @@ def test_opt_refuses_passes_that_there_are_not(leak, brainir_command, passes, me
 @pytest.mark.parametrize("backend", ["reference", "xla"])
 def test_run_computes_results_and_states(leak, brainir_command, backend, tmp_path):
     inputs, output = str(tmp_path / "in.npz"), str(tmp_path / "out.npz")
-    np.savez(inputs, **{"x": np.ones(3, np.float32), "@V": np.arange(3, dtype=np.float32)})
+    arrays: dict[str, Any] = {"x": np.ones(3), "@V": np.arange(3)}
+    np.savez(inputs, **arrays)
     code, out, _ = brainir_command(
         "run", leak, "--backend", backend, "--inputs", inputs, "--output", output
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
@@ -20,12 +21,12 @@ def aligned(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, int,
     >>> aligned(["%1 = sin %0"], ["%0 = cos %x", "%2 = sin %1"])
     [('insert', 0, 0, 0, 1), ('equal', 0, 1, 1, 2)]
     """
-    first, second = list(map(_key, before)), list(map(_key, after))
+    first, second = _keys(before), _keys(after)
     # What both begin and end with needs no search, and is most of it after most passes.
     head = _common(first, second)
     tail = _common(first[head:][::-1], second[head:][::-1])
     stops = len(first) - tail, len(second) - tail
-    matcher = SequenceMatcher(None, first[head : stops[0]], second[head : stops[1]])
+    matcher = SequenceMatcher(None, first[head : stops[0]], second[head : stops[1]], False)
     blocks: list[tuple[str, int, int, int, int]] = []
     if head:
         blocks.append(("equal", 0, head, 0, head))
@@ -36,11 +37,21 @@ def aligned(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, int,
     return blocks
 
 
-def _key(line: str) -> str:
-    return _SPACE.sub(" # ", _NUMBERED.sub(r"%\1", line))
+def _keys(lines: Sequence[str]) -> list[tuple[str, int]]:
+    """Return what is compared: a line, and how many before it look the same.
+
+    Without that number, graphs of many equal lines would take a time that grows with its square.
+    """
+    seen: Counter[str] = Counter()
+    keys: list[tuple[str, int]] = []
+    for line in lines:
+        text = _SPACE.sub(" # ", _NUMBERED.sub(r"%\1", line))
+        keys.append((text, seen[text]))
+        seen[text] += 1
+    return keys
 
 
-def _common(first: Sequence[str], second: Sequence[str]) -> int:
+def _common(first: Sequence[object], second: Sequence[object]) -> int:
     count = 0
     for one, other in zip(first, second, strict=False):
         if one != other:

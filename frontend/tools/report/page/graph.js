@@ -33,6 +33,8 @@ class GraphView {
     if (drawing === this.drawing) return;
     this.drawing = drawing;
     if (!drawing.opened) drawing.openSome(OPEN_AT_FIRST);
+    this.cy.elements().remove();
+    this.restyle();
     this.draw(true);
   }
 
@@ -71,19 +73,21 @@ class GraphView {
   draw(fit) {
     const started = performance.now();
     const { drawing, cy } = this;
-    const shown = this.visible();
-    const { boxes, routes } = arrange(drawing, shown);
+    this.layout = arrange(drawing, this.visible());
+    const { boxes, parts } = this.layout;
     const elements = [];
-    for (const [id, box] of boxes) elements.push(this.nodeElement(id, box, boxes, elements));
-    drawing.edges.forEach((edge, id) => {
-      const made = this.edgeElement(edge, id, boxes, routes);
-      if (made) elements.push(made);
+    for (const [id, box] of boxes) elements.push(this.nodeElement(id, box));
+    for (const [region, box] of parts) {
+      const { l: label, p: outer } = drawing.regions[region];
+      elements.push(boxElement(`r${region}`, label, box, ["open"], 2 * this.depth(outer) + 1));
+    }
+    drawing.edges.forEach((_, id) => {
+      if (!drawing.isNamed(id)) elements.push(...this.edgeElement(id));
     });
     cy.batch(() => {
       cy.elements().remove();
       cy.add(elements);
     });
-    this.restyle();
     this.mark();
     if (fit) this.fit();
     byId("drawn-count").textContent =
@@ -91,56 +95,48 @@ class GraphView {
     byId("canvas").dataset.milliseconds = String(Math.round(performance.now() - started));
   }
 
-  nodeElement(id, box, boxes, elements) {
-    const item = this.drawing.items[id];
-    const regions = (this.drawing.owned.get(id) ?? []).filter(
-      (region) => this.drawing.isOpen(region) && this.drawing.within[region].some((i) => boxes.has(i)),
-    );
-    if (regions.length > 1) {
-      for (const region of regions) {
-        const label = this.drawing.regions[region].l;
-        elements.push({ data: { id: `r${region}`, parent: `i${id}`, label }, classes: "part open" });
-      }
-    }
-    const data = { id: `i${id}`, item: id, label: caption(item), w: box.w, h: box.h };
-    const owner = this.drawing.regions[item.r].o;
-    if (owner >= 0) {
-      data.parent = this.drawing.owned.get(owner).length > 1 ? `r${item.r}` : `i${owner}`;
-    }
-    if (item.s) data.colour = stateColour(item.s - 1);
+  depth(region) {
+    let depth = 0;
+    for (let outer = region; outer > 0; outer = this.drawing.regions[outer].p) depth += 1;
+    return depth;
+  }
+
+  nodeElement(id, box) {
+    const { drawing } = this;
+    const item = drawing.items[id];
+    const owned = drawing.owned.get(id) ?? [];
+    const isOpen = owned.some((region) =>
+      drawing.isOpen(region) && drawing.within[region].some((inner) => this.layout.boxes.has(inner)));
     const classes = [item.k];
     if (item.s) classes.push("track");
-    if (regions.length) {
-      classes.push("open");
-      elements.push(...corners(id, box));
-      data.label = this.drawing.regions[regions[0]].l;
-    } else if (this.drawing.owned.has(id)) {
-      const inside = this.drawing.owned.get(id);
-      classes.push("closed");
-      data.label = caption({ l: this.drawing.regions[inside[0]].l });
-      data.w = Math.max(box.w, boxWidth({ l: data.label }));
-    }
-    return { data, classes: classes.join(" "), position: { x: box.x, y: box.y } };
+    if (owned.length) classes.push(isOpen ? "open" : "closed");
+    const made = boxElement(`i${id}`, drawing.caption(id), box, classes, 2 * this.depth(item.r));
+    made.data.item = id;
+    if (item.s) made.data.colour = stateColour(item.s - 1);
+    return made;
   }
 
   // An edge ends at the innermost boxes that are drawn.
-  edgeElement([start, end, value, state], id, boxes, routes) {
+  edgeElement(id) {
+    const { boxes, routes } = this.layout;
+    const [start, end, value, state] = this.drawing.edges[id];
     const source = this.drawnBox(start, boxes);
     const target = this.drawnBox(end, boxes);
-    if (source === null || target === null || source === target) return null;
-    if (this.isAround(source, target) || this.isAround(target, source)) return null;
+    if (source === null || target === null || source === target) return [];
+    if (this.isAround(source, target) || this.isAround(target, source)) return [];
     const data = { id: `e${id}`, source: `i${source}`, target: `i${target}`, label: value };
     const classes = [];
     if (state >= 0) {
       data.colour = stateColour(state);
       classes.push("track");
     }
+    if (this.drawing.isNamed(id)) classes.push("named");
     const bent = source === start && target === end ? routes.get(id) : null;
     if (bent && bent.length > 2) {
       Object.assign(data, relative(bent, boxes.get(start), boxes.get(end)));
       if (data.weights) classes.push("bent");
     }
-    return { data, classes: classes.join(" ") };
+    return [{ data, classes: classes.join(" ") }];
   }
 
   drawnBox(id, boxes) {
@@ -157,26 +153,24 @@ class GraphView {
     return false;
   }
 
+  // Show all that is drawn; of a long graph, the beginning, where it can be read.
   fit() {
-    this.cy.resize();
-    this.cy.fit(this.cy.elements(), 24);
-    if (this.cy.zoom() > 1.15) {
-      this.cy.zoom(1.15);
-      this.cy.center();
-    }
-    // A long graph begins at its top, where it can be read.
-    if (this.cy.zoom() < 0.35) {
-      const box = this.cy.elements().boundingBox();
-      const zoom = Math.min(0.75, Math.max(0.35, (this.cy.width() - 48) / box.w));
-      this.cy.zoom(zoom);
-      const left = (this.cy.width() - box.w * zoom) / 2;
-      this.cy.pan({ x: Math.min(left, 24) - box.x1 * zoom + Math.max(0, left - 24), y: 24 - box.y1 * zoom });
-    }
+    const { cy } = this;
+    this.fitAll();
+    if (cy.zoom() >= 0.35) return;
+    const [first] = [...this.layout.boxes.values()].sort((one, other) => one.y - other.y);
+    const zoom = Math.max(0.6, Math.min(1, (cy.width() - 48) / this.layout.width));
+    const wide = this.layout.width * zoom > cy.width() - 48;
+    const middle = wide ? first.x : this.layout.width / 2;
+    cy.viewport({ zoom, pan: { x: cy.width() / 2 - middle * zoom, y: 24 } });
   }
 
   fitAll() {
-    this.cy.resize();
-    this.cy.fit(this.cy.elements(), 24);
+    const { cy, layout: { width, height } } = this;
+    cy.resize();
+    const zoom = Math.min(1.15, (cy.width() - 48) / width, (cy.height() - 48) / height);
+    const pan = { x: (cy.width() - width * zoom) / 2, y: (cy.height() - height * zoom) / 2 };
+    cy.viewport({ zoom: Math.max(zoom, cy.minZoom()), pan });
   }
 
   zoom(factor) {
@@ -195,7 +189,7 @@ class GraphView {
   centre(id) {
     const node = this.cy.$id(`i${id}`);
     if (node.empty()) return;
-    if (this.cy.zoom() < 0.6 && !node.isParent()) this.cy.zoom(0.8);
+    if (this.cy.zoom() < 0.6 && !node.hasClass("open")) this.cy.zoom(0.8);
     this.cy.center(node);
   }
 
@@ -207,9 +201,13 @@ class GraphView {
   mark() {
     this.cy.batch(() => {
       this.cy.elements(".selected, .marked, .beside").removeClass("selected marked beside");
+      this.cy.elements(".named").remove();
       for (const id of this.marked) this.cy.$id(`i${id}`).addClass("marked");
       if (this.selected !== null) {
         const node = this.cy.$id(`i${this.selected}`).addClass("selected");
+        const { into, from, isNamed } = this.drawing;
+        const named = [...into[this.selected], ...from[this.selected]].filter(isNamed);
+        this.cy.add(named.flatMap((edge) => this.edgeElement(edge)));
         node.connectedEdges().addClass("beside");
       }
     });
@@ -242,14 +240,9 @@ class GraphView {
   }
 }
 
-// Two boxes that nobody sees keep an open region as large as the layout made it.
-function corners(id, { x, y, w, h }) {
-  const [across, down] = [w / 2 - PADDING, h / 2 - PADDING];
-  return [-1, 1].map((side) => ({
-    data: { parent: `i${id}`, label: "", w: 1, h: 1 },
-    classes: "corner",
-    position: { x: x + side * across, y: y + side * down },
-  }));
+function boxElement(id, label, { x, y, w, h }, classes, z) {
+  const data = { id, label, w, h, z, inset: (boxWidth(label) - w) / 2 };
+  return { data, classes: classes.join(" "), position: { x, y } };
 }
 
 // Bends of a line as cytoscape takes them: along and beside the straight line between two boxes.
@@ -285,7 +278,8 @@ function graphStyle(heat) {
       label: "data(label)", shape: "round-rectangle", width: "data(w)", height: "data(h)",
       "background-color": heat ?? node, "border-width": 1, "border-color": soft, color: ink,
       "font-size": 12, "font-family": "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace",
-      "text-valign": "center", "text-halign": "center", "min-zoomed-font-size": 5 } },
+      "text-valign": "center", "text-halign": "center", "min-zoomed-font-size": 5,
+      "z-index-compare": "manual", "z-index": "data(z)" } },
     { selector: "node.param, node.const, node.result", style: {
       "border-style": "dashed", "border-color": line, color: soft } },
     { selector: "node.track", style: { "border-color": "data(colour)", "border-width": 2.5,
@@ -293,15 +287,12 @@ function graphStyle(heat) {
     { selector: "node.state", style: { shape: "barrel" } },
     { selector: "node.closed", style: { "border-width": 3, "border-style": "double" } },
     { selector: "node.open", style: {
-      "background-color": soft, "background-opacity": 0.09, "border-style": "solid",
-      "border-color": soft, "text-valign": "top", "text-margin-y": 20, color: soft,
-      "text-margin-x": (node) => (boxWidth({ l: node.data("label") }) - node.width()) / 2 - PADDING,
-      padding: PADDING, "compound-sizing-wrt-labels": "exclude" } },
-    { selector: "node.corner", style: { opacity: 0, events: "no" } },
+      "background-color": soft, "background-opacity": 0.09, "text-valign": "top",
+      "text-margin-y": 20, "text-margin-x": "data(inset)", color: soft } },
     { selector: "node.marked", style: { "background-color": colour("mark"), "background-opacity": 1 } },
     { selector: "node.open.marked", style: { "background-opacity": 0.25 } },
     { selector: "edge", style: {
-      width: 1.2, "line-color": soft, opacity: 0.65, "target-arrow-color": soft,
+      "z-index-compare": "manual", "z-index": 1000, width: 1.2, "line-color": soft, opacity: 0.65, "target-arrow-color": soft,
       "target-arrow-shape": "triangle", "arrow-scale": 0.7, "curve-style": "straight" } },
     { selector: "edge.bent", style: {
       "curve-style": "round-segments", "segment-weights": "data(weights)",

@@ -6,21 +6,18 @@ const PADDING = 14;
 const HEADER = 20;
 const LAYERED_LIMIT = 320; // boxes and bends up to which layers look well and take no time
 
-function boxWidth(item) {
-  return Math.max(34, 7.2 * caption(item).length + 18);
+function boxWidth(text) {
+  return Math.max(34, 7.2 * text.length + 18);
 }
 
-function caption(item) {
-  const label = item.l;
-  return label.length > 30 ? `${label.slice(0, 29)}…` : label;
-}
-
-// Return {boxes: Map of item to {x, y, w, h}, routes: Map of edge to points}.
+// Return {boxes: Map of item to {x, y, w, h}, parts: the same of regions that share an owner,
+// routes: Map of edge to points, width, height}.
 function arrange(drawing, shown) {
   const inner = new Map(); // region: its own layout
   const links = new Map(); // region: edges between boxes of it
   const isShown = (id) => shown.has(id);
   drawing.edges.forEach(([start, end], id) => {
+    if (drawing.isNamed(id)) return;
     const ends = inOneRegion(drawing, start, end);
     if (!ends || ends[0] === ends[1] || !isShown(ends[0]) || !isShown(ends[1])) return;
     const region = drawing.items[ends[0]].r;
@@ -33,10 +30,10 @@ function arrange(drawing, shown) {
     const sizes = new Map(ids.map((id) => [id, sizeOf(drawing, id, inner)]));
     inner.set(region, layRegion(drawing, ids, sizes, links.get(region) ?? []));
   }
-  const boxes = new Map();
-  const routes = new Map();
-  if (inner.has(0)) put(drawing, 0, 0, 0, inner, boxes, routes);
-  return { boxes, routes };
+  const all = { boxes: new Map(), parts: new Map(), routes: new Map(), width: 1, height: 1 };
+  if (!inner.has(0)) return all;
+  put(drawing, 0, 0, 0, inner, all);
+  return { ...all, width: inner.get(0).width, height: inner.get(0).height };
 }
 
 function openRegions(drawing, id, inner) {
@@ -45,7 +42,7 @@ function openRegions(drawing, id, inner) {
 
 function sizeOf(drawing, id, inner) {
   const regions = openRegions(drawing, id, inner);
-  const width = boxWidth(drawing.items[id]);
+  const width = boxWidth(drawing.caption(id));
   if (!regions.length) return [width, ROW];
   const several = regions.length > 1 ? 2 * PADDING : 0;
   const sum = regions.reduce((all, region) => all + inner.get(region).width + several, 0);
@@ -86,7 +83,7 @@ function layRegion(drawing, ids, sizes, links) {
   const layout = ids.length + bends(graph, layers) <= LAYERED_LIMIT
     ? d3.sugiyama().layering((dag) => setLayers(dag, layers)).decross(d3.decrossTwoLayer())
       .coord(d3.coordGreedy()).nodeSize(size).gap([18, 30])
-    : d3.grid().nodeSize(size).gap([10, 8]);
+    : d3.grid().rank((node) => node.data).nodeSize(size).gap([10, 8]);
   const { width, height } = layout(graph);
   const places = new Map();
   const routes = new Map();
@@ -131,19 +128,29 @@ function bends(graph, layers) {
   return total;
 }
 
-function put(drawing, region, left, top, inner, boxes, routes) {
-  const { places, routes: bent, sizes } = inner.get(region);
-  for (const [edge, points] of bent) routes.set(edge, points.map(([x, y]) => [x + left, y + top]));
+function put(drawing, region, left, top, inner, all) {
+  const { places, routes, sizes } = inner.get(region);
+  for (const [edge, points] of routes) {
+    all.routes.set(edge, points.map(([x, y]) => [x + left, y + top]));
+  }
   for (const [id, [x, y]] of places) {
     const [w, h] = sizes.get(id);
-    boxes.set(id, { x: left + x, y: top + y, w, h });
+    all.boxes.set(id, { x: left + x, y: top + y, w, h });
     const regions = openRegions(drawing, id, inner);
     const margin = regions.length > 1 ? PADDING : 0;
-    let start = left + x - w / 2 + PADDING + margin;
+    const used = regions.reduce((sum, one) => sum + inner.get(one).width + 2 * margin, 0);
+    let start = left + x - (used + PADDING * (regions.length - 1)) / 2 + margin;
+    const down = top + y - h / 2 + HEADER + PADDING + (margin ? margin + HEADER : 0);
     for (const nested of regions) {
-      const down = HEADER + PADDING + (margin ? margin + HEADER : 0);
-      put(drawing, nested, start, top + y - h / 2 + down, inner, boxes, routes);
-      start += inner.get(nested).width + PADDING + 2 * margin;
+      const { width, height } = inner.get(nested);
+      if (margin) all.parts.set(nested, part(start, down, width, height));
+      put(drawing, nested, start, down, inner, all);
+      start += width + PADDING + 2 * margin;
     }
   }
+}
+
+function part(left, top, width, height) {
+  const [w, h] = [width + 2 * PADDING, height + 2 * PADDING + HEADER];
+  return { x: left + width / 2, y: top - HEADER - PADDING + h / 2, w, h };
 }

@@ -1,5 +1,7 @@
 // The data of the report, with what is looked up often.
 
+const NAMED_FROM = 8; // how many lines may leave a box
+
 const report = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
@@ -62,6 +64,8 @@ class Drawing {
       this.within[item.r].push(id);
       if (item.n) this.lineItems.set(item.n - 1, id);
     });
+    // Lines from what very many use would hide everything else: its users name it instead.
+    this.isNamed = (edge) => this.from[this.edges[edge][0]].length > NAMED_FROM;
     this.regions.forEach((region, id) => {
       if (region.o < 0) return;
       if (!this.owned.has(region.o)) this.owned.set(region.o, []);
@@ -78,6 +82,14 @@ class Drawing {
     const item = this.items[id];
     const where = place(item);
     return `${item.l} ${item.v ?? ""} ${item.t ?? ""} ${where?.name ?? ""}`.toLowerCase();
+  }
+
+  // What is written in a box.
+  caption(id) {
+    if (this.owned.has(id)) return this.regions[this.owned.get(id)[0]].l;
+    const named = this.into[id].filter(this.isNamed).map((edge) => this.edges[edge][2]);
+    const name = this.items[id].k === "op" ? [this.items[id].l, ...new Set(named)].join(" ") : this.items[id].l;
+    return name.length > 34 ? `${name.slice(0, 33)}…` : name;
   }
 
   // The items around an item, from the inside to the outside.
