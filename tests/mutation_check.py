@@ -111,6 +111,13 @@ class _Laws:
         self.failed: str | None = None
         self.passed = 0
 
+    def pytest_sessionstart(self) -> None:
+        # That it fails is all there is to know, so nothing need be made small.
+        from hypothesis import Phase, settings
+
+        settings.register_profile("unshrunk", settings(), phases=[Phase.explicit, Phase.generate])
+        settings.load_profile("unshrunk")
+
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         places = {id(item): self._place(item.nodeid) for item in items}
         items[:] = [item for item in items if places[id(item)] is not None]

@@ -87,7 +87,7 @@ def graphs(
         draft.blocks[0].values.append(value)
         draft.ranges[value] = input_range(value.type.dtype)
     if states:
-        draft.states += [draw_state(draft, i) for i in range(draft.integer(0, 2))]
+        draft.states += [draw_state(draft, i) for i in range(draft.choose([0, 1, 2, 2]))]
         draft.blocks[0].states += draft.states
     draw_nodes(draft)
     results = draw_results(draft, draft.integer(1, 3))
@@ -272,8 +272,8 @@ def _lane(operand: Operand) -> Value:
 
 
 def _draw_for_loop(d: Draft, op: str) -> None:
-    length = d.choose([2, 3, 1, 0])
-    carry, carried, ranges = _carries(d, d.integer(0, 2))
+    length = d.choose([2, 3, 2, 3, 1, 0])
+    carry, carried, ranges = _carries(d, d.choose([0, 1, 2, 1, 2]))
     over = _slices(d, length, d.integer(0, 2))
     slices = [_lane(o) for o in over]
     ranges += [d.range_of(o) for o in over]
@@ -296,7 +296,7 @@ def _draw_for_loop(d: Draft, op: str) -> None:
 
 def _draw_while(d: Draft, op: str) -> None:
     count, first = Type("int32"), Literal(0, Type("int32"))
-    carry, carried, ranges = _carries(d, d.integer(0, 2))
+    carry, carried, ranges = _carries(d, d.choose([0, 1, 2, 1, 2]))
     carry, ranges = [first, *carry], [Range(8.0, 0), *ranges]
     limit = Literal(d.integer(0, 3), count)
     tested = [Value(count, "k"), *(Value(p.type, "c") for p in carried)]

@@ -1,5 +1,7 @@
 """Laws of the whole compiler, over random graphs: from what was captured down to XLA."""
 
+from collections.abc import Sequence
+
 import jax
 import pytest
 from derivative_cases import gradient_graph, tangent_graph
@@ -11,17 +13,24 @@ from test_passes_lanes import mapped_over
 from brainir.frontend.tools.running import Inputs
 from brainir.frontend.tools.validate import validate_graph
 from brainir.ir import Graph
+from brainir.passes import PIPELINE, Pass
 
 WIDE = ("float64", "int32", "bool")
 """With 64 bits, rounding is far from what a wrong rule does."""
 
 
-def assert_valid(graph: Graph, data: st.DataObject) -> None:
+def assert_valid(graph: Graph, data: st.DataObject, passes: Sequence[Pass] = PIPELINE) -> None:
     """Compare all stages of a graph with the first that can be run, and XLA too."""
     inputs = data.draw(inputs_for(graph))
     note(str(graph))
-    report = validate_graph(Inputs(graph, tuple(inputs.arguments), inputs.states))
+    report = validate_graph(Inputs(graph, tuple(inputs.arguments), inputs.states), passes=passes)
     assert report.ok, report
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_a_random_graph_means_the_same_after_every_pass(data):
+    assert_valid(data.draw(graphs(transformations=True, nodes=20)), data, PIPELINE[:-1])
 
 
 @settings(max_examples=15)

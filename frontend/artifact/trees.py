@@ -108,15 +108,16 @@ def _dict_of_json(items: list[Any], depth: int) -> dict[Any, Any]:
 
 _BASE_UNITS = ("m", "kg", "s", "A", "K", "mol", "cd")
 
+_LONGEST = 200
+"""The length of the longest text that is read as a unit."""
+
 
 def _unit_to_json(unit: Any) -> dict[str, Any]:
     return {
         "dimensions": [float(unit.dim.get_dimension(base)) for base in _BASE_UNITS],
         "scale": float(unit.scale),
         "factor": float(unit.factor),
-        "name": unit.name,
-        "shown": unit.dispname,
-        "full": bool(unit.is_fullname),
+        "text": str(unit),
     }
 
 
@@ -126,23 +127,27 @@ def _unit_of_json(data: dict[str, Any]) -> Any:
             "dimensions": [*dimensions],
             "scale": float(scale),
             "factor": float(factor),
-            "name": str(name),
-            "shown": str(shown),
-            "full": bool(full),
+            "text": str(text),
             **rest,
         } if len(dimensions) == len(_BASE_UNITS) and not rest and _finite([*dimensions, scale]):
             try:
-                return brainunit.Unit(
-                    brainunit.get_or_create_dimension(dimensions),
-                    scale=scale,
-                    factor=factor,
-                    name=name,
-                    dispname=shown,
-                    is_fullname=full,
-                )
+                dimension = brainunit.get_or_create_dimension(dimensions)
+                unit = brainunit.Unit(dimension, scale=scale, factor=factor)
             except (TypeError, ValueError) as error:
-                raise ArtifactError(f"{shown} is not a unit: {error}") from error
+                raise ArtifactError(f"{text[:60]} is not a unit: {error}") from error
+            return _named(unit, text)
     raise ArtifactError(f"{str(data)[:60]} does not describe a unit")
+
+
+def _named(unit: Any, text: str) -> Any:
+    """Return a unit so that it shows as the text, if that is known to be a name of it."""
+    if len(text) > _LONGEST:
+        return unit
+    try:
+        named = brainunit.parse_unit(text)
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
+        return unit
+    return named if named == unit else unit
 
 
 def _finite(numbers: list[Any]) -> bool:

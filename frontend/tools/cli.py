@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from ...ir import GraphError
 from ..errors import BrainIRError
-from . import diff, dump, listing, opt, run, stats
+from . import diff, dump, listing, opt, report, run, stats
 from .command import Command, Problem, UsageError
 
 COMMANDS: tuple[Command, ...] = (
     dump.COMMAND,
     stats.COMMAND,
+    report.COMMAND,
     opt.COMMAND,
     run.COMMAND,
     diff.COMMAND,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 _NUMBERED = re.compile(r"%([A-Za-z_][\w.]*?)?\d+\b")
-_SPACE = re.compile(r"\s+# ")
+_COMMENT = re.compile(r"\s+# (\S+:\d+).*$")
 
 
 def aligned(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
@@ -45,7 +45,7 @@ def _keys(lines: Sequence[str]) -> list[tuple[str, int]]:
     seen: Counter[str] = Counter()
     keys: list[tuple[str, int]] = []
     for line in lines:
-        text = _SPACE.sub(" # ", _NUMBERED.sub(r"%\1", line))
+        text = _COMMENT.sub(r" # \1", _NUMBERED.sub(r"%\1", line))
         keys.append((text, seen[text]))
         seen[text] += 1
     return keys

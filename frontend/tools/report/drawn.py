@@ -131,9 +131,7 @@ class Drawn:
             if operand not in bound:
                 self._edge(operand, item, written)
 
-    def _results(
-        self, graph: Graph, region: int, word: str, outside: Mapping[int, Value]
-    ) -> None:
+    def _results(self, graph: Graph, region: int, word: str, outside: Mapping[int, Value]) -> None:
         for i, result in enumerate(graph.results):
             outer = outside.get(i)
             track = self._tracks.get(outer) if outer is not None else None
@@ -151,9 +149,7 @@ class Drawn:
         self._last[region, state] = item
 
     def _outputs(self, graph: Graph) -> None:
-        written = {
-            state_of(node) for node in walk(graph) if Effect.WRITE in node.op.effects
-        }
+        written = {state_of(node) for node in walk(graph) if Effect.WRITE in node.op.effects}
         for state in graph.states:
             if state in written:
                 number = self._number(state)

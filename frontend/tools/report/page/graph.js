@@ -241,7 +241,7 @@ class GraphView {
 }
 
 function boxElement(id, label, { x, y, w, h }, classes, z) {
-  const data = { id, label, w, h, z, inset: (boxWidth(label) - w) / 2 };
+  const data = { id, label, w, h, z: classes.includes("open") ? z : 2000, inset: (boxWidth(label) - w) / 2 };
   return { data, classes: classes.join(" "), position: { x, y } };
 }
 
@@ -298,6 +298,8 @@ function graphStyle(heat) {
       "curve-style": "round-segments", "segment-weights": "data(weights)",
       "segment-distances": "data(distances)", "segment-radii": 12,
       "edge-distances": "node-position" } },
+    { selector: "edge.named", style: {
+      "curve-style": "unbundled-bezier", "control-point-distances": 70 } },
     { selector: "edge.track", style: {
       "line-color": "data(colour)", "target-arrow-color": "data(colour)", width: 3.5, opacity: 0.9 } },
     { selector: "node.selected", style: { "border-color": accent, "border-width": 4, "border-style": "solid" } },

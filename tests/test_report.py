@@ -1,0 +1,393 @@
+"""The report: its data, its page, and what the page does in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brainir.frontend.program import optimise
+from brainir.frontend.tools.report import render_page, report_data
+from brainir.frontend.tools.report.alignment import aligned
+from brainir.frontend.tools.report.memory import residuals
+from brainir.frontend.tools.report.page import embedded_json
+from brainir.frontend.tools.scripts import run_script
+
+SCRIPT = """
+import brainunit as u, jax, jax.numpy as jnp, brainir
+
+V = brainir.HiddenState(jnp.zeros(4) * u.mV, name="V")
+W = brainir.ParamState(jnp.ones((4, 4)) * 0.1, name="W")
+HOSTILE = "</script><img src=x onerror=alert(1)><!--"
+
+def step(x):
+    V.value = V.value * 0.9 + (jnp.tanh(V.value / u.mV) @ W.value + x) * u.mV
+    return V.value / u.mV
+
+@brainir.transform.jit
+def simulate(xs):
+    return brainir.transform.for_loop(step, xs)
+
+@brainir.transform.jit
+def train(xs):  # </script><script>alert(2)</script>
+    grads = brainir.transform.grad(lambda: simulate(xs).sum() ** 2, W)()
+    W.value = W.value - 0.1 * grads
+    return grads
+
+@brainir.transform.jit
+def long(x):
+    for _ in range(700):
+        x = jnp.sin(x) * x + 1.0
+    return x
+
+xs = jnp.ones((6, 4))
+simulate(xs), train(xs), long(xs)
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "<b>model & co.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def programs(script):
+    run = run_script(str(script))
+    assert run.error is None
+    return run.programs
+
+
+@pytest.fixture(scope="module")
+def data(script, programs):
+    return report_data(str(script), programs, measure_xla=False)
+
+
+@pytest.fixture(scope="module")
+def page_file(script, data):
+    path = script.with_name("report.html")
+    path.write_text(render_page(data), encoding="utf-8")
+    return path
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+def function(data, name):
+    return next(f for f in data["functions"] if f["name"] == name)
+
+
+def last_graph(fn):
+    return [stage for stage in fn["stages"] if "graph" in stage][-1]["graph"]
+
+
+def test_every_function_is_there_at_every_stage(data):
+    assert [fn["name"] for fn in data["functions"]] == ["simulate", "train", "long"]
+    for fn in data["functions"]:
+        assert [stage["name"] for stage in fn["stages"]][:1] == ["capture"]
+        assert fn["stages"][-1]["name"] == "purify"
+        assert not fn["problem"]
+
+
+def test_states_tell_what_became_of_them(data):
+    rows = {row["name"]: row for row in function(data, "simulate")["states"]}
+    assert rows["V"]["carried"] == ["for_loop step"]
+    assert rows["V"]["unit"] == "mV"
+    assert (rows["V"]["read"], rows["V"]["written"]) == (3, 1)
+    assert rows["W"]["hoisted"]
+    assert not rows["W"]["carried"]
+
+
+def test_the_track_of_a_state_goes_from_its_parameter_through_the_loop_to_its_result(data):
+    fn = function(data, "simulate")
+    graph = last_graph(fn)
+    number = [row["name"] for row in fn["states"]].index("V")
+    track = {
+        (graph["items"][a]["k"], graph["items"][b]["k"])
+        for a, b, _, s in graph["edges"]
+        if s == number
+    }
+    assert {("param", "param"), ("op", "result")} <= track
+
+
+def test_edges_and_regions_refer_to_what_is_there(data):
+    for fn in data["functions"]:
+        for stage in fn["stages"]:
+            if "graph" not in stage:
+                continue
+            graph, text = stage["graph"], stage["text"]
+            for start, end, _, _ in graph["edges"]:
+                assert 0 <= start < len(graph["items"])
+                assert 0 <= end < len(graph["items"])
+            for item in graph["items"]:
+                assert 0 <= item["r"] < len(graph["regions"])
+                if "n" in item:
+                    assert item["l"] in data["lines"][text[item["n"] - 1]]
+
+
+def test_what_the_gradient_keeps_is_what_the_backward_loop_reads(data, programs):
+    train = next(p for p in programs if p.graph.name == "train")
+    graph = optimise(train)
+    (forward, backward) = [node for node in graph.nodes if node.op.name == "for_loop"]
+    found = residuals(graph)
+    assert found
+    assert {item.loop for item in found} == {forward}
+    assert backward.attrs["reverse"]
+    rows = function(data, "train")["residuals"]
+    assert [row["bytes"] for row in rows] == [item.stacked.type.nbytes for item in found]
+    assert not function(data, "simulate")["residuals"]
+
+
+def rebuilt(blocks, before, after):
+    first = [line for tag, i, j, _, _ in blocks if tag != "insert" for line in before[i:j]]
+    second = [line for tag, _, _, k, m in blocks if tag != "delete" for line in after[k:m]]
+    return first, second
+
+
+lines = st.lists(st.sampled_from(["%1 = sin %0", "%2 = sin %1", "%x = cos %y", "}", ""]))
+
+
+@given(lines, lines)
+def test_aligned_blocks_cover_both_texts_in_order(before, after):
+    assert rebuilt(aligned(before, after), before, after) == (before, after)
+
+
+@given(lines)
+def test_a_text_is_equal_to_itself_with_other_numbers(text):
+    other = [re.sub(r"%(\d)", r"%1\1", line) for line in text]
+    assert all(tag == "equal" for tag, *_ in aligned(text, other))
+
+
+# --- page -----------------------------------------------------------------------------------------
+
+
+class Elements(HTMLParser):
+    """Collects the tags of a page, and what stands in its data."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.json, self._inside = [], "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self._inside = ("id", "data") in attrs
+
+    def handle_data(self, data):
+        if self._inside:
+            self.json += data
+
+
+@given(st.text())
+def test_nothing_in_the_data_can_end_its_element(text):
+    found = Elements(f'<script type="application/json" id="data">{embedded_json(text)}</script>')
+    assert found.tags == ["script"]
+    assert json.loads(found.json) == text
+
+
+def test_hostile_names_and_source_stay_text(page_file, data):
+    page = page_file.read_text(encoding="utf-8")
+    found = Elements(page)
+    assert "img" not in found.tags
+    assert found.tags.count("script") == 5
+    assert json.loads(found.json) == json.loads(json.dumps(data))
+    assert re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", page) is None
+
+
+def test_the_page_carries_its_libraries_with_their_licences(page_file):
+    page = page_file.read_text(encoding="utf-8")
+    assert "Permission is hereby granted" in page
+    assert page_file.stat().st_size < 2_000_000
+
+
+def test_the_command_writes_a_page(script, tmp_path):
+    output = tmp_path / "out.html"
+    command = [sys.executable, "-m", "brainir", "report", str(script), "-o", str(output)]
+    done = subprocess.run([*command, "--select", "simulate"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    functions = json.loads(Elements(output.read_text(encoding="utf-8")).json)["functions"]
+    assert [fn["name"] for fn in functions] == ["simulate"]
+    assert functions[0]["xla"]["compile"] > 0
+
+
+# --- browser --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if path is None:
+        pytest.skip("there is no Chromium or Chrome to test the page in")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser, page_file):
+    opened = browser.new_page(viewport={"width": 1400, "height": 900})
+    opened.set_default_timeout(60_000)
+    problems, requests = [], []
+    opened.on("console", lambda message: problems.append(message.text))
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
+    opened.on("request", lambda request: requests.append(request.url))
+    opened.goto(Path(page_file).as_uri())
+    yield opened
+    assert problems == []
+    assert [url for url in requests if not url.startswith("file:")] == []
+    opened.close()
+
+
+def stage_name(page):
+    return page.inner_text("#stage-name").split()[0]
+
+
+def test_the_page_opens_at_the_last_stage_of_the_first_function(page, script):
+    assert page.inner_text("#title") == script.name
+    assert stage_name(page) == "purify"
+    assert re.match(r"(\d+) of \1 boxes", page.inner_text("#drawn-count"))
+
+
+def test_the_slider_goes_through_the_stages(page, data):
+    names = [stage["name"] for stage in data["functions"][0]["stages"]]
+    page.focus("#stage")
+    page.keyboard.press("Home")
+    seen = [stage_name(page)]
+    for _ in names[1:]:
+        page.keyboard.press("ArrowRight")
+        seen.append(stage_name(page))
+    assert seen == names
+
+
+def test_the_diff_shows_both_sides_of_a_pass(page, data):
+    page.click("#tab-diff")
+    fn = data["functions"][0]
+    number = [stage["name"] for stage in fn["stages"]].index("hoist-state")
+    page.focus("#stage")
+    page.keyboard.press("Home")
+    for _ in range(number):
+        page.keyboard.press("ArrowRight")
+    blocks = fn["stages"][number]["diff"]
+    gone = sum(j - i for tag, i, j, _, _ in blocks if tag in ("delete", "replace"))
+    come = sum(m - k for tag, _, _, k, m in blocks if tag in ("insert", "replace"))
+    assert gone > 0
+    assert page.locator("#diff .removed").count() == gone
+    assert page.locator("#diff .added").count() == come
+
+
+def test_search_selects_what_it_finds_and_marks_its_source_line(page):
+    page.keyboard.press("/")
+    page.keyboard.type("tanh")
+    assert page.inner_text("#found") == "1 of 1"
+    assert page.inner_text("#details h2") == "tanh"
+    assert "jnp.tanh" in page.inner_text("#source .chosen")
+
+
+def test_a_click_on_a_box_leads_to_its_source_line(page):
+    box = page.locator("#canvas").bounding_box()
+    page.click("#fit")
+    x, y = page.evaluate(
+        """() => { const { cy } = document.querySelector("#canvas")._cyreg;
+        const at = cy.nodes().filter(n => n.data("label") === "tanh").renderedPosition();
+        return [at.x, at.y]; }"""
+    )
+    page.mouse.click(box["x"] + x, box["y"] + y)
+    page.wait_for_selector("#source .chosen")
+    assert page.inner_text("#details h2") == "tanh"
+    assert "jnp.tanh" in page.inner_text("#source .chosen")
+
+
+def test_a_click_on_a_source_line_selects_its_nodes(page):
+    page.locator("#source .made", has_text="jnp.tanh").click()
+    found = re.match(r"(\d+) on line (\d+)", page.inner_text("#found"))
+    assert found and int(found[1]) > 1
+    assert page.inner_text("#source .chosen") in SCRIPT
+    assert page.inner_text("#details h2")
+
+
+def test_a_line_of_the_diff_leads_to_its_node(page):
+    page.click("#tab-diff")
+    page.locator("#diff .node", has_text="tanh").last.click()
+    assert page.inner_text("#details h2") == "tanh"
+    page.click("#tab-graph")
+    assert page.inner_text("#details h2") == "tanh"
+
+
+def test_regions_open_and_close(page):
+    whole = page.inner_text("#drawn-count")
+    page.click("#close-all")
+    assert page.inner_text("#drawn-count") != whole
+    page.keyboard.press("/")
+    page.keyboard.type("for_loop")
+    page.keyboard.press("Escape")
+    page.click("#open-all")
+    assert page.inner_text("#drawn-count") == whole
+
+
+def test_the_keyboard_goes_along_edges(page):
+    page.keyboard.press("/")
+    page.keyboard.type("tanh")
+    page.focus("#canvas")
+    page.keyboard.press("ArrowDown")
+    below = page.inner_text("#details h2")
+    assert below != "tanh"
+    page.keyboard.press("ArrowUp")
+    assert page.inner_text("#details h2") == "tanh"
+
+
+def test_tables_show_states_costs_memory_and_time(page):
+    page.select_option("#function", label=page.locator("#function option").nth(1).inner_text())
+    page.click("#tab-states")
+    assert "hoisted out of its loops" in page.inner_text("#view-states")
+    page.click("#tab-cost")
+    assert "dot_general" in page.inner_text("#view-cost tbody tr:first-child")
+    page.click("#tab-memory")
+    page.locator("#view-memory tbody .link").first.click()
+    assert page.inner_text("#details h2")
+    page.click("#tab-time")
+    assert page.locator("#view-time tbody tr").count() == 12
+
+
+def test_a_reload_shows_the_same(page):
+    page.keyboard.press("[")
+    page.keyboard.press("2")
+    name = stage_name(page)
+    page.reload()
+    assert stage_name(page) == name
+    assert page.locator("#view-diff").is_visible()
+
+
+def test_both_themes_have_their_own_colours(page):
+    def paper():
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    first = paper()
+    page.click("#theme")
+    assert paper() != first
+
+
+def test_a_graph_of_two_thousand_nodes_is_drawn_and_searched(page):
+    page.select_option("#function", index=2)
+    assert page.inner_text("#drawn-count").startswith("2,102 of")
+    assert int(page.get_attribute("#canvas", "data-milliseconds")) < 10_000
+    page.keyboard.press("/")
+    page.keyboard.type("sin")
+    assert page.inner_text("#found") == "1 of 700"
+    page.keyboard.press("Shift+Enter")
+    assert page.inner_text("#found") == "700 of 700"
+    page.check("#near")
+    assert int(page.inner_text("#drawn-count").split()[0]) < 30
