@@ -367,10 +367,20 @@ def trace_token() -> Any:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """The equations of a jaxpr, without the arrays that it closes over."""
+
+    constvars: Sequence[Any]
+    invars: Sequence[Any]
+    eqns: Sequence[Any]
+    outvars: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Traced:
     """A function as a jaxpr, with what came out of it."""
 
-    jaxpr: Any
+    jaxpr: Lines
     consts: tuple[Any, ...]
     out_tree: Any
     out_avals: tuple[Any, ...]
@@ -439,9 +449,10 @@ def trace_within(
 
     closed = jax.make_jaxpr(flat)(*leaves)
     jaxpr = getattr(closed, "jaxpr", closed)
+    lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
     hints = tuple(_leaf_names(names or parameter_names(function), avals))
-    return Traced(jaxpr, tuple(closed.consts), out_tree, out_avals, frame, hints)
+    return Traced(lines, tuple(closed.consts), out_tree, out_avals, frame, hints)
 
 
 def parameter_names(function: Any) -> list[str]:

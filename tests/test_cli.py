@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +328,6 @@ def test_both_backends_agree_on_random_inputs_of_all_kinds(tmp_path, brainir_com
     [
         ("y=1", "nothing in the graph is called y; there are x, @V"),
         ("x=[1, 2]", "x is a f32[3]"),
-        ("x=", "expected NAME=VALUE"),
         ("x=import os", "expected NAME=VALUE"),
     ],
 )
@@ -434,14 +432,11 @@ def test_every_command_has_help(brainir_command, command):
     "arguments",
     [
         [],
-        ["nosuch"],
         ["dump"],
         ["dump", "model.py", "--stage", "nosuch"],
         ["dump", "model.py", "--stag", "capture"],
         ["dump", "nosuch.py"],
         ["opt", "nosuch.bir"],
-        ["run", "nosuch.bir"],
-        ["diff", "a.bir"],
         ["ops", "--", "x"],
     ],
 )
@@ -498,9 +493,8 @@ def test_commands_work_in_pipes(script, tmp_path):
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     # More text than fits in a pipe, so that writing it meets the end of the reader.
     nodes = "\n".join(f"%{i} = sin %x : f32[3]" for i in range(20_000))
-    (tmp_path / "long.bir").write_text(
-        textwrap.dedent(f"graph (%x: f32[3]) -> (f32[3]) {{\n{nodes}\n return %x\n}}")
-    )
+    text = f"graph (%x: f32[3]) -> (f32[3]) {{\n{nodes}\n return %x\n}}"
+    (tmp_path / "long.bir").write_text(text)
     done = in_process("brainir opt long.bir | head -1", tmp_path)
     assert done.stderr == ""
     assert done.returncode == 0

@@ -217,6 +217,33 @@ def test_the_command_writes_a_page(script, tmp_path):
     assert functions[0]["xla"]["compile"] > 0
 
 
+def test_regions_of_one_node_have_their_own_names(tmp_path):
+    script = tmp_path / "branches.py"
+    script.write_text(
+        "import brainir, jax.numpy as jnp\n"
+        "f = lambda x: brainir.transform.cond(x > 0, lambda: x + 1, lambda: x * x)\n"
+        "brainir.transform.jit(f)(2.0)\n"
+    )
+    data = report_data(str(script), run_script(str(script)).programs, measure_xla=False)
+    regions = last_graph(data["functions"][0])["regions"]
+    assert [region["l"] for region in regions[1:]] == ["branch 0", "branch 1"]
+
+
+def test_a_function_that_no_pass_takes_is_shown_as_far_as_it_got(tmp_path):
+    script = tmp_path / "unbounded.py"
+    script.write_text(
+        "import brainir\n"
+        "loop = lambda x: brainir.transform.while_loop(lambda y: y < 9.0, lambda y: y * x, x)\n"
+        "brainir.transform.jit(brainir.transform.grad(loop))(2.0)\n"
+    )
+    run = run_script(str(script))
+    (fn,) = report_data(str(script), run.programs, run.error)["functions"]
+    assert run.error is not None
+    assert fn["problem"]
+    assert fn["stages"][-1]["name"] != "purify"
+    assert fn["xla"] is None
+
+
 # --- browser --------------------------------------------------------------------------------------
 
 
@@ -314,7 +341,8 @@ def test_a_click_on_a_box_leads_to_its_source_line(page):
 def test_a_click_on_a_source_line_selects_its_nodes(page):
     page.locator("#source .made", has_text="jnp.tanh").click()
     found = re.match(r"(\d+) on line (\d+)", page.inner_text("#found"))
-    assert found and int(found[1]) > 1
+    assert found
+    assert int(found[1]) > 1
     assert page.inner_text("#source .chosen") in SCRIPT
     assert page.inner_text("#details h2")
 

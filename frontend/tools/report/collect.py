@@ -173,7 +173,7 @@ class _Function:
                 {
                     "loop": f"{item.loop.op.name} {body.name}".strip(),
                     "steps": item.loop.attrs["length"],
-                    "op": item.maker.op.name if item.maker else "from outside",
+                    "op": item.title,
                     "step": str(item.value.type),
                     "type": str(item.stacked.type),
                     "bytes": item.stacked.type.nbytes,

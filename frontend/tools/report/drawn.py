@@ -20,7 +20,8 @@ class Drawn:
     items : list of dict
         ``k`` kind (op, param, const, state, result), ``l`` label, ``r`` region; where it is known
         ``t`` types, ``f`` flops and ``b`` bytes of one run, ``x`` how often it runs, ``c`` source
-        location, ``n`` line of the text, ``s`` state.
+        location, ``n`` line of the text, ``s`` state, ``v`` what it
+        gives, ``w`` the label of one with regions. Numbers that may be 0 count from 1.
     regions : list of dict
         ``p`` the region around it, ``o`` the item that owns it, ``l`` label. The first is all.
     edges : list of list
@@ -106,6 +107,8 @@ class Drawn:
                 v=", ".join(map(self._name, node.results)),
             )
             self.item_of[node] = item
+            if node.regions:
+                self.items[item]["w"] = f"{node.op.name} {node.regions[-1].name}".strip()
             if state is not None:
                 self._touch(state, item, region)
             self._within(node, item, region, times)
@@ -114,11 +117,10 @@ class Drawn:
     def _within(self, node: Node, item: int, region: int, times: int) -> None:
         """Add the regions of a node, and the edges into it that do not end in a region."""
         bound: dict[Operand, None] = {}
-        for body in node.regions:
+        for i, body in enumerate(node.regions):
             pairs = dict(bound_operands(node, body))
             bound.update(dict.fromkeys(pairs.values()))
-            label = f"{node.op.name} {body.name}".strip()
-            self.regions.append({"p": region, "o": item, "l": label})
+            self.regions.append({"p": region, "o": item, "l": region_title(node, i)})
             inner = len(self.regions) - 1
             for state in _touched(body):
                 self._touch(state, item, region)
@@ -155,6 +157,15 @@ class Drawn:
                 number = self._number(state)
                 item = self._add("state", f"@{state.name} after", 0, s=number + 1)
                 self._touch(state, item, 0)
+
+
+def region_title(node: Node, i: int) -> str:
+    """Return what one of the regions of a node is called."""
+    if node.op.name == "while":
+        return ("condition", "body")[i]
+    if len(node.regions) > 1:
+        return f"{'branch' if node.op.name == 'cond' else 'region'} {i}"
+    return f"{node.op.name} {node.regions[i].name}".strip()
 
 
 def repeats(node: Node) -> int:

@@ -28,6 +28,17 @@ class Residual:
     stacked: Value
     maker: Node | None
 
+    @property
+    def title(self) -> str:
+        """What the value is: the op that makes it, or where it comes from."""
+        if self.maker is not None:
+            return self.maker.op.name
+        params = self.loop.regions[0].params
+        if self.value not in params:
+            return "value from outside"
+        carried = params.index(self.value) < self.loop.attrs["carries"]
+        return "value at the start of the step" if carried else "input of the step"
+
 
 def residuals(graph: Graph) -> list[Residual]:
     """Return all residuals of a graph, the largest first."""

@@ -1,4 +1,4 @@
-"""Which values of a graph are a state's: the tracks from where it is read to where it is written."""
+"""Which values of a graph hold a state: its track from where it is read to where it is written."""
 
 from __future__ import annotations
 

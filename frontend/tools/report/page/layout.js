@@ -4,7 +4,7 @@
 const ROW = 26;
 const PADDING = 14;
 const HEADER = 20;
-const LAYERED_LIMIT = 320; // boxes and bends up to which layers look well and take no time
+const LAYERED_LIMIT = 900; // boxes and bends up to which layers look well and take no time
 
 function boxWidth(text) {
   return Math.max(34, 7.2 * text.length + 18);

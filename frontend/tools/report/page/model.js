@@ -81,12 +81,12 @@ class Drawing {
   words(id) {
     const item = this.items[id];
     const where = place(item);
-    return `${item.l} ${item.v ?? ""} ${item.t ?? ""} ${where?.name ?? ""}`.toLowerCase();
+    return `${item.w ?? item.l} ${item.v ?? ""} ${item.t ?? ""} ${where?.name ?? ""}`.toLowerCase();
   }
 
   // What is written in a box.
   caption(id) {
-    if (this.owned.has(id)) return this.regions[this.owned.get(id)[0]].l;
+    if (this.items[id].w) return this.items[id].w;
     const named = this.into[id].filter(this.isNamed).map((edge) => this.edges[edge][2]);
     const name = this.items[id].k === "op" ? [this.items[id].l, ...new Set(named)].join(" ") : this.items[id].l;
     return name.length > 34 ? `${name.slice(0, 33)}…` : name;
