@@ -1,4 +1,4 @@
-"""How the compiler itself scales: print, parse, fingerprint and the whole pipeline on growing graphs.
+"""How the compiler itself scales: print, parse, fingerprint and the pipeline on growing graphs.
 
 The graph is a vmap of a loop over cells that drive each other, each with a state of its own; with
 a gradient around it, reverse mode is part of the pipeline. Seconds are processor time. The last

@@ -65,7 +65,7 @@ def test_donated_arguments_are_consumed() -> None:
 
 
 def test_looking_ahead_changes_no_state() -> None:
-    state = brainir.HiddenState(jnp.zeros(3) * u.mV)
+    state: Any = brainir.HiddenState(jnp.zeros(3) * u.mV)
 
     @transform.jit
     def step(x: Any) -> Any:

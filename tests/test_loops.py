@@ -75,7 +75,8 @@ def test_no_steps_leave_states_alone_and_give_empty_arrays() -> None:
 
 
 def test_scan_carries_and_promotes_as_jax_does() -> None:
-    for init in (0, 0.0, jnp.float32(0)):
+    inits: list[Any] = [0, 0.0, jnp.float32(0)]
+    for init in inits:
         carry, ys = transform.scan(lambda c, x: (c + x, c), init, jnp.arange(4.0))
         assert carry == 6
         np.testing.assert_array_equal(ys, [0, 0, 1, 3])
@@ -83,7 +84,7 @@ def test_scan_carries_and_promotes_as_jax_does() -> None:
 
 
 def test_a_number_in_a_state_is_promoted_in_a_loop() -> None:
-    state = brainir.State(0)
+    state: brainir.State[Any] = brainir.State(0)
 
     def step() -> None:
         state.value = state.value + 0.5

@@ -358,10 +358,14 @@ def test_a_line_of_the_diff_leads_to_its_node(page):
 def test_regions_open_and_close(page):
     whole = page.inner_text("#drawn-count")
     page.click("#close-all")
-    assert page.inner_text("#drawn-count") != whole
+    closed = page.inner_text("#drawn-count")
+    assert closed != whole
     page.keyboard.press("/")
     page.keyboard.type("for_loop")
-    page.keyboard.press("Escape")
+    page.focus("#canvas")
+    for expected in (whole, closed):
+        page.keyboard.press("Enter")
+        assert page.inner_text("#drawn-count") == expected
     page.click("#open-all")
     assert page.inner_text("#drawn-count") == whole
 

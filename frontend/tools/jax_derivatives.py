@@ -6,7 +6,7 @@ have this meaning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -127,6 +127,13 @@ def _vmap(
     return mapped_function(*arrays)
 
 
+def _select(jax: Any, which: Any, *cases: Any) -> Any:
+    """Keep the index in range, since JAX has no derivative of what is selected by any other."""
+    if which.dtype != np.bool_:
+        which = jax.numpy.clip(which, 0, len(cases) - 1)
+    return jax.lax.select_n(which, *cases)
+
+
 def _replaced(arrays: Sequence[Any], positions: Sequence[int], new: Sequence[Any]) -> list[Any]:
     full = list(arrays)
     for i, array in zip(positions, new, strict=True):
@@ -150,9 +157,7 @@ def _known(derivative: Any, primal: Any) -> Any:
     return jax.numpy.zeros_like(primal)
 
 
-def _op(name: str, rule: Callable[..., Any]) -> Op:
-    return replace(get_op(name), lax=rule)
+_RULES = {"grad": _grad, "jvp": _jvp, "vmap": _vmap, "select_n": _select}
 
-
-_OPS = {"grad": _op("grad", _grad), "jvp": _op("jvp", _jvp), "vmap": _op("vmap", _vmap)}
-"""Ops that only exist here: those of the same names, with a meaning in JAX."""
+_OPS = {name: replace(get_op(name), lax=rule) for name, rule in _RULES.items()}
+"""Ops that only exist here: those of the same names, with a meaning that JAX can differentiate."""

@@ -94,8 +94,9 @@ class ValidationReport:
             lines.append("  (results change as much when inputs change by one rounding)")
         if self.node is not None:
             lines.append(f"  at {self.node}")
-        if self.path is not None:
-            lines.append(f"  the smallest graph that shows it is in {self.path}:")
+        if self.graph is not None:
+            where = "" if self.path is None else f" (in {self.path})"
+            lines.append(f"  the smallest graph that shows it{where}:")
             text = str(self.graph).split("\n")
             lines += [f"    {line}" for line in (text if len(text) < 40 else [*text[:40], "..."])]
         return "\n".join(lines) + ">"
@@ -248,19 +249,19 @@ def validate_graph(
     comparison: Comparison | None = None,
     folder: Path | None = None,
     passes: Sequence[Pass] = PIPELINE,
+    smallest: bool = True,
 ) -> ValidationReport:
     """Check what passes make of a graph, step by step, and then XLA; see `validate`.
 
-    Nothing is written without a folder.
+    Nothing is written without a folder, and the smallest graph that fails is only looked for if it
+    is asked for.
     """
     comparison = comparison or Comparison()
     run = _Run(inputs, comparison, folder)
-    for step in passes:
-        if not run.step(check_pass(step, comparison)):
-            return run.report()
-    if passes and passes[-1].form == "pure":
+    well = all(run.step(check_pass(step, comparison)) for step in passes)
+    if well and passes and passes[-1].form == "pure":
         run.step(check_xla(comparison))
-    return run.report()
+    return run.report(smallest)
 
 
 class _Run:
@@ -305,25 +306,25 @@ class _Run:
         self._expected = self._expected if same is found else found
         return True
 
-    def report(self) -> ValidationReport:
-        """Return what was found; look for the smallest graph that shows it."""
+    def report(self, smallest: bool) -> ValidationReport:
+        """Return what was found; look for the smallest graph that shows it if that is asked for."""
         if self._failure is None:
             return ValidationReport(self._name, self._stages)
         check, difference = self._failure
         report = ValidationReport(self._name, self._stages, check.name, difference)
         if is_sensitive(self._inputs, difference, self._comparison):
             return replace(report, sensitive=True)
-        if check.difference(self._inputs) is None:
+        if not smallest or check.difference(self._inputs) is None:
             return report  # it has come together in several stages, or the graph cannot be run
-        smallest = reduce(check, self._inputs, difference)
-        node, path = first_node(check, smallest), None
+        reduced = reduce(check, self._inputs, difference)
+        node, path = first_node(check, reduced), None
         if self._folder is not None:
             path = self._folder / f"failing-{_file_name(self._name)}-{check.name}.bir"
-            _write(path, smallest, f"{difference} (after {check.name})")
+            _write(path, reduced, f"{difference} (after {check.name})")
         return replace(
             report,
             node=None if node is None else describe(node),
-            graph=smallest.graph,
+            graph=reduced.graph,
             path=None if path is None else str(path),
         )
 
