@@ -142,7 +142,12 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         entry = self._only
-        if entry is not None and current_frame() is None and entry.usable():
+        if (
+            entry is not None
+            and current_frame() is None
+            and entry.epoch == epoch.count
+            and (entry.unconditional or entry.usable())
+        ):
             try:
                 return entry.run(args, kwargs)
             except (_Mismatch, TypeError, AttributeError):
@@ -359,10 +364,12 @@ class _Entry:
         self._names = sorted(names)
         self._program = program
         self._watch = watch
-        self._epoch = self._born = born
+        self.epoch = self._born = born
+        self.unconditional = not (program.custom or program.reads or watch)
         self._states = [slot.handle for slot in program.slots]
         self._held = [handle.reference for handle in self._states]
-        self._io = program.has_io
+        self._io, self._foreign = program.has_io, program.foreign
+        self._careful = self._io or self._foreign
         self._custom = program.custom
         self._compiled = compile_program(program)
         self._consts = program.consts(self._compiled.consts)
@@ -378,10 +385,10 @@ class _Entry:
         """Whether what was assumed while tracing still holds; types apart, which JAX compares."""
         if self._custom and in_foreign_trace() != self._program.foreign:
             return False
-        if epoch.count != self._epoch:
+        if epoch.count != self.epoch:
             if not self.alive():
                 return False
-            self._epoch = epoch.count
+            self.epoch = epoch.count
         return self._watch.unchanged() and environ.unchanged(self._program.reads)
 
     def alive(self) -> bool:
@@ -391,15 +398,16 @@ class _Entry:
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
         values = [state()._value for state in self._held]  # pyright: ignore
-        out, *new = self._call(*values, *self._consts, *args, **kwargs)
-        if self._io:
-            jax.block_until_ready((out, new))
-        if self._program.foreign:
-            give_back(list(zip(self._written, new, strict=True)), foreign=True)
-            return out
-        for state, value in zip(self._given_back, new, strict=True):
+        outs = self._call(*values, *self._consts, *args, **kwargs)
+        if self._careful:
+            if self._io:
+                jax.block_until_ready(outs)
+            if self._foreign:
+                give_back(list(zip(self._written, outs[1:], strict=True)), foreign=True)
+                return outs[0]
+        for state, value in zip(self._given_back, outs[1:], strict=True):
             state()._value = value  # pyright: ignore
-        return out
+        return outs[0]
 
     def _traced(self, /, *given: Any, **kwargs: Any) -> tuple[Any, ...]:
         """What JAX traces: check that it is the signature we know, and emit the graph."""

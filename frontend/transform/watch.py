@@ -27,6 +27,10 @@ class Watch:
         self._globals: list[tuple[dict[str, Any], str, weakref.ref[Any]]] = []
         self._look(function, DEPTH, set())
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to watch."""
+        return bool(self._cells or self._globals)
+
     def unchanged(self) -> bool:
         """Whether every variable still refers to the same object."""
         for cell, thing in self._cells:  # loops, not all(...): every call of a jitted function asks
