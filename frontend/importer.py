@@ -31,6 +31,7 @@ from ..ir import (
     Type,
     Value,
     find_op,
+    replay_region,
 )
 from .capture import HERE, Handle, Traced, View
 from .custom_rules import jvp_rule, vjp_rules
@@ -147,6 +148,7 @@ class _Importer:
         self.consts: dict[int, tuple[Value, Any]] = {}
         self.rules = 0
         self.custom = False
+        self.custom_regions: dict[tuple[int, int], list[Graph]] = {}
         self._names: set[str] = set()
 
     # --- values ---
@@ -353,13 +355,21 @@ def _custom(importer: _Importer, builder: Builder, eqn: Any, operands: Results) 
 
     types = [o.type for o in operands]
     jvp_mode = eqn.primitive.name.startswith("custom_jvp")
-    region = importer.region(primal)
-    # A rule may well use the function itself, so every derivative of it would have one more.
-    importer.rules -= 1
-    rules = (jvp_rule if jvp_mode else vjp_rules)(importer.derived, function, types)
-    importer.rules += 1
+    # JAX gives equations that came of one trace one and the same rule, so it is derived once.
+    recorded = eqn.params["jvp_jaxpr_fun" if jvp_mode else "fwd_jaxpr_thunk"]
+    key = id(recorded), importer.rules
+    regions = importer.custom_regions.get(key)
+    if regions is None:
+        region = importer.region(primal)
+        # A rule may well use the function itself, so every derivative of it would have one more.
+        importer.rules -= 1
+        rules = (jvp_rule if jvp_mode else vjp_rules)(importer.derived, function, types)
+        importer.rules += 1
+        regions = importer.custom_regions[key] = [region, *rules]
+    else:
+        regions = [replay_region(region, {}) for region in regions]
     attrs = {"mode": "jvp" if jvp_mode else "vjp"}
-    return builder.emit("custom_derivative", operands, attrs, [region, *rules])
+    return builder.emit("custom_derivative", operands, attrs, regions)
 
 
 def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:

@@ -57,7 +57,10 @@ class Surrogate:
         x = _as_dimensionless_array(x)
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             return _step(x)
-        traced = {name: part for name, part in vars(self).items() if isinstance(part, jax.Array)}
+        parts = vars(self)
+        if all(isinstance(part, int | float) for part in parts.values()):
+            return _spike_traced_once(self, x, {})
+        traced = {name: part for name, part in parts.items() if isinstance(part, jax.Array)}
         return _spike(self, x, traced)
 
     def __eq__(self, other: object) -> bool:
@@ -99,6 +102,10 @@ def _spike_jvp(surrogate, primals, tangents):
         vars(surrogate).update(jax.lax.stop_gradient(traced))
     slope = surrogate.surrogate_grad(jax.lax.stop_gradient(x))
     return _step(x), slope.astype(x.dtype) * tangents[0]
+
+
+# Traced once for each surrogate and shape, however many neurons have it.
+_spike_traced_once = jax.jit(_spike, static_argnums=0, inline=True)
 
 
 def as_function(

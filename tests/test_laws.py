@@ -101,7 +101,7 @@ SHAPES = {
 @pytest.mark.parametrize("function", SHAPES, ids=lambda function: function.__name__)
 def test_a_gradient_agrees_with_jax(function, seed):
     random = np.random.default_rng(seed)
-    arguments = [np.float32(random.normal(size=shape)) for shape in SHAPES[function]]
+    arguments = [random.normal(size=shape).astype(np.float32) for shape in SHAPES[function]]
     wrt = tuple(range(len(arguments)))
     graph = traced(lambda *args: [function(*args)], [type_of(a) for a in arguments])
     found = run(expand_grad(gradient_graph(graph, wrt)), *arguments)[: len(wrt)]

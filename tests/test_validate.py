@@ -356,19 +356,19 @@ def test_a_function_that_rounding_decides_is_reported_as_sensitive(tmp_path):
 @pytest.mark.parametrize(
     ("found", "expected", "same"),
     [
-        (np.float32([1, 2]), np.float32([1, 2.0001]), True),
-        (np.float32([1, 2]), np.float32([1, 2.001]), False),
-        (np.float32([1e-9, 2]), np.float32([0, 2]), True),
-        (np.float32([2e-9, 0]), np.float32([1e-9, 0]), False),
-        (np.float64([1, 2]), np.float64([1, 2.0001]), False),
-        (np.float32([np.nan, np.inf]), np.float32([np.nan, np.inf]), True),
-        (np.float32([np.nan]), np.float32([1]), False),
-        (np.float32([np.inf]), np.float32([-np.inf]), False),
-        (np.complex64([1 + 1j]), np.complex64([1 + 1.00001j]), True),
-        (np.complex64([1 + 1j]), np.complex64([1 - 1j]), False),
-        (np.int32([10**6]), np.int32([10**6 + 1]), False),
-        (np.bool_([True]), np.bool_([False]), False),
-        (np.float32([1]), np.float64([1]), False),
+        (np.array([1, 2], np.float32), np.array([1, 2.0001], np.float32), True),
+        (np.array([1, 2], np.float32), np.array([1, 2.001], np.float32), False),
+        (np.array([1e-9, 2], np.float32), np.array([0, 2], np.float32), True),
+        (np.array([2e-9, 0], np.float32), np.array([1e-9, 0], np.float32), False),
+        (np.array([1, 2], np.float64), np.array([1, 2.0001], np.float64), False),
+        (np.array([np.nan, np.inf], np.float32), np.array([np.nan, np.inf], np.float32), True),
+        (np.array([np.nan], np.float32), np.array([1], np.float32), False),
+        (np.array([np.inf], np.float32), np.array([-np.inf], np.float32), False),
+        (np.array([1 + 1j], np.complex64), np.array([1 + 1.00001j], np.complex64), True),
+        (np.array([1 + 1j], np.complex64), np.array([1 - 1j], np.complex64), False),
+        (np.array([10**6], np.int32), np.array([10**6 + 1], np.int32), False),
+        (np.array([True], np.bool_), np.array([False], np.bool_), False),
+        (np.array([1], np.float32), np.array([1], np.float64), False),
         (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), True),
     ],
 )
@@ -387,14 +387,14 @@ def test_keys_are_compared_word_by_word():
 
 
 def test_a_tolerance_of_ones_own_counts():
-    outcomes = [Outcome((np.float32([x]),), {}) for x in (1, 1.01)]
+    outcomes = [Outcome((np.array([x], np.float32),), {}) for x in (1, 1.01)]
     assert Comparison({"float32": 0.1}).difference(*outcomes) is None
     assert Comparison({"float64": 0.1}).difference(*outcomes) is not None
 
 
 def test_the_worst_element_is_named():
-    found = np.float32([[1, 2, 3], [4, 9, 6]])
-    expected = np.float32([[1, 2.5, 3], [4, 5, 6]])
+    found = np.array([[1, 2, 3], [4, 9, 6]], np.float32)
+    expected = np.array([[1, 2.5, 3], [4, 5, 6]], np.float32)
     difference = Comparison().difference(Outcome((found,), {}), Outcome((expected,), {}))
     assert str(difference) == "result 0: 9.0 where 5.0 was expected at [1, 1]"
 
@@ -423,7 +423,7 @@ graph @f(%x: f32[3], %t: f32[3], %w: f32[]) -> (f32[3], f32[3], f32[3], f32[3]) 
 
 def test_derivatives_by_jax_are_derivatives():
     graph = parse(NESTED.replace("(%a = %x, %t)", "%x, %t"))
-    x, t = np.float32([0.1, 0.5, 2]), np.float32([1, 2, 3])
+    x, t = np.array([0.1, 0.5, 2], np.float32), np.array([1, 2, 3], np.float32)
     slope, loss, y, s = reference.run(with_jax_derivatives(graph), x, t, np.float32(2))
     np.testing.assert_allclose(slope, 2 * np.cos(2 * x), rtol=1e-5)
     np.testing.assert_allclose(loss, np.sin(2 * x), rtol=1e-5)
