@@ -3,11 +3,12 @@
 from . import lax as lax
 from . import reference as reference
 from . import xla as xla
-from .arrays import jax_dtype, shape_struct, to_jax, to_numpy, type_of
+from .arrays import describe, jax_dtype, shape_struct, to_jax, to_numpy, type_of
 from .xla import Executable
 
 __all__ = [
     "Executable",
+    "describe",
     "jax_dtype",
     "lax",
     "reference",

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...backends import to_numpy
-from ...backends.arrays import describe
+from ...backends import describe, to_numpy
 from ...ir import Graph, NotDifferentiable, Printer, equal, print_graph
 from ...passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass
 from ..program import Program, optimise
