@@ -302,7 +302,7 @@ MUTANTS = (
         "passes/expand_map.py",
         'return [builder("concatenate", *pair, dimension=0) for pair in pairs]',
         'return [builder("concatenate", *pair[::-1], dimension=0) for pair in pairs]',
-        PASSES,
+        (*PASSES, "tests/test_mapping.py"),
     ),
     # --- simplification ---------------------------------------------------------------------------
     Mutant(
@@ -567,7 +567,21 @@ MUTANTS = (
         "frontend/importer.py",
         '        "reverse": params["reverse"],\n',
         '        "reverse": False,\n',
-        (*PROGRAMS, "tests/test_loops.py"),
+        ("tests/test_loops.py", *GRADIENTS),
+    ),
+    Mutant(
+        "a State that was replaced by another one goes on being used",
+        "frontend/transform/jit.py",
+        "return all(h.alive and h.state.replaced_at <= self._born for h in self._states)",
+        "return all(h.alive for h in self._states)",
+        ("tests/test_jit.py", "tests/test_state.py"),
+    ),
+    Mutant(
+        "what was read of the environment may change unnoticed",
+        "frontend/transform/jit.py",
+        "return self._watch.unchanged() and environ.unchanged(self._program.reads)",
+        "return self._watch.unchanged()",
+        ("tests/test_jit.py", "tests/test_environ.py"),
     ),
     Mutant(
         "a lane axis takes all others with it as it moves",

@@ -352,7 +352,7 @@ def _draw_call(d: Draft, op: str) -> None:
 
 
 def _draw_map(d: Draft, op: str) -> None:
-    length = d.choose([2, 3, 1])
+    length = d.choose([2, 3, 3, 1])
     over = _slices(d, length, d.integer(1, 2))
     yields = d.integer(1, 2)
     body, out = draw_body(
@@ -362,7 +362,7 @@ def _draw_map(d: Draft, op: str) -> None:
         lambda: draw_results(d, yields),
         pure=True,
     )
-    attrs = {"length": length, "batch_size": d.choose([None, 2])}
+    attrs = {"length": length, "batch_size": d.choose([None, 2, 2])}
     if op == "vmap":
         attrs = {"size": length, "in_axes": (0,) * len(over), "out_axes": (0,) * len(body.results)}
     d.emit(op, over, attrs, out, [body])

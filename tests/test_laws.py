@@ -15,9 +15,12 @@ from test_passes_lanes import mapped_over
 from brainir.backends import type_of
 from brainir.backends.reference import run
 from brainir.frontend.tools.running import Inputs
+from brainir.frontend.tools.running import inputs_for as inputs_for_run
 from brainir.frontend.tools.validate import validate_graph
-from brainir.ir import Graph
-from brainir.passes import PIPELINE, Pass, expand_grad
+from brainir.ir import Graph, Type, parse
+from brainir.passes import PASSES, PIPELINE, Pass, expand_grad
+
+EXAMPLES = settings().max_examples
 
 WIDE = ("float64", "int32", "bool")
 """With 64 bits, rounding is far from what a wrong rule does."""
@@ -33,13 +36,13 @@ def assert_valid(graph: Graph, data: st.DataObject, passes: Sequence[Pass] = PIP
     assert report.ok, report
 
 
-@settings(max_examples=100)
+@settings(max_examples=4 * EXAMPLES)
 @given(data=st.data())
 def test_a_random_graph_means_the_same_after_every_pass(data):
     assert_valid(data.draw(graphs(transformations=True, nodes=20)), data, PIPELINE[:-1])
 
 
-@settings(max_examples=15)
+@settings(max_examples=EXAMPLES // 2)
 @given(data=st.data())
 def test_a_random_graph_means_the_same_from_capture_to_xla(data):
     assert_valid(data.draw(graphs(transformations=True)), data)
@@ -56,7 +59,7 @@ def smooth_body(data: st.DataObject) -> tuple[Graph, int, list[int]]:
 
 @pytest.mark.parametrize("around", ["vmap", "grad", "jvp"])
 @pytest.mark.parametrize("inside", ["vmap", "grad", "jvp"])
-@settings(max_examples=4)
+@settings(max_examples=EXAMPLES // 6)
 @given(data=st.data())
 def test_lanes_and_derivatives_may_stand_inside_each_other(inside, around, data):
     with jax.enable_x64(True):
@@ -72,7 +75,62 @@ def test_lanes_and_derivatives_may_stand_inside_each_other(inside, around, data)
         assert_valid(graph, data)
 
 
-# --- what random graphs do not come by ------------------------------------------------------------
+# --- what random graphs hardly come by ------------------------------------------------------------
+
+LOOPS = """
+%a, %b, %c = for_loop carry(%p = %x, %q = %x, %r = %y) over(%i = %xs) {length=4} do {
+  %s = add %p, %i
+  %t = mul %q, %i
+  yield %s, %t, %p
+}
+%m = add %a, %b
+%z = sub %m, %c"""
+
+BODIES = {
+    "two_carries_that_only_start_alike": LOOPS,
+    "two_carries_that_swap": LOOPS.replace("yield %s, %t, %p", "yield %q, %s, %r"),
+    "a_choice_by_not": "%n = not %w\n%z = select_n %n, %x, %y",
+    "a_choice_by_what_is_known": "%z = select_n 1:i32, %x, %y, %x",
+    "an_addition_of_a_negative": "%n = neg %y\n%z = add %x, %n",
+    "a_subtraction_of_a_negative": "%n = neg %y\n%z = sub %x, %n",
+    "a_slice_of_what_is_repeated": "%b = broadcast_in_dim %x {shape=(2, 3), dims=(1,)}\n"
+    "%s = slice %b {start=(1, 0), limit=(2, 3), strides=(1, 1)}\n%z = squeeze %s {dimensions=(0,)}",
+    "three_transposes": "%b = reshape %xs {shape=(2, 2, 3)}\n"
+    "%s = transpose %b {permutation=(1, 2, 0)}\n%t = transpose %s {permutation=(2, 0, 1)}\n"
+    "%u = transpose %t {permutation=(1, 2, 0)}\n%v = reshape %u {shape=(4, 3)}\n"
+    "%z = reduce_max %v {axes=(0,)}",
+    "a_map_with_a_rest": "%m = map (%i: f32[3] = %xs) {length=4, batch_size=3} do {\n%s = sin %i\n"
+    "%k = reduce_sum %i {axes=(0,)}\n%t = mul %s, %k\nyield %t\n}\n"
+    "%s = slice %m {start=(1, 0), limit=(2, 3), strides=(1, 1)}\n%z = squeeze %s {dimensions=(0,)}",
+}
+"""Graphs of which some passes make less, each in its own way."""
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_graph_means_the_same_at_every_stage(body):
+    graph = parse(
+        "graph @f(%x: f32[3], %y: f32[3], %xs: f32[4,3], %w: bool[3]) -> (f32[3]) {\n"
+        f"{body}\nreturn %z\n}}"
+    )
+    report = validate_graph(inputs_for_run(graph, {}, 0))
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("name", [step.name for step in PIPELINE if step.name != "purify"])
+def test_what_talks_to_the_host_runs_as_often_after_every_pass(name):
+    heard: list[int] = []
+
+    def talk(xs):
+        def step(carry, x):
+            jax.debug.callback(heard.append, jnp.int32(1), ordered=False)
+            return carry + x, None
+
+        return jax.lax.scan(step, jnp.float32(0), xs)[0]
+
+    graph = traced(lambda xs: [talk(xs)], [Type("float32", (3,))])
+    run(PASSES[name](graph), np.ones(3, np.float32))
+    jax.effects_barrier()
+    assert heard == [1, 1, 1]
 
 
 def a_big_carry_made_of_a_small_value(c, k, b, xs):

@@ -78,9 +78,9 @@ def test_scan_carries_and_promotes_as_jax_does() -> None:
     inits: list[Any] = [0, 0.0, jnp.float32(0)]
     for init in inits:
         carry, ys = transform.scan(lambda c, x: (c + x, c), init, jnp.arange(4.0))
+        assert carry.dtype == jnp.float32
         assert carry == 6
         np.testing.assert_array_equal(ys, [0, 0, 1, 3])
-        assert carry.dtype == jnp.float32
 
 
 def test_a_number_in_a_state_is_promoted_in_a_loop() -> None:

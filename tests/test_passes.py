@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import Inputs, assert_close, assert_same_outcome, graphs, inputs_for
 
@@ -36,6 +36,7 @@ def drawn(data: st.DataObject, **options) -> tuple[Graph, Inputs]:
 
 
 @pytest.mark.parametrize("name", ANYWHERE)
+@settings(max_examples=2 * settings().max_examples)
 @given(data=st.data())
 def test_every_pass_by_itself_keeps_the_meaning(name, data):
     graph, inputs = drawn(data, transformations=name != "hoist-state", nodes=12)

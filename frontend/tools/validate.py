@@ -14,7 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...backends import describe, to_numpy
-from ...ir import Graph, NotDifferentiable, Printer, equal, print_graph
+from ...ir import (
+    Const,
+    Graph,
+    NotDifferentiable,
+    Printer,
+    Type,
+    equal,
+    numpy_dtype,
+    print_graph,
+)
 from ...passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass
 from ..program import Program, optimise
 from ..transform.autodiff import grad
@@ -32,7 +41,7 @@ from .checking import (
 )
 from .comparison import Comparison, Difference
 from .reduction import first_node, reduce
-from .running import Inputs, Outcome, inputs_for, leaf_names, storable
+from .running import Array, Inputs, Outcome, inputs_for, leaf_names, storable
 
 REFUSALS = (LaneDependentWrite, LaneDependentResult, NotDifferentiable)
 """What a pass says about the user's program, not about itself."""
@@ -229,18 +238,24 @@ def _is_float(x: Any) -> bool:
 def _validate(
     program: Program, leaves: Sequence[Any], comparison: Comparison, folder: Path
 ) -> ValidationReport:
-    arrays = [
-        to_numpy(leaf if hasattr(leaf, "dtype") else np.asarray(leaf, aval.dtype))
-        for leaf, aval in zip(leaves, program.in_avals, strict=True)
-    ]
-    held, states = iter(map(to_numpy, program.state_leaves())), {}
-    for state in program.graph.states:
-        states[state] = tuple(next(held) for _ in state.types)
+    graph = program.graph
+    pairs = zip(leaves, graph.params, strict=True)
+    arguments = tuple(_as_type(leaf, param.type) for leaf, param in pairs)
+    held, states = iter(program.state_leaves()), {}
+    for state in graph.states:
+        states[state] = tuple(_as_type(next(held), type) for type in state.types)
+    consts = tuple(Const(c.value, _as_type(c.data, c.value.type)) for c in graph.consts)
+    inputs = Inputs(graph.with_(consts=consts), arguments, states)
     try:
-        return validate_graph(Inputs(program.graph, tuple(arrays), states), comparison, folder)
+        return validate_graph(inputs, comparison, folder)
     except REFUSALS:
         optimise(program)  # says the same in the words that users know
         raise
+
+
+def _as_type(leaf: Any, type: Type) -> Array:
+    """Return an array as JAX would hold it, numbers of 64 bits among them."""
+    return to_numpy(leaf) if type.is_key else np.asarray(leaf, numpy_dtype(type.dtype))
 
 
 def validate_graph(
