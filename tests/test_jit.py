@@ -108,6 +108,7 @@ def test_a_changed_environment_is_noticed() -> None:
     with brainir.environ.context(dt=1.0 * u.ms):
         assert step() == 2.0 * u.ms
     assert step() == 0.6 * u.ms
+    brainir.environ.pop("dt")
 
 
 def test_disable_jit_runs_plain_python() -> None:

@@ -121,6 +121,26 @@ def test_units_stay_outside(tmp_path):
     assert report.ok, report
 
 
+def test_numbers_of_64_bits_are_taken_as_jax_takes_them(tmp_path):
+    weights = np.arange(3.0)
+    report = brainir.validate(lambda x: x * weights, np.ones(3), gradients=True, folder=tmp_path)
+    assert report.ok, report
+
+
+def test_a_gradient_may_create_states(tmp_path):
+    def loss(w):
+        v = brainir.HiddenState(jnp.zeros(()))
+
+        def step(x):
+            v.value = 0.9 * v.value + w * x
+
+        transform.for_loop(step, jnp.linspace(0.1, 1.0, 4, dtype=jnp.float32))
+        return v.value**2
+
+    report = brainir.validate(transform.grad(loss), 1.5, gradients=True, folder=tmp_path)
+    assert report.ok, report
+
+
 def test_what_calling_the_function_raises_is_raised():
     shared = brainir.State(jnp.zeros(()))
 
