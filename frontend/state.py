@@ -8,7 +8,7 @@ interrupted trace therefore cannot damage it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -428,6 +428,15 @@ def catch_new_states(
         yield catcher
     finally:
         _catchers.active.remove(catcher)
+
+
+def assign_all(values: Sequence[tuple[State[Any], Any]]) -> None:
+    """Give States new values, or none of them if one cannot take its own."""
+    if capture.current_frame() is None and not _recording.stack:
+        for state, value in values:
+            state.check_writable(value)
+    for state, value in values:
+        state.value = value
 
 
 def maybe_state(value: Any) -> Any:

@@ -134,6 +134,23 @@ def test_a_loaded_function_works_inside_transformations(path):
     np.testing.assert_array_equal(loaded.states["total"].value, xs.sum(0))
 
 
+def test_a_call_that_would_leave_a_traced_value_changes_no_state(path):
+    count, total = brainir.State(jnp.zeros(()), name="count"), brainir.State(0.0, name="total")
+
+    @transform.jit
+    def step(x):
+        count.value = count.value + 1.0
+        total.value = total.value + x
+        return x
+
+    brainir.save(step, path, jnp.float32(1.0))
+    loaded = brainir.load(path)
+    with pytest.raises(brainir.TraceContextError, match="'total' would be given a traced value"):
+        jax.grad(loaded)(jnp.float32(1.0))
+    assert loaded.states["count"].value == 0.0
+    assert loaded.states["total"].value == 0.0
+
+
 def test_a_loaded_function_can_be_differentiated(path):
     brainir.save(transform.jit(lambda x: jnp.sin(x).sum()), path, jnp.ones(2))
     gradient = transform.grad(brainir.load(path))(jnp.ones(2))

@@ -160,6 +160,25 @@ def test_custom_derivatives_survive_whoever_calls_first() -> None:
     assert compiled(0.7) == loss(0.7)
 
 
+@pytest.mark.parametrize("unit", [1.0, u.mV])
+def test_a_compiled_function_leaves_no_traced_value_in_a_state(unit: Any) -> None:
+    state = brainir.ShortTermState(jnp.zeros(()) * unit)
+
+    @transform.jit
+    def step(x: Any) -> Any:
+        state.value = state.value + x * unit
+        return x * 2
+
+    x = jnp.float32(1.0)
+    step(x)  # what is compiled now is not meant for what follows
+    for run in (jax.grad(step), jax.jit(step), jax.jit(lambda x: step(jnp.float32(2.0)) + x)):
+        with pytest.raises(brainir.TraceContextError, match="traced value"):
+            run(x)
+        assert state.value == 1.0 * unit
+    step(x)
+    assert state.value == 2.0 * unit
+
+
 def test_custom_vjp_of_the_user_is_kept() -> None:
     @jax.custom_vjp
     def product(x: Any, y: Any) -> Any:

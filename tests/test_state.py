@@ -78,67 +78,6 @@ def test_a_state_that_looks_different_is_traced_anew(change: Callable[[Any], Any
         assert a.dtype == b.dtype
 
 
-class Cell(brainir.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.init_state()
-
-    def init_state(self) -> None:
-        self.h = brainir.HiddenState(jnp.zeros(2))
-
-    def update(self, x: Any) -> Any:
-        self.h.value = self.h.value + x
-        return self.h.value
-
-
-def test_a_state_that_a_module_replaces_is_noticed() -> None:
-    cell = Cell()
-    step = transform.jit(cell)
-    step(1.0)
-    old = cell.h
-    brainir.nn.init_all_states(cell)
-    np.testing.assert_array_equal(step(1.0), [1.0, 1.0])
-    np.testing.assert_array_equal(cell.h.value, [1.0, 1.0])
-    np.testing.assert_array_equal(old.value, [1.0, 1.0])
-
-
-def test_a_variable_that_is_bound_to_another_state_is_noticed() -> None:
-    state = brainir.State(jnp.zeros(2))
-    step = transform.jit(lambda x: state.value + x)
-    step(1.0)
-    old, state = state, brainir.State(jnp.full(2, 9.0))
-    np.testing.assert_array_equal(step(1.0), [10.0, 10.0])
-    assert old.value[0] == 0
-
-
-def test_a_state_in_a_list_that_is_replaced_and_dropped_is_noticed() -> None:
-    states = [brainir.State(jnp.zeros(2))]
-    step = transform.jit(lambda x: states[0].value + x)
-    step(1.0)
-    states[0] = brainir.State(jnp.full(2, 9.0))
-    np.testing.assert_array_equal(step(1.0), [10.0, 10.0])
-
-
-def test_a_shared_state_that_one_module_drops_is_traced_anew_once() -> None:
-    cell, other = Cell(), Cell()
-    other.h = cell.h
-    traces = 0
-
-    @transform.jit
-    def step(x: Any) -> Any:
-        nonlocal traces
-        traces += 1
-        return cell(x)
-
-    step(jnp.zeros(2))
-    step(jnp.zeros(()))
-    other.h = brainir.HiddenState(jnp.zeros(2))
-    for _ in range(3):
-        step(jnp.zeros(2))
-        step(jnp.zeros(()))
-    assert traces == 4
-
-
 def test_compiled_functions_keep_no_model_alive() -> None:
     class Big(brainir.nn.Module):
         def __init__(self) -> None:

@@ -36,6 +36,7 @@ from ..state import (
     ParamState,
     ShortTermState,
     State,
+    assign_all,
 )
 from .arrays import array_of_bytes
 from .container import read_container
@@ -206,10 +207,13 @@ class Loaded:
         held = [leaf for i in range(len(self._held)) for leaf in self._state_leaves(i)]
         outs = self._run(*leaves, *held)
         start = self._meta.result.num_leaves
+        values: list[tuple[State[Any], Any]] = []
         for i in self._meta.written:
             stop = start + len(self._graph.states[i].types)
-            self._held[i].value = jax.tree.unflatten(self._meta.states[i], outs[start:stop])
+            value = jax.tree.unflatten(self._meta.states[i], outs[start:stop])
+            values.append((self._held[i], value))
             start = stop
+        assign_all(values)
         return jax.tree.unflatten(self._meta.result, outs[: self._meta.result.num_leaves])
 
     def _argument_leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

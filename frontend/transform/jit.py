@@ -7,7 +7,7 @@ import html
 import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from ...backends import lax
 from ...ir import Graph
 from .. import environ
 from ..capture import Traced, aval_of, current_frame, name_of, parameter_names, trace
-from ..program import Program, capture, compile_program, give_back, is_wide, optimise
+from ..program import Program, capture, compile_program, is_wide, optimise
 from ..region import Region, bind_region, leave
 from ..state import epoch, in_foreign_trace, reject_states
 from ..typing import Missing
@@ -142,12 +142,7 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         entry = self._only
-        if (
-            entry is not None
-            and current_frame() is None
-            and entry.epoch == epoch.count
-            and (entry.unconditional or entry.usable())
-        ):
+        if entry is not None and current_frame() is None and entry.usable():
             try:
                 return entry.run(args, kwargs)
             except (_Mismatch, TypeError, AttributeError):
@@ -363,14 +358,11 @@ class _Entry:
     ) -> None:
         self._names = sorted(names)
         self._program = program
-        self._watch = watch
-        self.epoch = self._born = born
-        self.unconditional = not (program.custom or program.reads or watch)
+        self._epoch = self._born = born
+        self._checks = tuple(_checks(program, watch))
         self._states = [slot.handle for slot in program.slots]
         self._held = [handle.reference for handle in self._states]
-        self._io, self._foreign = program.has_io, program.foreign
-        self._careful = self._io or self._foreign
-        self._custom = program.custom
+        self._io, self._array = program.has_io, _array_type()
         self._compiled = compile_program(program)
         self._consts = program.consts(self._compiled.consts)
         slots = [program.slots[i] for i in self._compiled.written]
@@ -383,13 +375,14 @@ class _Entry:
 
     def usable(self) -> bool:
         """Whether what was assumed while tracing still holds; types apart, which JAX compares."""
-        if self._custom and in_foreign_trace() != self._program.foreign:
-            return False
-        if epoch.count != self.epoch:
+        if epoch.count != self._epoch:
             if not self.alive():
                 return False
-            self.epoch = epoch.count
-        return self._watch.unchanged() and environ.unchanged(self._program.reads)
+            self._epoch = epoch.count
+        for check in self._checks:  # a loop, not all(...): every call asks  # noqa: SIM110
+            if not check():
+                return False
+        return True
 
     def alive(self) -> bool:
         """Whether every State still exists and has not been replaced by another one."""
@@ -397,17 +390,31 @@ class _Entry:
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
+        if self._program.custom and self._others_differentiate(args, kwargs):
+            raise _Mismatch
         values = [state()._value for state in self._held]  # pyright: ignore
         outs = self._call(*values, *self._consts, *args, **kwargs)
-        if self._careful:
-            if self._io:
-                jax.block_until_ready(outs)
-            if self._foreign:
-                give_back(list(zip(self._written, outs[1:], strict=True)), foreign=True)
-                return outs[0]
+        if self._io:
+            jax.block_until_ready(outs)
+        for value in outs[1:]:
+            if type(value) is not self._array:  # it may hold what must not be kept
+                self._check_writable(outs[1:])
+                break
         for state, value in zip(self._given_back, outs[1:], strict=True):
             state()._value = value  # pyright: ignore
         return outs[0]
+
+    def _others_differentiate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether custom derivatives matter otherwise than they did when this was compiled."""
+        for arg in (*args, *kwargs.values()):
+            if type(arg) is not self._array:
+                return in_foreign_trace() != self._program.foreign
+        return False
+
+    def _check_writable(self, values: Sequence[Any]) -> None:
+        if in_foreign_trace():
+            for handle, value in zip(self._written, values, strict=True):
+                handle.state.check_writable(value)
 
     def _traced(self, /, *given: Any, **kwargs: Any) -> tuple[Any, ...]:
         """What JAX traces: check that it is the signature we know, and emit the graph."""
@@ -434,6 +441,21 @@ class _Entry:
         result = jax.tree.unflatten(program.out_tree, outs[:count])
         written = program.written_values(self._compiled.written, outs[count:])
         return result, *(value for _, value in written)
+
+
+@functools.cache
+def _array_type() -> type:
+    """Return the class of arrays that are not traced; asking starts JAX's backend."""
+    with jax.ensure_compile_time_eval():
+        return type(jax.numpy.zeros(()))
+
+
+def _checks(program: Program, watch: Watch) -> Iterator[Callable[[], bool]]:
+    """Yield what has to be asked before each call; most functions need little of it."""
+    if watch:
+        yield watch.unchanged
+    if program.reads:
+        yield functools.partial(environ.unchanged, program.reads)
 
 
 def _same_avals(leaves: Sequence[Any], avals: Sequence[Any], weak: bool) -> bool:
