@@ -2,7 +2,7 @@
 
 import sys
 
-from .frontend.tools.cli import main
+from .frontend.tools.cli import entry as main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,7 @@ from .state import (
     catch_new_states,
     maybe_state,
 )
-from .tools import validate
+from .validation import validate
 
 __all__ = [
     "ArtifactError",

@@ -8,6 +8,7 @@ jaxpr and binds one *region* primitive that carries it. `importer` turns the who
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import sys
@@ -195,7 +196,7 @@ def user_loc() -> Loc | None:
     while frame is not None:
         file = frame.f_code.co_filename
         if not file.startswith(HERE) and "site-packages" not in file and not file.startswith("<"):
-            return Loc(file, frame.f_lineno, 0, frame.f_code.co_name)
+            return Loc(file, frame.f_lineno, 0, frame.f_code.co_qualname)
         frame = frame.f_back
     return None
 
@@ -434,25 +435,37 @@ def trace_within(
     """Trace a function in a frame that is open already; see `trace`."""
     from .state import reject_states
 
-    leaves, in_tree = jax.tree.flatten(avals)
     out_tree: Any = None
 
-    def flat(*arrays: Any) -> list[Any]:
+    def flat(*args: Any) -> list[Any]:
         nonlocal out_tree
         frame.trace = trace_token()
-        out = function(*jax.tree.unflatten(in_tree, arrays))
+        out = function(*args)
         reject_states(f"the result of {name_of(function)}", out)
         results, out_tree = jax.tree.flatten(out)
         for result in results:
             _check_array(function, result)
         return results
 
-    closed = jax.make_jaxpr(flat)(*leaves)
+    names = names or parameter_names(function)
+    _stand_for(flat, function, names if len(names) == len(avals) else ())
+    closed = jax.make_jaxpr(flat)(*avals)
     jaxpr = getattr(closed, "jaxpr", closed)
     lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
-    hints = tuple(_leaf_names(names or parameter_names(function), avals))
+    hints = tuple(_leaf_names(names, avals))
     return Traced(lines, tuple(closed.consts), out_tree, out_avals, frame, hints)
+
+
+def _stand_for(flat: Any, function: Any, names: Sequence[str]) -> None:
+    """Let what JAX says of ``flat`` name a function of the user, its line and its parameters."""
+    origin = inspect.unwrap(function)
+    flat.__name__ = name_of(origin)
+    if hasattr(origin, "__code__"):
+        flat.__wrapped__ = origin
+    if names and len(set(names)) == len(names) and all(map(str.isidentifier, names)):
+        kind = inspect.Parameter.POSITIONAL_ONLY
+        flat.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
 
 
 def parameter_names(function: Any) -> list[str]:

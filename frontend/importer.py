@@ -26,6 +26,7 @@ from ..ir import (
     Graph,
     Literal,
     Loc,
+    Node,
     Operand,
     StateVar,
     Type,
@@ -33,7 +34,7 @@ from ..ir import (
     find_op,
     replay_region,
 )
-from .capture import HERE, Handle, Traced, View
+from .capture import HERE, Handle, Traced, View, user_loc
 from .custom_rules import jvp_rule, vjp_rules
 from .opaque import bind, opaque_op
 from .primitives import TRANSLATE
@@ -78,6 +79,7 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
     """
     importer = _Importer()
     importer.rules = rules
+    importer.loc = user_loc()
     builder = Builder()
     env = importer.bind_consts(traced)
     params = _new_params(traced.jaxpr.invars, env, traced.hints)
@@ -144,10 +146,13 @@ def _open(jaxpr: Any) -> Any:
 class _Importer:
     def __init__(self) -> None:
         self.states: dict[tuple[Handle, tuple[Type, ...]], StateVar] = {}
-        self.local: set[StateVar] = set()
+        self.births: dict[Handle, tuple[Builder, Node]] = {}
+        """Where the States that the program itself creates are created."""
         self.consts: dict[int, tuple[Value, Any]] = {}
         self.rules = 0
         self.custom = False
+        self.loc: Loc | None = None
+        """Where the user called what is being built: for equations with no frame of the user."""
         self.custom_regions: dict[tuple[int, int], list[Graph]] = {}
         self._names: set[str] = set()
 
@@ -187,6 +192,8 @@ class _Importer:
             unit = unit_name(handle.state.peek()) if handle.alive else None
             var = StateVar(self._unique(handle.name), types, handle.kind, unit)
             self.states[handle, types] = var
+            if handle in self.births:
+                _create_also(var, *self.births[handle])
         return var
 
     def outside(self) -> tuple[StateVar, ...]:
@@ -194,7 +201,7 @@ class _Importer:
         return tuple(
             var
             for (handle, _), var in self.states.items()
-            if var not in self.local and handle.outer is None
+            if handle not in self.births and handle.outer is None
         )
 
     def _unique(self, name: str) -> str:
@@ -210,8 +217,9 @@ class _Importer:
 
     def run(self, builder: Builder, eqns: Sequence[Any], env: Env) -> None:
         """Build the nodes of a list of equations."""
+        outer = self.loc
         for eqn in eqns:
-            builder.loc = loc_of(eqn.source_info)
+            builder.loc = self.loc = loc_of(eqn.source_info) or outer
             operands = [self.operand(v, env) for v in eqn.invars]
             special = _SPECIAL.get(eqn.primitive.name)
             if special is not None:
@@ -219,6 +227,7 @@ class _Importer:
             else:
                 results = self.plain(builder, eqn, operands)
             env.update(zip(eqn.outvars, results, strict=True))
+        self.loc = outer
 
     def plain(self, builder: Builder, eqn: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
         """Build an equation that has no jaxprs in it: a modelled op, or else an opaque one."""
@@ -292,10 +301,23 @@ def _state_write(importer: _Importer, builder: Builder, eqn: Any, operands: Resu
 
 
 def _state_new(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    var = importer.state(eqn.params["handle"], tuple(o.type for o in operands))
-    importer.local.add(var)
+    handle = eqn.params["handle"]
+    if handle in importer.births:  # JAX replays what it traced once; this is another State
+        del importer.births[handle]
+        importer.states = {key: v for key, v in importer.states.items() if key[0] is not handle}
+    var = importer.state(handle, tuple(o.type for o in operands))
     builder.emit("state.new", operands, {"state": var})
+    importer.births[handle] = builder, builder.nodes[-1]
     return ()
+
+
+def _create_also(var: StateVar, builder: Builder, birth: Node) -> None:
+    """Create a State, where it is created, with a type that it only gets later as well."""
+    before = Builder()
+    before.loc = birth.loc
+    before.emit("state.new", [before.zeros(type) for type in var.types], {"state": var})
+    at = builder.nodes.index(birth) + 1
+    builder.nodes[at:at] = before.nodes
 
 
 def _jit(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
@@ -389,7 +411,6 @@ def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) 
         regions.append(inner.graph(params, results, name=spec.name))
     importer.rules = outer
     attrs = {key: _symbols(importer, value) for key, value in spec.attrs.items()}
-    builder.loc = loc_of(eqn.source_info)
     return builder.emit(spec.op, operands[: spec.operands], attrs, regions)
 
 

@@ -4,8 +4,12 @@ The profile ``quick`` is the default and tries the same examples in every run.
 ``--hypothesis-profile nightly`` tries many, and new ones each time.
 """
 
+import io
+import sys
+
 import jax
 import pytest
+from command_samples import GRAPH, SCRIPT
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_platforms", "cpu")
@@ -29,3 +33,41 @@ settings.load_profile("quick")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option by which golden files are written anew."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in golden/")
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Return a function that writes a model's script, which may do more at the end."""
+
+    def write(more="pass"):
+        path = tmp_path / "model.py"
+        path.write_text(SCRIPT.replace("{more}", more))
+        (tmp_path / "helper.py").write_text("import brainunit as u\nRESISTANCE = 1.0 * u.ohm\n")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def leak(tmp_path):
+    """The path of a graph in text."""
+    path = tmp_path / "leak.bir"
+    path.write_text(GRAPH)
+    return str(path)
+
+
+@pytest.fixture
+def brainir_command(capsys, monkeypatch):
+    """Return a function that runs a command and returns exit code, output and errors."""
+
+    from brainir.frontend.tools.cli import main  # after JAX is configured
+
+    def run(*arguments, stdin=None):
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        capsys.readouterr()
+        code = main(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

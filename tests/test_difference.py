@@ -1,7 +1,10 @@
 """How two graphs differ: by what their lines mean, not by what values are called."""
 
 import re
+import sys
 
+import pytest
+from command_samples import GRAPH
 from hypothesis import given
 from random_graphs import ALL, graphs
 
@@ -45,3 +48,52 @@ def test_a_difference_holds_the_first_graph_and_is_there_if_the_graphs_are_not_e
     first = [word for line in lines if line.mark in " -" for word in line.text.split()]
     assert "".join(first) == "".join(ir.print_graph(graph, locations=False).split())
     assert (marked(graph, other) == []) == ir.equal(graph, other)
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_diff_of_equal_graphs_is_empty_whatever_values_are_called(leak, brainir_command):
+    other = GRAPH.replace("%0", "%decayed").replace("%1", "%next").replace("@leak", "@other")
+    assert brainir_command("diff", leak, "-", stdin=other) == (0, "", "")
+
+
+def test_diff_shows_only_what_differs(leak, brainir_command):
+    other = GRAPH.replace("0.5:f32", "0.9:f32").replace("%0", "%decayed")
+    code, out, _ = brainir_command("diff", leak, "-", stdin=other)
+    assert code == 1
+    assert [line for line in out.splitlines() if line[0] in "+-"] == [
+        f"--- {leak} @leak",
+        "+++ - @leak",
+        "-  %0 = mul %V, 0.5:f32 : f32[3]",
+        "+  %0 = mul %V, 0.9:f32 : f32[3]",
+    ]
+
+
+def test_diff_is_coloured_if_asked_to(leak, brainir_command):
+    other = GRAPH.replace("0.5", "0.9")
+    plain = brainir_command("diff", leak, "-", stdin=other)[1]
+    coloured = brainir_command("diff", leak, "-", "--color", "always", stdin=other)[1]
+    assert "\033[31m-  %0 = mul %V, 0.5:f32 : f32[3]\033[0m" in coloured
+    assert "\033" not in plain
+
+
+def test_diff_of_units_and_of_different_numbers_of_graphs(leak, brainir_command):
+    assert brainir_command("diff", leak, "-", stdin=GRAPH.replace('"mA"', '"nA"'))[0] == 1
+    code, _, err = brainir_command("diff", leak, "-", stdin=GRAPH + GRAPH)
+    assert code == 1
+    assert "has 1 graphs" in err
+
+
+def test_diff_of_the_standard_input_with_itself_is_refused(brainir_command):
+    code, _, err = brainir_command("diff", "-", "-", stdin=GRAPH)
+    assert code == 2
+    assert "only one" in err
+
+
+@pytest.mark.parametrize(("value", "coloured"), [("", True), ("1", False)])
+def test_diff_on_a_terminal_minds_no_color(leak, brainir_command, monkeypatch, value, coloured):
+    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True)
+    out = brainir_command("diff", leak, "-", stdin=GRAPH.replace("0.5", "0.9"))[1]
+    assert ("\033" in out) == coloured

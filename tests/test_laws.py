@@ -14,9 +14,9 @@ from test_passes_lanes import mapped_over
 
 from brainir.backends import type_of
 from brainir.backends.reference import run
-from brainir.frontend.tools.running import Inputs
-from brainir.frontend.tools.running import inputs_for as inputs_for_run
-from brainir.frontend.tools.validate import validate_graph
+from brainir.frontend.validation.running import Inputs
+from brainir.frontend.validation.running import inputs_for as inputs_for_run
+from brainir.frontend.validation.validate import validate_graph
 from brainir.ir import Graph, Type, parse
 from brainir.passes import PASSES, PIPELINE, Pass, expand_grad
 

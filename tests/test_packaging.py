@@ -176,3 +176,21 @@ def test_an_optional_library_may_be_imported_inside_a_function(tmp_path, monkeyp
     path.write_text("def show():\n    from tqdm.auto import tqdm\n    return tqdm")
     (found,) = imports_of(path)
     assert fault_of("frontend", found) is None
+
+
+def test_code_of_others_is_packaged_with_its_licence():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    licences = {path for pattern in project["license-files"] for path in ROOT.glob(pattern)}
+    foreign = [path for layer in LAYERS for path in (ROOT / layer).rglob("vendor/*.js")]
+    assert foreign
+    for path in foreign:
+        assert path.with_name(path.name.replace(".min.js", ".LICENSE.txt")) in licences
+    texts = "".join(path.read_text() for path in licences)
+    for name, words in {
+        "Apache-2.0": "Apache License",
+        "MIT": "The above copyright notice and this permission notice shall be",
+        "ISC": "Permission to use, copy, modify, and/or distribute this software",
+        "BSD-2-Clause": "Redistributions in binary form must reproduce",
+        "Unlicense": "free and unencumbered software",
+    }.items():
+        assert (name in project["license"].split(" AND ")) == (words in texts)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from brainir.frontend.program import optimise
 from brainir.frontend.tools.report import render_page, report_data
-from brainir.frontend.tools.report.alignment import aligned
-from brainir.frontend.tools.report.memory import residuals
 from brainir.frontend.tools.report.page import embedded_json
+from brainir.frontend.tools.residuals import residuals
 from brainir.frontend.tools.scripts import run_script
+from brainir.passes import PASSES
 
 SCRIPT = """
 import brainunit as u, jax, jax.numpy as jnp, brainir
@@ -145,24 +145,55 @@ def test_what_the_gradient_keeps_is_what_the_backward_loop_reads(data, programs)
     assert not function(data, "simulate")["residuals"]
 
 
-def rebuilt(blocks, before, after):
-    first = [line for tag, i, j, _, _ in blocks if tag != "insert" for line in before[i:j]]
-    second = [line for tag, _, _, k, m in blocks if tag != "delete" for line in after[k:m]]
-    return first, second
+def test_a_state_that_the_gradient_keeps_is_called_by_its_name(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("""
+import brainir, jax.numpy as jnp
+V = brainir.HiddenState(jnp.ones(4), name="V")
+
+def step(x):
+    V.value = V.value * V.value * x
+    return V.value
+
+loss = lambda xs: brainir.transform.for_loop(step, xs).sum()
+brainir.transform.jit(brainir.transform.grad(loss))(jnp.ones((6, 4)))
+""")
+    (fn,) = report_data(str(path), run_script(str(path)).programs, measure_xla=False)["functions"]
+    assert "@V: value at the start of the step" in [row["op"] for row in fn["residuals"]]
 
 
-lines = st.lists(st.sampled_from(["%1 = sin %0", "%2 = sin %1", "%x = cos %y", "}", ""]))
+SIGNATURES = """
+import brainir, jax.numpy as jnp
+
+@brainir.transform.jit
+def run(xs):
+    return brainir.transform.for_loop(lambda x: brainir.transform.cond(x > 0, jnp.sin, f, x), xs)
+
+def f(x):
+    return jnp.exp(jnp.cos(x))
+
+run(jnp.ones(5)), run(jnp.ones(7))
+"""
 
 
-@given(lines, lines)
-def test_aligned_blocks_cover_both_texts_in_order(before, after):
-    assert rebuilt(aligned(before, after), before, after) == (before, after)
+@pytest.fixture(scope="module")
+def two_signatures(tmp_path_factory):
+    path = tmp_path_factory.mktemp("signatures") / "model.py"
+    path.write_text(SIGNATURES)
+    return report_data(str(path), run_script(str(path)).programs)
 
 
-@given(lines)
-def test_a_text_is_equal_to_itself_with_other_numbers(text):
-    other = [re.sub(r"%(\d)", r"%1\1", line) for line in text]
-    assert all(tag == "equal" for tag, *_ in aligned(text, other))
+def test_functions_of_one_name_are_told_apart_by_what_they_take(two_signatures):
+    titles = [fn["title"] for fn in two_signatures["functions"]]
+    assert titles == ["run(f32[5])", "run(f32[7])"]
+
+
+def test_boxes_count_as_the_statistics_do(two_signatures):
+    for fn in two_signatures["functions"]:
+        items = [item for item in last_graph(fn)["items"] if item["k"] == "op"]
+        assert sum(i.get("f", 0) * i.get("x", 1) for i in items) == fn["costs"]["flops"]
+        runs = {item["l"]: item["x"] for item in items if item["l"] in ("sin", "cos", "exp")}
+        assert (runs["sin"], runs["cos"] == runs["exp"] > 1) == (0, True)
 
 
 # --- page -----------------------------------------------------------------------------------------
@@ -322,6 +353,8 @@ def test_search_selects_what_it_finds_and_marks_its_source_line(page):
     assert page.inner_text("#found") == "1 of 1"
     assert page.inner_text("#details h2") == "tanh"
     assert "jnp.tanh" in page.inner_text("#source .chosen")
+    page.keyboard.press("Escape")
+    assert page.input_value("#query") == page.inner_text("#found") == ""
 
 
 def test_a_click_on_a_box_leads_to_its_source_line(page):
@@ -387,11 +420,13 @@ def test_tables_show_states_costs_memory_and_time(page):
     assert "hoisted out of its loops" in page.inner_text("#view-states")
     page.click("#tab-cost")
     assert "dot_general" in page.inner_text("#view-cost tbody tr:first-child")
+    shares = re.findall(r"([\d.]+) %", page.inner_text("#view-cost tbody"))
+    assert sum(map(float, shares)) == pytest.approx(100, abs=1)
     page.click("#tab-memory")
     page.locator("#view-memory tbody .link").first.click()
     assert page.inner_text("#details h2")
     page.click("#tab-time")
-    assert page.locator("#view-time tbody tr").count() == 12
+    assert page.locator("#view-time tbody tr").count() == len(PASSES)
 
 
 def test_a_reload_shows_the_same(page):
@@ -423,3 +458,22 @@ def test_a_graph_of_two_thousand_nodes_is_drawn_and_searched(page):
     assert page.inner_text("#found") == "700 of 700"
     page.check("#near")
     assert int(page.inner_text("#drawn-count").split()[0]) < 30
+
+
+def test_the_page_says_how_xla_counts(browser, two_signatures, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(render_page(two_signatures), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.click("#tab-cost")
+    assert "with every loop as if it ran once" in page.inner_text("#view-cost")
+    page.close()
+
+
+def test_the_source_stays_in_sight_on_a_small_screen(page):
+    page.set_viewport_size({"width": 800, "height": 600})
+    page.select_option("#function", index=2)
+    for tab in ("graph", "diff", "states", "cost", "memory", "time"):
+        page.click(f"#tab-{tab}")
+        box = page.locator("#source").bounding_box()
+        assert box["y"] + 60 < 600, tab

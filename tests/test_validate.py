@@ -14,11 +14,11 @@ import pytest
 import brainir
 from brainir import transform
 from brainir.backends import reference, to_numpy
-from brainir.frontend.tools.checking import check_pass
-from brainir.frontend.tools.comparison import Comparison
-from brainir.frontend.tools.jax_derivatives import with_jax_derivatives
-from brainir.frontend.tools.running import Outcome, inputs_for
-from brainir.frontend.tools.validate import ValidationReport, validate_graph
+from brainir.frontend.validation.checking import check_pass
+from brainir.frontend.validation.comparison import Comparison
+from brainir.frontend.validation.jax_derivatives import with_jax_derivatives
+from brainir.frontend.validation.running import Outcome, inputs_for
+from brainir.frontend.validation.validate import ValidationReport, validate_graph
 from brainir.ir import Builder, Graph, GraphError, Node, parse, replay_graph, walk
 from brainir.passes import PASSES, PIPELINE, Pass
 
@@ -125,6 +125,24 @@ def test_numbers_of_64_bits_are_taken_as_jax_takes_them(tmp_path):
     weights = np.arange(3.0)
     report = brainir.validate(lambda x: x * weights, np.ones(3), gradients=True, folder=tmp_path)
     assert report.ok, report
+
+
+def test_mixed_precision_is_compared_as_its_narrow_numbers_ask(tmp_path):
+    w = brainir.ParamState(jnp.linspace(0.1, 0.9, 4))
+
+    def loss(xs):
+        def step(x):
+            y = jnp.tanh(jnp.exp(w.value.astype(jnp.bfloat16)) * x.astype(jnp.bfloat16))
+            return jnp.sum(y.astype(jnp.float32))
+
+        return jnp.sum(transform.for_loop(step, xs))
+
+    gradient = transform.grad(loss, w, return_value=True)
+    xs = jnp.linspace(0.1, 0.5, 3)
+    report = brainir.validate(gradient, xs, folder=tmp_path)
+    assert report.ok, report
+    exact = brainir.validate(gradient, xs, tolerances={"float32": 1e-6}, folder=tmp_path)
+    assert not exact.ok
 
 
 def test_a_gradient_may_create_states(tmp_path):

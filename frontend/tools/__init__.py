@@ -1,5 +1,6 @@
 """Tools that look at graphs: what they cost, as drawings, as data, and beside the user's source."""
 
+from ..validation import ValidationReport, validate
 from .costs import (
     LoopStatistics,
     OpStatistics,
@@ -12,7 +13,6 @@ from .drawing import to_dot, to_networkx
 from .graph_data import graph_data
 from .scripts import ScriptRun, run_script
 from .source_text import annotated_text
-from .validate import ValidationReport, validate
 
 __all__ = [
     "LoopStatistics",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from ...ir import GraphError
@@ -26,6 +28,27 @@ COMMANDS: tuple[Command, ...] = (
 EXIT_CODES = "Exit codes: 0 if all is well, 1 if a problem was found, 2 for a wrong command line."
 
 
+def entry() -> int:
+    """Run the command line as a process of its own, and return its exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if not sys.stdout.isatty() and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # which is what commands read
+    code = main()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _lead_output_to(os.open(os.devnull, os.O_WRONLY))  # there it cannot fail again
+    else:
+        _lead_output_to(sys.stderr.fileno())  # what a script does at exit is not among graphs
+    return code
+
+
+def _lead_output_to(descriptor: int) -> None:
+    os.dup2(descriptor, sys.stdout.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     try:
@@ -38,12 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing may be flushed into the pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _lead_output_to(os.open(os.devnull, os.O_WRONLY))
         return 0
     except UsageError as error:
         return _fail(options, str(error), 2)
-    except (OSError, EOFError) as error:
-        return _fail(options, str(error), 2)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _fail(options, f"{where}{error.strerror or error}", 2)
     except (Problem, GraphError, BrainIRError) as error:
         return _fail(options, str(error), 1)
 
@@ -64,13 +88,24 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     argv = list(argv)
     split = argv.index("--") if "--" in argv else len(argv)
     parser = make_parser()
-    options = parser.parse_args(argv[:split])
+    options, unknown = parser.parse_known_args(argv[:split])
+    if unknown:
+        _refuse(options, unknown)
     rest = argv[split + 1 :]
     if rest and not hasattr(options, "arguments"):
         parser.error(f"{options.command.name} runs no script that could take {' '.join(rest)}")
     if rest:
         options.arguments += rest
     return options
+
+
+def _refuse(options: argparse.Namespace, unknown: Sequence[str]) -> None:
+    """Say that there are no such arguments, and where those of a script go."""
+    hint = ""
+    if hasattr(options, "arguments"):
+        hint = f"\nIf they are for the script: brainir {options.command.name} ... -- "
+        hint += " ".join([*options.arguments, *unknown])
+    options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -88,10 +123,16 @@ def make_parser() -> argparse.ArgumentParser:
         added = commands.add_parser(
             command.name,
             help=command.summary,
-            description=command.description,
-            epilog=EXIT_CODES,
+            description=textwrap.fill(command.description, 78),
+            epilog=_epilog(command),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         command.configure(added)
-        added.set_defaults(command=command)
+        added.set_defaults(command=command, parser=added)
     return parser
+
+
+def _epilog(command: Command) -> str:
+    examples = "\n".join(f"  brainir {example}" for example in command.examples)
+    return f"examples:\n{examples}\n\n{textwrap.fill(EXIT_CODES, 78)}"

@@ -25,6 +25,8 @@ class Command:
     ----------
     name, summary, description : str
         What it is called, its line in the overview, and what its own help begins with.
+    examples : tuple of str
+        Command lines that its own help ends with, without ``brainir``.
     configure : callable
         Adds its arguments to a parser.
     execute : callable
@@ -34,6 +36,7 @@ class Command:
     name: str
     summary: str
     description: str
+    examples: tuple[str, ...]
     configure: Callable[[ArgumentParser], None]
     execute: Callable[[Namespace], int]
 
@@ -45,7 +48,8 @@ def add_select(parser: ArgumentParser) -> None:
         metavar="FUNCTION",
         action="append",
         default=[],
-        help="only graphs of that name; * and ? stand for other letters; may be repeated",
+        help="only graphs of that name; * and ? stand for other letters, NAME#2 for the second "
+        "graph of a name; may be repeated",
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...backends import xla
-from ...ir import Cost, Graph, Loc, Node, Operand, Value, Weight, walk
-from .pure import to_pure
+from ...ir import Graph, Loc, Node, walk
+from ..validation.pure import to_pure
+from .residuals import residuals
+from .work import node_cost, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,6 @@ class Statistics:
         return asdict(self)
 
 
-def node_cost(node: Node) -> Cost:
-    """Return what one run of a node costs, without its regions."""
-    operands = tuple(operand.type for operand in node.operands)
-    return node.op.cost(operands, tuple(result.type for result in node.results), node.attrs)
-
-
 def statistics(graph: Graph) -> Statistics:
     """Return what a graph costs, at any stage of the pipeline.
 
@@ -106,16 +102,21 @@ def statistics(graph: Graph) -> Statistics:
     >>> found.nodes, found.flops, found.loops[0].length, found.loops[0].stacked
     (3, 30, 5, 60)
     """
-    nodes = list(walk(graph))
-    work = _work(graph)
-    counts = Counter(node.op.name for node in nodes)
-    ops = [OpStatistics(name, count, *work.get(name, (0, 0))) for name, count in counts.items()]
+    counts: Counter[str] = Counter()
+    flops: Counter[str] = Counter()
+    traffic: Counter[str] = Counter()
+    for node, times in runs(graph).items():
+        name, cost = node.op.name, node_cost(node)
+        counts[name] += 1
+        flops[name] += times * cost.flops
+        traffic[name] += times * cost.bytes
+    ops = [OpStatistics(op, count, flops[op], traffic[op]) for op, count in counts.items()]
     state_bytes = [type.nbytes for state in graph.states for type in state.types]
     const_bytes = [const.value.type.nbytes for const in graph.consts]
-    loops = tuple(_loops(nodes))
+    loops = tuple(_loops(graph))
     return Statistics(
         graph.name,
-        len(nodes),
+        counts.total(),
         sum(op.flops for op in ops),
         sum(op.bytes for op in ops),
         "while" not in counts,
@@ -129,84 +130,30 @@ def statistics(graph: Graph) -> Statistics:
     )
 
 
-# --- work -----------------------------------------------------------------------------------------
-
-Work = dict[str, tuple[int, int]]
-"""Flops and bytes by op."""
-
-
-def _work(graph: Graph) -> Work:
-    total: Work = {}
-    for node in graph.nodes:
-        cost = node_cost(node)
-        _add(total, {node.op.name: (cost.flops, cost.bytes)}, 1)
-        bodies = [_work(region) for region in node.regions]
-        if node.op.name == "cond":
-            bodies = [max(bodies, key=_sum)]
-        elif node.op.name == "custom_derivative":
-            bodies = bodies[:1]  # the others are only there for derivatives
-        for body in bodies:
-            _add(total, body, _times(node))
-    return total
-
-
-def _sum(work: Work) -> tuple[int, int]:
-    return sum(flops for flops, _ in work.values()), sum(traffic for _, traffic in work.values())
-
-
-def _add(total: Work, work: Work, times: int) -> None:
-    for name, (flops, traffic) in work.items():
-        before = total.get(name, (0, 0))
-        total[name] = before[0] + times * flops, before[1] + times * traffic
-
-
-def _times(node: Node) -> int:
-    """Return how often the regions of a node run."""
-    if node.op.name in ("for_loop", "map"):
-        return node.attrs["length"]
-    return node.attrs["size"] if node.op.name == "vmap" else 1
-
-
 # --- loops ----------------------------------------------------------------------------------------
 
 
-def _loops(nodes: Sequence[Node]) -> Iterator[LoopStatistics]:
-    loops = [node for node in nodes if node.op.name == "for_loop"]
-    producers = {result: node for node in nodes for result in node.results}
-    readers: dict[Value, set[bool]] = {}
-    for loop in loops:
-        for operand in loop.operands[loop.attrs["carries"] :]:
-            for source in _sources(operand, producers):
-                readers.setdefault(source, set()).add(loop.attrs["reverse"])
-    for loop in loops:
+def _loops(graph: Graph) -> Iterator[LoopStatistics]:
+    kept: Counter[Node] = Counter()
+    for residual in residuals(graph):
+        kept[residual.loop] += residual.stacked.type.nbytes
+    for loop in walk(graph):
+        if loop.op.name != "for_loop":
+            continue
         (body,), carries = loop.regions, loop.attrs["carries"]
-        stacked = loop.results[carries:]
-        other = not loop.attrs["reverse"]
         yield LoopStatistics(
             body.name,
             _place(loop.loc),
             loop.attrs["length"],
             sum(1 for _ in walk(body)),
             sum(value.type.nbytes for value in loop.results[:carries]),
-            sum(value.type.nbytes for value in stacked),
-            sum(v.type.nbytes for v in stacked if other in readers.get(v, ())),
+            sum(value.type.nbytes for value in loop.results[carries:]),
+            kept[loop],
         )
 
 
 def _place(loc: Loc | None) -> str:
     return "" if loc is None else f"{os.path.basename(loc.file)}:{loc.line} {loc.function}".strip()
-
-
-def _sources(operand: Operand, producers: Mapping[Value, Node]) -> Iterator[Value]:
-    """Yield the arrays that an array is made of, when it is only laid out in another way."""
-    stack = [operand]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, Value):
-            yield value
-            node = producers.get(value)
-            if node is not None and not node.regions and node_cost(node).weight == Weight.FREE:
-                stack += node.operands
 
 
 # --- what XLA says --------------------------------------------------------------------------------
@@ -218,13 +165,15 @@ class XlaStatistics:
 
     Attributes
     ----------
-    flops, bytes : float or None
-        Arithmetic, and traffic between memory and fused kernels; loops count as if they ran once.
+    flops, transcendentals, bytes : float or None
+        Arithmetic, functions such as `sin` or `exp` beside it, and traffic between memory and fused
+        kernels; loops count as if they ran once.
     arguments, results, temporaries, code : int or None
         Bytes of memory.
     """
 
     flops: float | None
+    transcendentals: float | None
     bytes: float | None
     arguments: int | None
     results: int | None
@@ -238,10 +187,15 @@ class XlaStatistics:
 
 def xla_statistics(graph: Graph) -> XlaStatistics:
     """Compile a graph, at any stage of the pipeline, and ask XLA what it costs."""
-    compiled = xla.compile(to_pure(graph).graph).lower().compile()
+    return statistics_of_compiled(xla.compile(to_pure(graph).graph).lower().compile())
+
+
+def statistics_of_compiled(compiled: Any) -> XlaStatistics:
+    """Return what XLA says of something that it has compiled."""
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     return XlaStatistics(
         cost.get("flops"),
+        cost.get("transcendentals"),
         cost.get("bytes accessed"),
         getattr(memory, "argument_size_in_bytes", None),
         getattr(memory, "output_size_in_bytes", None),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 
 from ...ir import Graph, equal, first_difference
-from .command import Command, Problem, add_select
+from .command import Command, Problem, UsageError, add_select
 from .difference import Line, difference, hunks
-from .graph_files import read_graphs
+from .graph_files import STDIN, read_graphs
 
 _COLOURS = {"-": "31", "+": "32", "@": "36"}
 
@@ -21,15 +22,18 @@ def _configure(parser: ArgumentParser) -> None:
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="auto: on a terminal (the default)",
+        help="auto: on a terminal, unless NO_COLOR is set (the default)",
     )
 
 
 def _execute(options: Namespace) -> int:
+    if options.a == options.b == STDIN:
+        raise UsageError("only one of two graphs can come from the standard input")
     mine, other = (read_graphs(path, options.select) for path in (options.a, options.b))
     if len(mine) != len(other):
         raise Problem(f"{options.a} has {len(mine)} graphs, {options.b} has {len(other)}")
-    coloured = options.color == "always" or (options.color == "auto" and sys.stdout.isatty())
+    on_terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    coloured = options.color == "always" or (options.color == "auto" and on_terminal)
     different = [pair for pair in zip(mine, other, strict=True) if not equal(*pair)]
     for a, b in different:
         print(f"--- {options.a} @{a.name}\n+++ {options.b} @{b.name}")
@@ -57,6 +61,7 @@ COMMAND = Command(
     "show how graphs differ",
     "Compare graphs by what they compute: names, comments and the data of consts do not count; "
     "units and kinds of states do. The exit code is 0 if they are equal, and 1 if not.",
+    ("diff before.bir after.bir", "diff model.bir - --select update"),
     _configure,
     _execute,
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from ...ir import Graph, print_graph
+from .alignment import aligned
 
 _NAME = re.compile(r"%\w+")
 _RESULTS = re.compile(r"\s*((?:%\w+, )*%\w+) = ([\w.]+)")
@@ -57,8 +57,9 @@ class _Aligner:
 
     def lines(self) -> Iterator[Line]:
         keys = [[_NAME.sub("%", line) for line in text] for text in (self._first, self._second)]
-        for same, mine, other in _blocks(*keys):
-            yield from (self._pairs if same else self._only)(self._first[mine], self._second[other])
+        for tag, i, j, k, m in aligned(*keys):
+            lines = self._pairs if tag == "equal" else self._only
+            yield from lines(self._first[i:j], self._second[k:m])
 
     def _pairs(self, first: Sequence[str], second: Sequence[str]) -> Iterator[Line]:
         """Yield lines that look the same; a run of those that are not comes out as one change."""
@@ -112,24 +113,6 @@ class _Aligner:
             self._names[name] = found
             self._known.add(found)
         return found
-
-
-def _blocks(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[bool, slice, slice]]:
-    """Yield which lines correspond, in order, and whether they are equal."""
-    # The matcher takes time quadratic in the number of lines, so it only gets what it has to.
-    start = _common(a, b)
-    end = _common(a[start:][::-1], b[start:][::-1])
-    yield True, slice(0, start), slice(0, start)
-    inner = a[start : len(a) - end], b[start : len(b) - end]
-    for tag, i, j, k, m in SequenceMatcher(None, *inner, autojunk=False).get_opcodes():
-        yield tag == "equal", slice(start + i, start + j), slice(start + k, start + m)
-    yield True, slice(len(a) - end, len(a)), slice(len(b) - end, len(b))
-
-
-def _common(a: Sequence[str], b: Sequence[str]) -> int:
-    """Return how many lines are equal before the first ones that are not."""
-    pairs = enumerate(zip(a, b, strict=False))
-    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
 def hunks(lines: Sequence[Line], context: int = 3) -> Iterator[Line]:

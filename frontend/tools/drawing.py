@@ -99,9 +99,9 @@ class _Drawer:
             self._touch(node, name, region)
             for operand in node.operands:
                 self._edge(operand, name)
-            for body in node.regions:
+            for i, body in enumerate(node.regions):
                 inner = (*region, len(self._titles))
-                self._titles[inner] = f"{node.op.name} {body.name}".strip()
+                self._titles[inner] = region_title(node, i)
                 self._params(body, inner)
                 self._nodes(body, inner)
                 self._results(body, inner, "yield")
@@ -127,6 +127,20 @@ class _Drawer:
         start, end = ends or (name, self._states[state])
         types = ", ".join(map(str, state.types))
         self._drawn.add_edge(start, end, value=f"@{state.name}", type=types)
+
+
+def node_title(node: Node) -> str:
+    """Return what a node with regions is called: its op, and the function inside."""
+    return f"{node.op.name} {node.regions[-1].name}".strip()
+
+
+def region_title(node: Node, i: int) -> str:
+    """Return what one of the regions of a node is called."""
+    if node.op.name == "while":
+        return ("condition", "body")[i]
+    if len(node.regions) > 1:
+        return f"{'branch' if node.op.name == 'cond' else 'region'} {i}"
+    return node_title(node)
 
 
 def _clusters(

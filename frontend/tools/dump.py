@@ -47,6 +47,11 @@ COMMAND = Command(
     "after all passes unless --stage names another stage. "
     "What the script itself prints goes to the standard error. If it fails, what it had compiled "
     "is still printed, and the exit code is 1.",
+    (
+        "dump model.py --stage capture --select 'update*'",
+        "dump model.py -- --steps 100",
+        "dump model.py --select update --format dot | dot -Tsvg > update.svg",
+    ),
     _configure,
     _execute,
 )

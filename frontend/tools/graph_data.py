@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir import Graph, Loc, Node, Printer, StateVar, Type
-from .costs import node_cost
 from .source_text import source_line
+from .work import node_cost
 
 
 def graph_data(graph: Graph) -> dict[str, Any]:

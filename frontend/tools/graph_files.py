@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ...ir import Graph, parse
+from ...ir import Graph, Op, ParseError, parse
 from ..artifact import load
-from ..opaque import resolve_opaque
+from ..opaque import PREFIX, resolve_opaque
 from .command import Problem
 
 STDIN = "-"
 
 _BEGINNING = re.compile(r"^graph[ (]", re.MULTILINE)
+_COMMENT = re.compile(r"#.*")
 
 
 def read_graphs(path: str, select: Sequence[str] = ()) -> list[Graph]:
@@ -27,14 +29,15 @@ def read_graphs(path: str, select: Sequence[str] = ()) -> list[Graph]:
         Of a text with one graph or more, or of an artifact, which has the data of its consts;
         ``"-"`` is the standard input, which is text.
     select : sequence of str
-        Names of graphs, or patterns for them, as in a shell; none selects all.
+        Names of graphs, or patterns for them, as in a shell; ``f#2`` is the second graph ``f``;
+        none selects all.
 
     Raises
     ------
     ParseError, ArtifactError
         If it is anything else.
     Problem
-        If it is not text at all, or no graph has such a name.
+        If it is not text at all, there is nothing in it, or no graph has such a name.
     OSError
         If it cannot be read.
     """
@@ -45,17 +48,55 @@ def read_graphs(path: str, select: Sequence[str] = ()) -> list[Graph]:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise Problem(f"{path} is not text: {error}") from error
-    return selected(parse_graphs(text, "<stdin>" if path == STDIN else path), select)
+    file = "<stdin>" if path == STDIN else path
+    if not _COMMENT.sub("", text).strip():
+        raise Problem(f"there are no graphs in {file}")
+    return selected(parse_graphs(text, file), select)
 
 
 def parse_graphs(text: str, file: str) -> list[Graph]:
-    """Parse graphs that follow each other, each beginning on a line of its own."""
+    """Parse graphs that follow each other, each beginning on a line of its own.
+
+    Raises
+    ------
+    ParseError
+        Where the text is wrong.
+    Problem
+        If it has an operation that text cannot hold.
+    """
+    unknown: list[str] = []
+
+    def resolve(name: str) -> Op | None:
+        op = resolve_opaque(name)
+        if op is None and name.startswith(PREFIX):
+            unknown.append(name)
+        return op
+
     starts = [match.start() for match in _BEGINNING.finditer(text)][1:]
     graphs: list[Graph] = []
     for start, stop in zip([0, *starts], [*starts, len(text)], strict=True):
         skipped = "\n" * text.count("\n", 0, start)  # for messages to count lines from the top
-        graphs.append(parse(skipped + text[start:stop], file, resolve_opaque))
+        try:
+            graphs.append(parse(skipped + text[start:stop], file, resolve))
+        except ParseError as error:
+            if not unknown:
+                raise
+            raise Problem(
+                f"{error}\n{unknown[0]} only means something in the process that traced "
+                "it: it calls Python, or has parameters that are not plain data"
+            ) from error
     return graphs
+
+
+def labels(graphs: Sequence[Graph]) -> list[str]:
+    """Return by what each graph can be selected: its name, with a number if others have it too."""
+    counts, seen = Counter(graph.name for graph in graphs), Counter[str]()
+    found: list[str] = []
+    for graph in graphs:
+        seen[graph.name] += 1
+        number = f"#{seen[graph.name]}" if counts[graph.name] > 1 else ""
+        found.append(f"{graph.name}{number}")
+    return found
 
 
 def selected(graphs: list[Graph], select: Sequence[str]) -> list[Graph]:
@@ -66,9 +107,15 @@ def selected(graphs: list[Graph], select: Sequence[str]) -> list[Graph]:
     Problem
         If there is none, though there are others.
     """
-    found = [g for g in graphs if not select or any(fnmatchcase(g.name, p) for p in select)]
+    if not select:
+        return graphs
+    found = [
+        graph
+        for graph, label in zip(graphs, labels(graphs), strict=True)
+        if any(fnmatchcase(name, pattern) for name in (graph.name, label) for pattern in select)
+    ]
     if graphs and not found:
-        names = ", ".join(dict.fromkeys(graph.name or "(no name)" for graph in graphs))
+        names = ", ".join(label or "(no name)" for label in labels(graphs))
         raise Problem(f"no graph is called {' or '.join(select)}; there are {names}")
     return found
 
@@ -83,6 +130,6 @@ def read_one(path: str, select: Sequence[str]) -> Graph:
     """
     graphs = read_graphs(path, select)
     if len(graphs) != 1:
-        names = ", ".join(graph.name for graph in graphs)
-        raise Problem(f"{path} has {len(graphs)} graphs ({names}); choose one with --select")
+        names = ", ".join(labels(graphs))
+        raise Problem(f"{path} has {len(graphs)} graphs; choose one with --select: {names}")
     return graphs[0]

@@ -59,7 +59,7 @@ def _pass_rows() -> list[tuple[str, ...]]:
 
 
 def _first_sentence(doc: str | None) -> str:
-    return " ".join((doc or "").split("\n\n")[0].split())
+    return " ".join((doc or "").split("\n\n")[0].replace("``", "`").split())
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -81,6 +81,7 @@ OPS = Command(
     "list the operations that graphs are made of",
     "List all operations: whether their rules are modelled or derived from a JAX primitive, how "
     "they are differentiated, how running one compares with storing its result, and what they do.",
+    ("ops | grep dot", "ops --format json"),
     _configure,
     lambda options: _print(options, ("op", "rules", "derivative", "cost", "meaning"), _op_rows()),
 )
@@ -89,6 +90,7 @@ PASSES_COMMAND = Command(
     "passes",
     "list the passes in the order of the pipeline",
     "List the passes: the form of graph that holds after them, their options, and what they do.",
+    ("passes",),
     _configure,
     lambda options: _print(options, ("pass", "form", "options", "what it does"), _pass_rows()),
 )

@@ -29,11 +29,17 @@ def parse_passes(text: str) -> list[Pass]:
         if part.strip() == ALL:
             passes += PIPELINE
             continue
+        if not part.strip():
+            raise UsageError(f"-p {text}: there is no pass between two commas, or at an end")
         try:
             step = parse_pass(part)
-            inspect.signature(step.function).bind(None, **step.options)
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{part.strip() or 'nothing'} is not a pass: {error}") from error
+        except ValueError as error:
+            raise UsageError(f"-p {part.strip()}: {error}") from error
+        _, *known = inspect.signature(step.function).parameters
+        for name in step.options:
+            if name not in known:
+                there = ", ".join(known) or "none"
+                raise UsageError(f"{step.name} has no option {name}; there is {there}")
         passes.append(step)
     return passes
 
@@ -76,7 +82,7 @@ def _configure(parser: ArgumentParser) -> None:
         "--passes",
         metavar="PASSES",
         default="",
-        help="names with commas between, options in braces: hoist-state,expand-vmap; "
+        help="names with commas between, options of a pass in braces; "
         f"{ALL} for the whole pipeline; without it the graph is only read and printed",
     )
     parser.add_argument(
@@ -112,6 +118,7 @@ COMMAND = Command(
     "run passes over graphs in text",
     "Read graphs, run passes over each of them, and print what comes out. `brainir passes` lists "
     "the passes.",
+    ("opt model.bir -p hoist-state,expand-vmap --verify", "opt - -p all --time < model.bir"),
     _configure,
     _execute,
 )

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import ast
+import zipfile
+import zlib
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import numpy as np
 
 from ...ir import Type, key_words, type_of_array
+from ..validation.running import (
+    Array,
+    InputError,
+    Outcome,
+    inputs_for,
+    leaf_names,
+    run_on,
+    storable,
+)
 from .command import Command, Problem, UsageError, add_select
 from .graph_files import read_one
-from .running import Array, Outcome, inputs_for, leaf_names, run_on, storable
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -31,17 +41,25 @@ def _configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--inputs", metavar="NPZ", help="a file of numpy arrays by name")
     parser.add_argument(
-        "--seed", type=int, default=0, help="for what is not given, which is random (default: 0)"
+        "--seed",
+        metavar="NUMBER",
+        type=int,
+        default=0,
+        help="for what is not given, which is random (default: 0)",
     )
     parser.add_argument("--output", metavar="NPZ", help="also write results and states there")
     add_select(parser)
 
 
 def _execute(options: Namespace) -> int:
+    if options.seed < 0:
+        raise UsageError(f"--seed {options.seed}: expected a whole number from 0 on")
     graph = read_one(options.file, options.select)
-    inputs = inputs_for(graph, _given(options), options.seed)
     try:
+        inputs = inputs_for(graph, _given(options), options.seed)
         outcome = run_on(options.backend, inputs)
+    except InputError as error:
+        raise UsageError(str(error)) from error
     except (ValueError, NotImplementedError) as error:
         raise Problem(str(error)) from error
     units = graph.result_units or (None,) * len(graph.results)
@@ -51,18 +69,15 @@ def _execute(options: Namespace) -> int:
         for name, leaf in zip(leaf_names(state), leaves, strict=True):
             print(_shown(name, leaf, state.unit))
     if options.output:
-        np.savez(options.output, **_named(outcome))
+        with open(options.output, "wb") as file:  # a name would get an ending
+            np.savez(file, **_named(outcome))
     return 0
 
 
 def _given(options: Namespace) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if options.inputs:
-        try:
-            with np.load(options.inputs, allow_pickle=False) as arrays:
-                given.update(arrays)
-        except (ValueError, EOFError, AttributeError, TypeError) as error:
-            raise UsageError(f"{options.inputs} is not an .npz file of arrays: {error}") from error
+        given.update(_read_arrays(options.inputs))
     for text in options.arg:
         name, _, value = text.partition("=")
         try:
@@ -70,6 +85,17 @@ def _given(options: Namespace) -> dict[str, Any]:
         except (ValueError, SyntaxError) as error:
             raise UsageError(f"--arg {text}: expected NAME=VALUE, a number or list") from error
     return given
+
+
+def _read_arrays(path: str) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise UsageError(f"{path} is not an .npz file, such as numpy.savez writes")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"{path} has something in it that is no array: {error}") from error
 
 
 def _named(outcome: Outcome) -> dict[str, Any]:
@@ -93,6 +119,7 @@ COMMAND = Command(
     "Run one graph at any stage, and print its results and what it leaves in its states. Inputs "
     "are called as in the text: x for %x, and @V for a state (or @V.0, @V.1 for its leaves). With "
     "xla, the graph goes through all passes first.",
+    ("run model.bir --arg x=1.5 --arg '@V=[0, 1, 2]'", "run model.bir --backend xla --seed 1"),
     _configure,
     _execute,
 )

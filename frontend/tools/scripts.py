@@ -15,8 +15,13 @@ import jax
 from ...ir import Graph, GraphError, fingerprint
 from ..errors import BrainIRError
 from ..program import Listener, Program, executables, listeners, optimise
-from .command import Problem
+from .command import Problem, UsageError
 from .graph_files import selected
+
+NOTHING = (
+    "the script compiled nothing: it never called what brainir.transform makes (jit, for_loop, "
+    "vmap, grad, ...)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,13 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> ScriptRun:
     ------
     OSError
         If there is no such file, or it cannot be read.
+    UsageError
+        If it is a graph.
     """
     with open(path, "rb"):
         pass  # so that a script that is not there is told from one that misses a file
+    if path.endswith(".bir"):
+        raise UsageError(f"{path} is a graph, not a script; stats, opt, run and diff read graphs")
     found: dict[Hashable, Program] = {}
 
     def note(program: Program) -> None:
@@ -47,7 +56,7 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> ScriptRun:
 
     executables.clear()  # what is kept from before would not be compiled again
     path = os.path.abspath(path)
-    with _listening(note), _as_main(path, arguments), contextlib.redirect_stdout(sys.stderr):
+    with _listening(note), _as_main(path, arguments), _output_to_stderr():
         error = _run(path)
         jax.effects_barrier()
     return ScriptRun(tuple(found.values()), error)
@@ -65,7 +74,7 @@ class ScriptGraphs:
         for error in self.errors:
             print(error, file=sys.stderr)
         if not self.graphs and not self.errors:
-            print("brainir: the script compiled nothing", file=sys.stderr)
+            print(f"brainir: {NOTHING}", file=sys.stderr)
         return 1 if self.errors else 0
 
 
@@ -103,6 +112,24 @@ def _listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         listeners.remove(listener)
+
+
+@contextlib.contextmanager
+def _output_to_stderr() -> Iterator[None]:
+    """Lead the standard output to the standard error, also that of other programs."""
+    standard = [stream for stream in (sys.stdout, sys.__stdout__) if stream is not None]
+    for stream in standard:
+        stream.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for stream in standard:
+            stream.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextlib.contextmanager

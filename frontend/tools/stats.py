@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TypeVar
 
 from ...passes import PIPELINE, run_pipeline
 from .command import Command, Problem, UsageError, add_script, add_select, add_stage, table
 from .costs import Statistics, XlaStatistics, statistics, xla_statistics
-from .graph_files import read_graphs
+from .graph_files import labels, read_graphs
 from .scripts import ScriptGraphs, graphs_of_script
 
 T = TypeVar("T")
@@ -39,14 +39,14 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _execute(options: Namespace) -> int:
     found = _graphs(options)
-    for graph in found.graphs:
+    for graph, label in zip(found.graphs, labels(found.graphs), strict=True):
         ours, theirs = statistics(graph), None
         if options.xla:
             theirs = _or_problem(lambda graph=graph: xla_statistics(graph))
         if options.format == "json":
             print(json.dumps({**ours.data(), "xla": None if theirs is None else theirs.data()}))
         else:
-            print(_text(ours, theirs))
+            print(_text(label, ours, theirs))
     return found.report()
 
 
@@ -70,20 +70,16 @@ def _graphs(options: Namespace) -> ScriptGraphs:
     return ScriptGraphs(tuple(graphs), ())
 
 
-def _text(ours: Statistics, theirs: XlaStatistics | None) -> str:
+def _text(label: str, ours: Statistics, theirs: XlaStatistics | None) -> str:
     unknown = "" if ours.bounded else ", and more for each further step of a while"
     lines = [
-        f"@{ours.name}: {ours.nodes:,} nodes, {ours.flops:,} flops, {ours.bytes:,} B moved"
-        f"{unknown}",
+        f"@{label}: {ours.nodes:,} nodes, {ours.flops:,} flops, {ours.bytes:,} B moved{unknown}",
         f"  states: {ours.states:,} with {ours.state_bytes:,} B",
         f"  consts: {ours.consts:,} with {ours.const_bytes:,} B",
         f"  residuals: {ours.residual_bytes:,} B that loops keep for loops in reverse",
     ]
     if theirs is not None:
-        said = (
-            f"{name} {value:,.0f}" for name, value in theirs.data().items() if value is not None
-        )
-        lines.append(f"  XLA says: {', '.join(said) or 'nothing'}")
+        lines += _xla_lines(theirs)
     rows = [(op.op, op.nodes, op.flops, op.bytes) for op in ours.ops]
     lines += ["", table(("op", "nodes", "flops", "bytes"), rows, "  ")]
     if ours.loops:
@@ -93,12 +89,22 @@ def _text(ours: Statistics, theirs: XlaStatistics | None) -> str:
     return "\n".join([*lines, ""])
 
 
+def _xla_lines(said: XlaStatistics) -> Iterator[str]:
+    work = {"flops": said.flops, "transcendentals": said.transcendentals, "B moved": said.bytes}
+    text = ", ".join(f"{count:,.0f} {what}" for what, count in work.items() if count is not None)
+    yield f"  XLA, after fusion, every loop as if it ran once: {text or 'does not say'}"
+    sizes = {name: getattr(said, name) for name in ("arguments", "results", "temporaries", "code")}
+    text = ", ".join(f"{name} {size:,} B" for name, size in sizes.items() if size is not None)
+    yield f"  XLA, memory: {text or 'does not say'}"
+
+
 COMMAND = Command(
     "stats",
     "tell what graphs cost: work, memory, states",
     "Count nodes, arithmetic and memory traffic, by op and by loop, and what loops keep for a "
     "gradient. A loop counts as often as it runs, a while as if it ran once, a cond with its most "
     "expensive branch; nothing is taken to be fused.",
+    ("stats model.py", "stats model.bir --select train --no-xla"),
     _configure,
     _execute,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from ....ir import Effect, Graph, GraphError, Loc, StateVar, walk
 from ....passes import CAPTURE, Pass, state_interface
 from ...errors import BrainIRError
 from ...program import Program, optimise
-from ..costs import statistics
+from ..costs import statistics, statistics_of_compiled
+from ..drawing import node_title
+from ..residuals import residuals
 from ..source_text import annotated_text
-from .alignment import aligned
+from .alignment import aligned_texts
 from .drawn import Drawn
-from .memory import residuals
 from .tracks import Interface, carried_count, state_of, state_tracks
 
 Data = dict[str, Any]
@@ -100,6 +102,8 @@ class _Function:
             tables = measure(last)
         return {
             "name": captured.name,
+            "title": captured.name,
+            "takes": ", ".join(str(param.type) for param in captured.params),
             "problem": self._problem,
             "stages": stages,
             "states": self._states(),
@@ -124,8 +128,8 @@ class _Function:
                 drawn = Drawn(graph, self._interface(name), self._numbers, self._collector.place)
                 stage["graph"] = drawn.data()
                 stage["text"] = [self._collector.line(line) for line in text]
-                stage["diff"] = aligned(texts[-1], text) if texts else []
-                stage["whole"] = aligned(texts[0], text) if texts else []
+                stage["diff"] = aligned_texts(texts[-1], text) if texts else []
+                stage["whole"] = aligned_texts(texts[0], text) if texts else []
                 self._last = drawn
             texts.append(text)
             stages.append(stage)
@@ -138,8 +142,7 @@ class _Function:
         for node in walk(last):
             for value in node.results[: carried_count(node)]:
                 if value in tracks:
-                    loop = f"{node.op.name} {node.regions[-1].name}".strip()
-                    carried.setdefault(tracks[value].name, {})[loop] = None
+                    carried.setdefault(tracks[value].name, {})[node_title(node)] = None
         looped = {state for node in captured.nodes for r in node.regions for state in _used(r)}
         rows: list[Data] = []
         for state in sorted(self._all_states(), key=lambda state: self._numbers[state.name]):
@@ -166,15 +169,14 @@ class _Function:
 
     def _residuals(self, graph: Graph) -> list[Data]:
         rows: list[Data] = []
+        tracks = state_tracks(graph, self._interface(self._graphs[-1][0]))
         for item in residuals(graph):
-            body = item.loop.regions[0]
+            state = tracks.get(item.value)
             shown = item.maker or item.loop
             rows.append(
                 {
-                    "loop": f"{item.loop.op.name} {body.name}".strip(),
-                    "steps": item.loop.attrs["length"],
-                    "op": item.title,
-                    "step": str(item.value.type),
+                    "loop": node_title(item.loop),
+                    "op": item.title if state is None else f"@{state.name}: {item.title}",
                     "type": str(item.stacked.type),
                     "bytes": item.stacked.type.nbytes,
                     "item": self._last.item_of[shown],
@@ -200,15 +202,8 @@ def measure(graph: Graph) -> Data:
     middle = time.perf_counter()
     compiled = lowered.compile()
     stop = time.perf_counter()
-    memory = compiled.memory_analysis()
-    return {
-        "lower": middle - start,
-        "compile": stop - middle,
-        "arguments": getattr(memory, "argument_size_in_bytes", None),
-        "results": getattr(memory, "output_size_in_bytes", None),
-        "temporaries": getattr(memory, "temp_size_in_bytes", None),
-        "code": getattr(memory, "generated_code_size_in_bytes", None),
-    }
+    said = statistics_of_compiled(compiled).data()
+    return {"lower": middle - start, "compile": stop - middle, **said}
 
 
 def report_data(
@@ -218,4 +213,13 @@ def report_data(
     collector = Collector(measure_xla)
     for program in programs:
         collector.add(program)
+    _tell_apart(collector.functions)
     return collector.data(Path(path).name, error)
+
+
+def _tell_apart(functions: Sequence[Data]) -> None:
+    """Say in the titles of functions of one name what they take."""
+    counts = Counter(function["name"] for function in functions)
+    for function in functions:
+        if counts[function["name"]] > 1:
+            function["title"] += f"({function['takes']})"

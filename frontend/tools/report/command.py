@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..command import Command, Problem, add_script, add_select
 from ..graph_files import selected
-from ..scripts import run_script
+from ..scripts import NOTHING, run_script
 from .collect import report_data
 from .page import render_page
 
@@ -38,7 +38,7 @@ def _execute(options: Namespace) -> int:
     if run.error is not None:
         print(f"{run.error}\nbrainir: {options.script} failed", file=sys.stderr)
     if not chosen:
-        raise Problem("the script compiled nothing, so there is nothing to report")
+        raise Problem(NOTHING)
     data = report_data(options.script, chosen, run.error, options.xla)
     Path(options.output).write_text(render_page(data), encoding="utf-8")
     count = f"{len(chosen)} function{'s' if len(chosen) > 1 else ''}"
@@ -52,6 +52,7 @@ COMMAND = Command(
     "Run a script as Python would, and write one page to open in a browser: every function that it "
     "compiled at every stage, drawn and as text, beside the source; its states, what nodes cost, "
     "where the memory of gradients goes, and what took time. The page needs no network.",
+    ("report model.py -o report.html", "report model.py --select 'train*' -- --steps 10"),
     _configure,
     _execute,
 )

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ....ir import Effect, Graph, Loc, Node, Operand, Printer, StateVar, Value, walk
-from ..costs import node_cost
+from ..drawing import node_title, region_title
+from ..work import node_cost, runs
 from .tracks import Interface, bound_operands, state_of, state_tracks
 
 Item = dict[str, Any]
@@ -19,9 +20,9 @@ class Drawn:
     ----------
     items : list of dict
         ``k`` kind (op, param, const, state, result), ``l`` label, ``r`` region; where it is known
-        ``t`` types, ``f`` flops and ``b`` bytes of one run, ``x`` how often it runs, ``c`` source
-        location, ``n`` line of the text, ``s`` state, ``v`` what it
-        gives, ``w`` the label of one with regions. Numbers that may be 0 count from 1.
+        ``t`` types, ``f`` flops and ``b`` bytes of one run, ``x`` how often it runs if not once,
+        ``c`` source location, ``n`` line of the text, ``s`` state, ``v`` what it gives, ``w`` the
+        label of one with regions. Numbers that may be 0 count from 1.
     regions : list of dict
         ``p`` the region around it, ``o`` the item that owns it, ``l`` label. The first is all.
     edges : list of list
@@ -43,11 +44,12 @@ class Drawn:
         self._name, self._line_of = printer.operand, printer.line_of
         self._place, self._numbers = place, states
         self._tracks = state_tracks(graph, interface)
+        self._runs = runs(graph)
         self._makers: dict[Value, int] = {}
         self._last: dict[tuple[int, StateVar], int] = {}
         self._inputs(graph)
         self._params(graph, 0, {})
-        self._nodes(graph, 0, 1)
+        self._nodes(graph, 0)
         self._results(graph, 0, "return", {})
         self._outputs(graph)
 
@@ -90,7 +92,7 @@ class Drawn:
                 self._edge(bound[param], item, self._tracks.get(param))
             self._makers[param] = item
 
-    def _nodes(self, graph: Graph, region: int, times: int) -> None:
+    def _nodes(self, graph: Graph, region: int) -> None:
         for node in graph.nodes:
             cost, state = node_cost(node), state_of(node)
             item = self._add(
@@ -100,21 +102,22 @@ class Drawn:
                 t=", ".join(str(value.type) for value in node.results),
                 f=cost.flops,
                 b=cost.bytes,
-                x=times,
                 c=self._place(node.loc) + 1,
                 n=self._line_of[node] + 1,
                 s=self._number(state) + 1,
                 v=", ".join(map(self._name, node.results)),
             )
             self.item_of[node] = item
+            if self._runs[node] != 1:
+                self.items[item]["x"] = self._runs[node]
             if node.regions:
-                self.items[item]["w"] = f"{node.op.name} {node.regions[-1].name}".strip()
+                self.items[item]["w"] = node_title(node)
             if state is not None:
                 self._touch(state, item, region)
-            self._within(node, item, region, times)
+            self._within(node, item, region)
             self._makers.update(dict.fromkeys(node.results, item))
 
-    def _within(self, node: Node, item: int, region: int, times: int) -> None:
+    def _within(self, node: Node, item: int, region: int) -> None:
         """Add the regions of a node, and the edges into it that do not end in a region."""
         bound: dict[Operand, None] = {}
         for i, body in enumerate(node.regions):
@@ -125,7 +128,7 @@ class Drawn:
             for state in _touched(body):
                 self._touch(state, item, region)
             self._params(body, inner, pairs)
-            self._nodes(body, inner, times * repeats(node))
+            self._nodes(body, inner)
             ends = dict(enumerate(node.results))
             self._results(body, inner, "yield", ends)
         written = state_of(node) if Effect.WRITE in node.op.effects else None
@@ -157,21 +160,6 @@ class Drawn:
                 number = self._number(state)
                 item = self._add("state", f"@{state.name} after", 0, s=number + 1)
                 self._touch(state, item, 0)
-
-
-def region_title(node: Node, i: int) -> str:
-    """Return what one of the regions of a node is called."""
-    if node.op.name == "while":
-        return ("condition", "body")[i]
-    if len(node.regions) > 1:
-        return f"{'branch' if node.op.name == 'cond' else 'region'} {i}"
-    return f"{node.op.name} {node.regions[i].name}".strip()
-
-
-def repeats(node: Node) -> int:
-    """Return how often the regions of a node run; a ``while`` counts as one step."""
-    times = node.attrs.get("size" if node.op.name == "vmap" else "length", 1)
-    return times if isinstance(times, int) else 1
 
 
 def _touched(graph: Graph) -> dict[StateVar, None]:

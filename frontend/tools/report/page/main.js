@@ -32,7 +32,6 @@ function showStage(number) {
   byId("stage").setAttribute("aria-valuetext", stage.name);
   byId("stage-name").replaceChildren(`${stage.name} `, element("small", {},
     `${view.stage} of ${stages.length - 1}, ${count(stage.nodes)} nodes${stage.same ? ", no change" : ""}`));
-  drawingNow().states = fnNow().states;
   view.selected = null;
   graphView.selected = null;
   search(false);
@@ -175,6 +174,8 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (key === "Escape") {
     event.target.blur();
+    byId("query").value = "";
+    search(true);
     select(null);
   }
   if (typing) return;
@@ -201,7 +202,7 @@ function start() {
   byId("title").title = report.versions;
   report.functions.forEach((fn, number) => {
     byId("function").append(element("option", { value: number },
-      `${fn.name}  (${count(fn.stages.at(-1).nodes)} nodes)`));
+      `${fn.title}  (${count(fn.stages.at(-1).nodes)} nodes)`));
   });
   TABS.forEach(([name, title], i) => {
     const button = element("button", { type: "button", id: `tab-${name}`, title: `Key ${i + 1}` }, title);

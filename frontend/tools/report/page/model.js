@@ -43,17 +43,18 @@ function place(item) {
 function prepare(fn) {
   let shown = null;
   fn.stages.forEach((stage) => {
-    if (!stage.same) shown = new Drawing(stage.graph, stage.text);
+    if (!stage.same) shown = new Drawing(stage.graph, stage.text, fn.states);
     stage.drawing = shown;
   });
 }
 
 class Drawing {
-  constructor(graph, text) {
+  constructor(graph, text, states) {
     this.items = graph.items;
     this.regions = graph.regions;
     this.edges = graph.edges;
     this.text = text;
+    this.states = states;
     this.within = this.regions.map(() => []); // items of each region
     this.owned = new Map(); // regions of each item
     this.into = this.items.map(() => []); // edges by their ends
@@ -81,7 +82,8 @@ class Drawing {
   words(id) {
     const item = this.items[id];
     const where = place(item);
-    return `${item.w ?? item.l} ${item.v ?? ""} ${item.t ?? ""} ${where?.name ?? ""}`.toLowerCase();
+    const state = item.s ? `@${this.states[item.s - 1].name}` : "";
+    return [item.w ?? item.l, item.v, item.t, state, where?.name].filter(Boolean).join(" ").toLowerCase();
   }
 
   // What is written in a box.

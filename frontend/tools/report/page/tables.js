@@ -70,7 +70,7 @@ function fate(state) {
 function costTable(fn, stage, onSelect) {
   const { items } = stage.drawing;
   const rows = items.map((item, id) => ({ item, id, times: item.x ?? 1 }))
-    .filter(({ item }) => item.k === "op" && (item.f || item.b))
+    .filter(({ item, times }) => item.k === "op" && times && (item.f || item.b))
     .map((row) => ({ ...row, flops: (row.item.f ?? 0) * row.times, bytes: (row.item.b ?? 0) * row.times }))
     .sort((one, other) => other.flops - one.flops || other.bytes - one.bytes);
   const flops = rows.reduce((sum, row) => sum + row.flops, 0);
@@ -78,21 +78,35 @@ function costTable(fn, stage, onSelect) {
   const most = rows[0]?.flops ?? 1;
   const columns = [
     ["node", (row) => link(row.item.l, () => onSelect(row.id))],
+    ["flops", (row) => count(row.flops), true],
+    ["of all", (row) => `${((100 * row.flops) / Math.max(flops, 1)).toFixed(1)} %`, true],
+    ["", (row) => gauge(row.flops, most)],
+    ["moved", (row) => bytes(row.bytes), true],
+    ["runs", (row) => count(row.times), true],
     ["result", (row) => code(row.item.t ?? "")],
     ["source", (row) => place(row.item)?.name],
-    ["runs", (row) => count(row.times), true],
-    ["flops", (row) => count(row.flops), true],
-    ["bytes", (row) => bytes(row.bytes), true],
-    ["share of flops", (row) => gauge(row.flops, most)],
   ];
   const shown = rows.slice(0, COSTS_SHOWN);
   return [
     heading(`Nodes after ${stage.name}, the most expensive first`),
     note(`${count(flops)} flops and ${bytes(moved)} moved in ${count(rows.length)} nodes, if `
-      + "nothing is fused. A node counts as often as its loops run it; both sides of a cond count, "
-      + "a while counts as one step."
+      + "nothing is fused. A node counts as often as its loops run it; of a cond only the most "
+      + "expensive branch counts, and of a while one step."
       + (rows.length > shown.length ? ` The first ${shown.length} are shown.` : "")),
     makeTable(columns, shown),
+    ...xlaWork(fn),
+  ];
+}
+
+// What XLA counts is much less: it fuses, and takes every loop to run once.
+function xlaWork({ xla }) {
+  if (!xla || xla.flops === null) return [];
+  const parts = [`${count(xla.flops)} flops`];
+  if (xla.transcendentals !== null) parts.push(`${count(xla.transcendentals)} of sin, exp and the like`);
+  if (xla.bytes !== null) parts.push(`${bytes(xla.bytes)} moved`);
+  return [
+    heading("What XLA counts"),
+    note(`${parts.join(", ")}: after fusion, and with every loop as if it ran once.`),
   ];
 }
 
@@ -106,13 +120,11 @@ function memoryTables(fn, onLast) {
         + "is kept at every step."),
       makeTable([
         ["kept value", (row) => link(row.op, () => onLast(row.item))],
-        ["source", (row) => place({ c: row.place + 1 })?.name],
-        ["loop", (row) => row.loop],
-        ["steps", (row) => count(row.steps), true],
-        ["one step", (row) => code(row.step)],
-        ["all steps", (row) => code(row.type)],
         ["size", (row) => bytes(row.bytes), true],
         ["", (row) => gauge(row.bytes, residuals[0].bytes)],
+        ["all steps", (row) => code(row.type)],
+        ["loop", (row) => row.loop],
+        ["source", (row) => place({ c: row.place + 1 })?.name],
       ], residuals),
     );
   } else parts.push(note("No loop keeps anything for a gradient."));
@@ -134,11 +146,16 @@ function memoryTables(fn, onLast) {
     ["size", (row) => bytes(row[2]), true],
   ], held));
   if (fn.xla) {
-    const said = ["arguments", "results", "temporaries", "code"].filter((name) => fn.xla[name] !== null);
+    // A size of 0 means that there is nothing, or that this device does not tell.
+    const said = ["arguments", "results", "temporaries", "code"].filter((name) => fn.xla[name]);
     parts.push(heading("What XLA plans"), makeTable([
       ["", (name) => name],
       ["size", (name) => bytes(fn.xla[name]), true],
     ], said));
+    if (fn.xla.temporaries) {
+      parts.push(note("Temporaries are in memory only while the function runs; what loops keep for the "
+        + "gradient is among them."));
+    }
   }
   return parts;
 }

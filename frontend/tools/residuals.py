@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ....ir import Graph, Node, Value, Weight, walk
-from ..costs import node_cost
+from ...ir import Graph, Node, Value, Weight, walk
+from .work import node_cost
 
 
 @dataclass(frozen=True, slots=True)

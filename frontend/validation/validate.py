@@ -39,7 +39,7 @@ from .checking import (
     is_sensitive,
     outcome_of,
 )
-from .comparison import Comparison, Difference
+from .comparison import Comparison, Difference, tolerances_of
 from .reduction import first_node, reduce
 from .running import Array, Inputs, Outcome, inputs_for, leaf_names, storable
 
@@ -142,7 +142,8 @@ def validate(
         ParamStates that it uses. (Gradients that ``f`` itself asks for are always checked, against
         those of JAX.)
     tolerances : mapping of str to float, optional
-        By dtype, in place of 1e-4 for ``"float32"``, 1e-9 for ``"float64"`` and so on.
+        By dtype, in place of 1e-4 for ``"float32"``, 1e-9 for ``"float64"`` and so on. All have the
+        one of the narrowest numbers in the graph by default.
     folder : path-like
         Where to write a file if something fails: the current folder by default.
 
@@ -171,8 +172,8 @@ def validate(
     True
     """
     jitted = f if isinstance(f, Jitted) else jit(f)
-    comparison = Comparison(tolerances or {})
     program = jitted.trace(*args, **kwargs).program
+    comparison = Comparison({**tolerances_of(program.graph), **(tolerances or {})})
     given, named = jitted._dynamic(args, kwargs)
     leaves = jax.tree.leaves((*given, *(named[key] for key in sorted(named))))
     report = _validate(program, leaves, comparison, Path(folder))

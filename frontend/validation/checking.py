@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...backends import reference, to_jax, to_numpy, xla
-from ...ir import Effect, Graph, GraphError, Node, touched_by, verify, walk
+from ...ir import Graph, GraphError, Node, touched_by, verify, walk
 from ...passes import Pass, state_interface
 from .comparison import Comparison, Difference
 from .jax_derivatives import DERIVATIVES, with_jax_derivatives
+from .pure import is_pure
 from .running import Array, Inputs, Outcome
 
 FAULTS = (
@@ -20,9 +21,6 @@ FAULTS = (
     *(NotImplementedError, RuntimeError, TypeError, ValueError),
 )
 """What a wrong pass or backend may raise."""
-
-
-_ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
 
 
 def can_be_run(graph: Graph) -> bool:
@@ -38,8 +36,7 @@ def can_be_run(graph: Graph) -> bool:
 def _is_plain(node: Node) -> bool:
     name = node.op.name
     if name in DERIVATIVES:
-        inside = (inner for region in node.regions for inner in walk(region))
-        return not any(inner.op.effects & _ON_STATE for inner in inside)
+        return all(map(is_pure, node.regions))
     if name == "vmap" or (name == "map" and node.attrs["batch_size"] is not None):
         touched = touched_by(*node.regions)
         declared = node.attrs.get("in_states") or node.attrs.get("out_states")

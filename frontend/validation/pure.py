@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...ir import Effect, Graph, StateVar, walk
-from ...passes import PIPELINE, Pass, run_pipeline, state_interface
+from ...passes import PIPELINE, run_pipeline
+from ..program import optimise_with_writes
 
 _ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
 
@@ -30,17 +31,11 @@ def to_pure(graph: Graph) -> Pure:
 
     Raises
     ------
-    GraphError, ValueError, NotImplementedError
+    GraphError, BatchAxisError, ValueError, NotImplementedError
         What passes refuse.
     """
     if is_pure(graph):
         passes = [step for step in PIPELINE if step.name != "purify"]
         return Pure(run_pipeline(graph, passes), (), ())
-    leaving: list[StateVar] = []
-
-    def note_writes(step: Pass, before: Graph, after: Graph, seconds: float) -> None:
-        if step.name == "hoist-state":
-            leaving.extend(state_interface(after).writes)
-
-    pure = run_pipeline(graph, PIPELINE, observers=[note_writes])
-    return Pure(pure, graph.states, tuple(leaving))
+    pure, leaving = optimise_with_writes(graph, foreign=False)
+    return Pure(pure, graph.states, leaving)

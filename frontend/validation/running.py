@@ -21,10 +21,13 @@ from ...ir import (
     numpy_dtype,
     type_of_array,
 )
-from .command import UsageError
 from .pure import is_pure, to_pure
 
 Array = np.ndarray[Any, Any]
+
+
+class InputError(Exception):
+    """What was given is not what a graph takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def inputs_for(graph: Graph, given: Mapping[str, Any], seed: int) -> Inputs:
 
     Raises
     ------
-    UsageError
+    InputError
         If a name is unknown, or an array cannot be of the type that is needed.
     """
     source = _Source(given, seed)
@@ -103,7 +106,7 @@ class _Source:
         """Refuse names that nothing has."""
         unknown = [name for name in self._given if name not in self._names]
         if unknown:
-            raise UsageError(
+            raise InputError(
                 f"nothing in the graph is called {', '.join(unknown)}; there are "
                 f"{', '.join(self._names) or 'no inputs'}"
             )
@@ -133,9 +136,9 @@ def _as_type(name: str, value: Any, type: Type) -> Array:
         with np.errstate(all="ignore"):
             cast = np.broadcast_to(array, type.shape).astype(numpy_dtype(type.dtype))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} is a {type}: {error}") from error
+        raise InputError(f"{name} is a {type}: {error}") from error
     if not (type.is_float or type.is_complex) and not (cast == array).all():
-        raise UsageError(f"{name} is a {type}, which cannot hold what is given")
+        raise InputError(f"{name} is a {type}, which cannot hold what is given")
     return cast
 
 

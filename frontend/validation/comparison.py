@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import key_words, type_of_array
+from ...ir import Graph, key_words, type_of_array, walk
 from .running import Array, Outcome, leaf_names
 
 TOLERANCES: Mapping[str, float] = {
@@ -23,6 +23,20 @@ TOLERANCES: Mapping[str, float] = {
 
 NARROW = 0.5
 """The same for floating-point numbers of 8 bits or fewer."""
+
+
+def tolerances_of(graph: Graph) -> dict[str, float]:
+    """Return tolerances for what a graph gives: those of the narrowest numbers that are in it.
+
+    A result of a wide type may come of narrow ones, and XLA need not round these in between.
+    """
+    values = [*graph.params, *(v for node in walk(graph) for v in node.results)]
+    dtypes = {value.type.dtype for value in values if value.type.is_differentiable}
+    return dict.fromkeys(dtypes, max(map(_tolerance, dtypes), default=0.0))
+
+
+def _tolerance(dtype: str) -> float:
+    return TOLERANCES.get(dtype, NARROW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +113,8 @@ class Comparison:
         apart, scale = _distance(_plain(found), _plain(expected))
         if not type.is_differentiable:
             return 0.0 if not apart.any() else np.inf
-        default = TOLERANCES.get(type.dtype, NARROW)
-        return float(apart.max()) / scale / self.tolerances.get(type.dtype, default)
+        allowed = self.tolerances.get(type.dtype, _tolerance(type.dtype))
+        return float(apart.max()) / scale / allowed
 
 
 def _pairs(found: Outcome, expected: Outcome) -> Iterator[tuple[str, Array, Array]]:

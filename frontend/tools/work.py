@@ -1,0 +1,60 @@
+"""What one run of a node costs, and how often it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...ir import Cost, Graph, Node
+
+
+def node_cost(node: Node) -> Cost:
+    """Return what one run of a node costs, without its regions."""
+    operands = tuple(operand.type for operand in node.operands)
+    return node.op.cost(operands, tuple(result.type for result in node.results), node.attrs)
+
+
+def runs(graph: Graph) -> dict[Node, int]:
+    """Return how often each node runs, those in regions included.
+
+    A `while` counts as one step. Of a `cond` only the most expensive branch counts, and of a
+    custom derivative only the function itself: all else runs 0 times.
+    """
+    found: dict[Node, int] = {}
+    works: dict[Graph, tuple[int, int]] = {}
+    _weigh(graph, works)
+    stack = [(graph, 1)]
+    while stack:
+        body, times = stack.pop()
+        for node in body.nodes:
+            found[node] = times
+            counted = _counted(node, works)
+            for region in node.regions:
+                stack.append((region, times * _repeats(node) if region in counted else 0))
+    return found
+
+
+def _weigh(graph: Graph, works: dict[Graph, tuple[int, int]]) -> None:
+    """Find out the flops and bytes of one run of a graph and of the regions in it."""
+    flops = traffic = 0
+    for node in graph.nodes:
+        for region in node.regions:
+            _weigh(region, works)
+        cost, times = node_cost(node), _repeats(node)
+        inside = [works[region] for region in _counted(node, works)]
+        flops += cost.flops + times * sum(work[0] for work in inside)
+        traffic += cost.bytes + times * sum(work[1] for work in inside)
+    works[graph] = flops, traffic
+
+
+def _counted(node: Node, works: Mapping[Graph, tuple[int, int]]) -> tuple[Graph, ...]:
+    """Return the regions of a node that count."""
+    if node.op.name == "cond":
+        return (max(node.regions, key=lambda region: works[region]),)
+    return node.regions[:1] if node.op.name == "custom_derivative" else node.regions
+
+
+def _repeats(node: Node) -> int:
+    """Return how often the regions of a node run."""
+    if node.op.name in ("for_loop", "map"):
+        return node.attrs["length"]
+    return node.attrs["size"] if node.op.name == "vmap" else 1
