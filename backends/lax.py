@@ -66,20 +66,28 @@ class _Emitter:
     def run_nodes(
         self, graph: Graph, inputs: Sequence[Value], arrays: Sequence[Any]
     ) -> tuple[Any, ...]:
-        """Emit the nodes of a graph and return its results."""
+        """Emit the nodes of a graph and return its results.
+
+        JAX keeps the functions that it traces, and with them this emitter; so nothing of a trace
+        stays behind in it.
+        """
         environment = self.environment
         environment.update(zip(inputs, arrays, strict=True))
-        for node in graph.nodes:
-            try:
-                results = self._emit(node)
-            except Exception as error:
-                error.add_note(f"while emitting {describe(node)}")
-                raise
-            if isinstance(results, (tuple, list)):
-                environment.update(zip(node.results, results, strict=True))
-            else:
-                environment[node.results[0]] = results
-        return tuple(map(self._look_up, graph.results))
+        try:
+            for node in graph.nodes:
+                try:
+                    results = self._emit(node)
+                except Exception as error:
+                    error.add_note(f"while emitting {describe(node)}")
+                    raise
+                if isinstance(results, (tuple, list)):
+                    environment.update(zip(node.results, results, strict=True))
+                else:
+                    environment[node.results[0]] = results
+            return tuple(map(self._look_up, graph.results))
+        finally:
+            for value in (*inputs, *(v for node in graph.nodes for v in node.results)):
+                environment.pop(value, None)
 
     def _look_up(self, operand: Operand) -> Any:
         if isinstance(operand, Literal):

@@ -27,8 +27,11 @@ T = TypeVar("T")
 class _Poisoned:
     """What a State holds that was created inside a trace: nothing, once the trace is over."""
 
-    def __init__(self, frame: capture.Frame) -> None:
+    def __init__(self, frame: capture.Frame | None) -> None:
         self.frame = frame
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Poisoned, (None,)
 
     def __repr__(self) -> str:
         return "<invalidated: created in a trace that has ended>"
@@ -271,6 +274,19 @@ class State(Generic[T]):
             **{"name": self.name, "tag": self.tag, **kept, **metadata},
         )
         return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle of this State, which is another State, starts from."""
+        own = ("handle", "_trace", "_replaced_at", "_value")
+        kept = {name: item for name, item in vars(self).items() if name not in own}
+        dead = capture.current_frame() is None and type(self.peek()) is _Poisoned
+        kept["_value"] = self.peek() if dead else self.value
+        return {**kept, "_hint": self.handle.name}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        hint = kept.pop("_hint")
+        State.__init__(self, kept.pop("_value"), **kept)
+        self.suggest_name(hint)
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
         """Yield what is shown of the State: its type, not its numbers, and its metadata."""

@@ -258,7 +258,8 @@ class _Parser:
                 self._fail("tuples nest too deep")
             return tuple(self._listed(lambda: self._attribute(depth + 1)))
         if kind == "symbol":
-            return self._state()
+            declares = self._kinds[self._at + 1] == ":"
+            return self._declared_state() if declares else self._state()
         if kind == "type":
             return self._type()
         if kind == "opaque":

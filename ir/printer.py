@@ -144,7 +144,7 @@ class Printer:
             comma = "," if len(value) == 1 else ""
             return f"({', '.join(map(self._attribute, value))}{comma})"
         if kind is StateVar:
-            return self._state(value)
+            return self._state(value) if value in self._states else self._declared(value)
         if kind is Type:
             return self._type(value)
         return "none" if value is None else f"<{kind.__name__}>"

@@ -181,10 +181,13 @@ class _Verifier:
         if problem:
             self._fail(node, f"{problem} in the form {self._form.name!r}")
         self._node_states(node, created)
+        lanes = self._lane_states(node)
+        self._states.update(lanes)
         for region in node.regions:
             if region.states or region.consts or region.param_units or region.result_units:
                 self._fail(node, "a region cannot have states, consts or units of its own")
             self._body(region, node, depth + 1)
+        self._states.difference_update(lanes)
         if bool(node.regions) != node.op.has_regions:
             self._fail(node, "has regions" if node.regions else "has no regions")
         try:
@@ -210,6 +213,33 @@ class _Verifier:
             for item in items:
                 if isinstance(item, StateVar) and item not in self._states:
                     self._fail(node, f"state @{item.name} is not declared here")
+
+    def _lane_states(self, node: Node) -> set[StateVar]:
+        """Return the states that regions see one lane of, as the node's attributes declare them."""
+        lanes: set[StateVar] = set()
+        for name in ("in_states", "out_states"):
+            declared = node.attrs.get(name, ())
+            if not isinstance(declared, tuple):
+                self._fail(node, f"{name} is a tuple of triples: a state, a lane of it, an axis")
+            for item in cast(tuple[Any, ...], declared):
+                lanes.add(self._lane_state(node, name, item))
+        return lanes
+
+    def _lane_state(self, node: Node, name: str, item: Any) -> StateVar:
+        match item:
+            case (StateVar() as outer, StateVar() as lane, int() | None as axis):
+                pass
+            case _:
+                self._fail(node, f"{name} is a tuple of triples: a state, a lane of it, an axis")
+        if outer not in self._states:
+            self._fail(node, f"state @{outer.name} is not declared here")
+        if lane in self._states or lane in self._created:
+            self._fail(node, f"state @{lane.name} is declared already, so it cannot be a lane")
+        types = tuple(_without_axis(type, axis) for type in outer.types)
+        if lane.types != types:
+            shown = ", ".join(map(str, types))
+            self._fail(node, f"a lane of state @{outer.name} is {shown}, unlike @{lane.name}")
+        return lane
 
     def _fail(self, node: Node | None, what: str, operand: Operand | None = None) -> NoReturn:
         """Raise; ``%`` in the message stands for the operand."""
@@ -239,6 +269,10 @@ def _excerpt(printer: Printer, node: Node | None) -> str:
         if i == at:
             rows.append(f"  {'':{width}} | {caret}")
     return "\n".join(rows)
+
+
+def _without_axis(type: Type, axis: int | None) -> Type:
+    return type if axis is None else type.with_shape(*type.shape[:axis], *type.shape[axis + 1 :])
 
 
 def literal_problem(literal: Literal) -> str | None:

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
-from ..ir import Builder, Graph, Node, Operand, Value, replay_graph, replay_region
+from ..ir import (
+    Builder,
+    Effect,
+    Graph,
+    Node,
+    Operand,
+    StateVar,
+    Value,
+    replay_graph,
+    replay_region,
+    walk,
+)
 from .expansion import has_op
 from .lanes import part
 
@@ -119,6 +132,28 @@ def _in_chunks(
     outs = [builder("reshape", y, shape=(whole, *y.type.shape[2:])) for y in loop]
     if not rest:
         return outs
-    left = _lanes(builder, node, [part(builder, x, whole, length) for x in over], copy(), rest)
+    body = _with_states_of_its_own(copy())
+    left = _lanes(builder, node, [part(builder, x, whole, length) for x in over], body, rest)
     pairs = zip(outs, left, strict=True)
     return [builder("concatenate", *pair, dimension=0) for pair in pairs]
+
+
+def _with_states_of_its_own(region: Graph) -> Graph:
+    """Return a region that creates other states than the one that it is a copy of."""
+    created = [n.attrs["state"] for n in walk(region) if Effect.NEW in n.op.effects]
+    own = {state: replace(state) for state in created}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(renamed, cast(tuple[Any, ...], value)))
+        return own.get(value, value) if isinstance(value, StateVar) else value
+
+    def rewrite(
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
+    ) -> Sequence[Operand]:
+        regions = [replay_region(inner, mapping, rewrite) for inner in node.regions]
+        attrs = {name: renamed(value) for name, value in node.attrs.items()}
+        hints = [result.hint for result in node.results]
+        return builder.emit(node.op, operands, attrs, regions, loc=node.loc, hints=hints)
+
+    return replay_region(region, {}, rewrite) if own else region

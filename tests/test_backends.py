@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from op_samples import all_samples
 from structured_samples import structured_samples
 
+import brainir
 from brainir.backends import Executable, lax, reference, to_jax, to_numpy, type_of, xla
 from brainir.ir import (
     Builder,
@@ -356,3 +357,22 @@ def test_an_error_names_the_nodes_around_it() -> None:
     assert inner.endswith("from model.py:34")
     assert outer.startswith("while running for_loop(f32[3])")
     assert outer.endswith("from model.py:12 update")
+
+
+def test_no_tracer_outlives_the_emission_of_a_graph() -> None:
+    @brainir.transform.grad
+    def loss(x: Any) -> Any:
+        potential = brainir.HiddenState(jnp.zeros(()))
+
+        def step(current: Any) -> Any:
+            potential.value = potential.value * 0.5 + current * x
+            return brainir.transform.cond(x > 1, lambda: potential.value, lambda: x)
+
+        return brainir.transform.for_loop(step, jnp.arange(3.0)).sum()
+
+    def count(x: Any) -> Any:
+        return brainir.transform.while_loop(lambda n: n < x, lambda n: n + 1, 0.0)
+
+    with jax.checking_leaks():
+        np.testing.assert_array_equal(brainir.transform.vmap(loss)(jnp.array([2.0])), [3.5])
+        np.testing.assert_array_equal(brainir.transform.jit(count)(2.5), 3)

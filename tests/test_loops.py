@@ -217,6 +217,44 @@ def test_a_progress_bar_reaches_the_end(pbar: Any, capsys: pytest.CaptureFixture
     assert total.value == 30
 
 
+def test_containers_that_a_step_changes_in_place_do_not_change_earlier_results() -> None:
+    state = brainir.ShortTermState({"v": jnp.zeros(2), "seen": [jnp.int32(0)]})
+
+    def step(x: Any) -> Any:
+        held = state.value
+        held["v"] = held["v"] + x
+        held["seen"][0] = held["seen"][0] + 1
+        state.value = held
+        return held
+
+    compiled = transform.for_loop(step, jnp.arange(3.0))
+    with jax.disable_jit():
+        state.value = {"v": jnp.zeros(2), "seen": [jnp.int32(0)]}
+        plain = transform.for_loop(step, jnp.arange(3.0))
+    np.testing.assert_array_equal(plain["v"], [[0, 0], [1, 1], [3, 3]])
+    jax.tree.map(np.testing.assert_array_equal, plain, compiled)
+
+
+def test_an_error_about_a_traced_value_names_the_user_s_function_and_argument() -> None:
+    def branchy_step(current: Any, *_: Any) -> Any:
+        return current if current > 1 else -current
+
+    def branchy_scan(carry: Any, current: Any) -> Any:
+        return carry, branchy_step(current)
+
+    xs = jnp.arange(3.0)
+    for name, run in (
+        (r"branchy_step at .*test_loops\.py:\d+", lambda: transform.for_loop(branchy_step, xs)),
+        ("branchy_step at .*", lambda: transform.for_loop(branchy_step, xs, pbar=1)),
+        (r"branchy_scan at .*argument current\b", lambda: transform.scan(branchy_scan, 0.0, xs)),
+        ("branchy_step at .*", lambda: transform.while_loop(lambda x: x < 3, branchy_step, 0.0)),
+        (r"branchy_step at .*", lambda: transform.vmap(branchy_step)(xs)),
+        (r"branchy_step at .*", lambda: transform.grad(branchy_step)(1.0)),
+    ):
+        with pytest.raises(jax.errors.TracerBoolConversionError, match=name):
+            run()
+
+
 def test_a_progress_bar_does_not_compile_anew(capsys: pytest.CaptureFixture[str]) -> None:
     from brainir.frontend.program import executables
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import jax
@@ -53,6 +54,29 @@ def test_declared_states_hold_one_value_a_lane() -> None:
         transform.vmap(step, in_states={axis: state})(jnp.array([1.0, 2.0]))
         assert state.value.shape == (3, 2)
     np.testing.assert_array_equal(state.value, [[2, 4]] * 3)
+
+
+def test_a_lane_that_writes_nothing_keeps_what_it_had() -> None:
+    count, last = brainir.ShortTermState(jnp.ones(3)), brainir.ShortTermState(jnp.float32(7))
+
+    def visit(x: Any) -> None:
+        def write() -> None:
+            count.value += x
+            last.value = x
+
+        transform.cond(x > 1, write, lambda: None)
+
+    visits = transform.vmap(visit, in_states=count, out_states=[count, last])
+    for context, run in (
+        (contextlib.nullcontext(), visits),
+        (contextlib.nullcontext(), transform.jit(visits)),
+        (jax.disable_jit(), visits),
+    ):
+        count.value, last.value = jnp.ones(3), jnp.float32(7)
+        with context:
+            run(jnp.array([1.0, 2.0, 3.0]))
+        np.testing.assert_array_equal(count.value, [1, 3, 4])
+        np.testing.assert_array_equal(last.value, [7, 2, 3])
 
 
 def test_a_state_declared_for_the_way_out_gains_an_axis() -> None:

@@ -293,6 +293,20 @@ class Double(nn.Module):
         return x + x
 
 
+def test_a_state_that_init_state_has_not_made_yet_says_what_to_call():
+    class Derived(nn.LIF):
+        @property
+        def doubled(self):
+            return self.V.value * 2
+
+    for read in (lambda model: model.get_spike(), lambda model: model.doubled):
+        with pytest.raises(AttributeError, match=r"no attribute 'V'.*init_all_states"):
+            read(Derived(2))
+        read(nn.init_all_states(Derived(2)))
+    with pytest.raises(AttributeError, match=r"no attribute 'wieght'$"):
+        _ = nn.Linear(2, 3).wieght  # pyright: ignore[reportAttributeAccessIssue]
+
+
 @pytest.mark.parametrize("x", [3, np.ones(2), jnp.ones(2)])
 def test_arrows_and_calls_run_the_update(x):
     np.testing.assert_array_equal(x >> Double(), 2 * x)

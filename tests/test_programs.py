@@ -12,6 +12,7 @@ from hypothesis import given, note
 
 import brainir
 from brainir import transform
+from brainir.ir import equal, parse, verify
 from tests.stateful_programs import Recipe, Runner, World, blocks
 
 INPUT = jnp.array([0.3, -0.7, 1.1], jnp.float32)
@@ -54,3 +55,45 @@ def test_compiled_programs_equal_plain_python(recipe: Recipe) -> None:
         assert found is expected or found is brainir.BatchAxisError
         if wrap is transform.jit:
             assert_same(before, after)
+
+
+@given(blocks(depth=2))
+def test_graphs_of_programs_are_well_formed_and_read_back(recipe: Recipe) -> None:
+    world = World()
+    try:
+        traced = transform.jit(lambda x: Runner(world).block(recipe, [x])).trace(INPUT)
+    except (brainir.BrainIRError, ValueError, TypeError):
+        return  # what is wrong with it, the law above sees
+    for stage in ("capture", "inline-calls", "expand-map"):
+        graph = traced.graph(stage=stage)
+        verify(graph)
+        assert equal(parse(str(graph)), graph)
+
+
+def test_graphs_with_states_of_lanes_and_of_called_functions_are_well_formed() -> None:
+    state = brainir.HiddenState(jnp.ones(3))
+
+    @jax.jit
+    def with_a_state_of_its_own(x: Any) -> Any:
+        own = brainir.ShortTermState(jnp.zeros(()))
+        own.value = own.value + jnp.stack([x, state.value.sum()])  # now of another shape
+        transform.cond(x > 0, lambda: setattr(own, "value", own.value * x), lambda: None)
+        return own.value.sum()
+
+    def twice(x: Any) -> Any:
+        return with_a_state_of_its_own(x) + with_a_state_of_its_own(x + 1)
+
+    for program, argument, expected in (
+        (transform.vmap(twice, in_states=state), jnp.arange(3.0), [3, 8, 18]),
+        (
+            transform.vmap(twice, in_axes=None, in_states=state, axis_size=3),
+            jnp.float32(0),
+            [3, 3, 3],
+        ),
+        (lambda xs: transform.map(twice, xs, batch_size=2), jnp.arange(3.0), [7, 14, 28]),
+    ):
+        report = brainir.validate(program, argument)
+        assert report.ok, report
+        np.testing.assert_allclose(transform.jit(program)(argument), expected)
+        graph = transform.jit(program).trace(argument).graph(stage="expand-map")
+        assert equal(parse(str(graph)), graph)

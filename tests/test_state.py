@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -205,3 +207,55 @@ def test_new_states_are_caught() -> None:
         brainir.ParamState(2)
     assert caught.states == [first]
     assert first.tag == {"new"}
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles_are_states_of_their_own(how: Any) -> None:
+    state = brainir.HiddenState(jnp.zeros(2), name="V", tag="fast", limit=3)
+    twin: Any = how(state)
+    kind: Any = type(twin)
+    assert kind is brainir.HiddenState
+    assert (twin.name, twin.tag, twin.limit, twin.handle.name) == ("V", {"fast"}, 3, "V")
+
+    @brainir.transform.jit
+    def advance() -> None:
+        twin.value = twin.value + 1
+
+    advance()
+    np.testing.assert_array_equal(state.value, [0, 0])
+    np.testing.assert_array_equal(twin.value, [1, 1])
+
+
+def test_a_copied_model_keeps_its_shared_parts_and_leaves_the_original_alone() -> None:
+    layers = brainir.nn.LIF(2), brainir.nn.LIF(2)
+    model: Any = brainir.nn.init_all_states(brainir.nn.Sequential(*layers))
+    model.first = model.layers[0]
+    twin = copy.deepcopy(model)
+    assert twin.first is twin.layers[0]
+    assert not set(twin.states().values()) & set(model.states().values())
+    with brainir.environ.context(dt=0.1 * u.ms):
+        brainir.transform.for_loop(twin.first, jnp.ones((3, 2)) * u.mA)
+    assert float(model.first.V.value.mantissa[0]) == 0
+    assert float(twin.first.V.value.mantissa[0]) > 0
+
+
+def test_a_copy_made_in_a_trace_starts_from_the_traced_value() -> None:
+    state = brainir.ShortTermState(jnp.zeros(2))
+
+    def step(x: Any) -> Any:
+        state.value = state.value + x
+        twin = copy.deepcopy(state)
+        twin.value = twin.value * 10
+        return twin.value
+
+    found = brainir.transform.for_loop(step, jnp.array([1.0, 2.0]))
+    np.testing.assert_array_equal(found, [[10, 10], [30, 30]])
+    np.testing.assert_array_equal(state.value, [3, 3])
+
+
+def test_a_copy_of_a_state_whose_trace_has_ended_has_no_value_either() -> None:
+    kept: list[Any] = []
+    brainir.transform.jit(lambda: kept.append(brainir.State(jnp.ones(2))))()
+    twin = copy.deepcopy(kept[0])
+    with pytest.raises(brainir.TraceContextError, match="trace that has ended"):
+        _ = twin.value

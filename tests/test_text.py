@@ -84,6 +84,10 @@ graph @regions(%x: f32[3] "mV", %rows: f32[2,3], %n: i32[]) -> (f32[3] "mV", f32
     %scaled = mul %l, %s : f32[2]
     yield %scaled
   }
+  vmap {size=3, in_axes=(), out_axes=(), in_states=((@cell.V, @lane: f32[] hidden "mV", 0),)} do {
+    %lane = state.read @lane : f32[]
+    yield
+  }
   %mapped = map over(%one = %rows) {length=2} : f32[2,3] do {
     yield %one
   }

@@ -226,6 +226,51 @@ def test_a_state_is_created_once():
     assert "state.new: state @S is created a second time" in complaint(declared)
 
 
+LANES = """
+graph @f(%x: f32[3]) -> (f32[3])
+  states(@V: f32[3] hidden, @m: f32[] short) {
+  %y = vmap (%a: f32[] = %x) {
+    size=3, in_axes=(0,), out_axes=(0,), in_states=((@V, @lane: f32[] hidden, 0),),
+    out_states=((@V, @lane, 0),), axis_name=none
+  } : f32[3] do {
+    %v = state.read @lane : f32[]
+    %w = add %v, %a : f32[]
+    state.write @lane, %w
+    yield %w
+  }
+  return %y
+}
+"""
+
+
+def test_a_vmap_declares_what_a_lane_sees_of_a_state():
+    graph = parse(LANES)
+    verify(graph)
+    (node,) = graph.nodes
+    ((outer, lane, _),) = node.attrs["in_states"]
+    other = graph.states[1]
+
+    def declared(*triples):
+        return with_node(graph, 0, changed(node, attrs={**node.attrs, "in_states": triples}))
+
+    for triples, message in (
+        ([(StateVar("no", outer.types), lane, 0)], "vmap: state @no is not declared here"),
+        ([(outer, other, 0)], "vmap: state @m is declared already, so it cannot be a lane"),
+        ([(outer, lane, None)], "vmap: a lane of state @V is f32[3], unlike @lane"),
+        ([(outer, lane)], "vmap: in_states is a tuple of triples"),
+        ([7], "vmap: in_states is a tuple of triples"),
+    ):
+        assert message in complaint(declared(*triples))
+    wrong = changed(node, attrs={**node.attrs, "in_states": 7})
+    assert "in_states is a tuple of triples" in complaint(with_node(graph, 0, wrong))
+    silent = changed(node, attrs={**node.attrs, "in_states": (), "out_states": ()})
+    assert "state.read: state @lane is not declared here" in complaint(with_node(graph, 0, silent))
+    after = Node(get_op("state.read"), (), {"state": lane}, (), (Value(F32),))
+    assert "state.read: state @lane is not declared here" in complaint(
+        graph.with_(nodes=(node, after))
+    )
+
+
 @pytest.mark.parametrize(
     ("literal", "problem"),
     [

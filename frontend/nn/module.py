@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -103,6 +103,19 @@ class Module(tree.Node):
                 f"list of them, not {size!r}"
             )
         return checked
+
+    if not TYPE_CHECKING:  # a type checker would take every attribute for granted
+
+        def __getattr__(self, name: str) -> Any:
+            """Tell who reads a State before ``init_state`` has made it what to do."""
+            if hasattr(type(self), name):  # a property, which failed with an error of its own
+                return object.__getattribute__(self, name)
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if type(self).init_state is not Module.init_state:
+                message += (
+                    "; if its init_state() makes it, call brainir.nn.init_all_states(model) first"
+                )
+            raise AttributeError(message, name=name, obj=self)
 
     def update(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module; a subclass defines it."""

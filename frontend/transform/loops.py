@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -134,6 +135,7 @@ def scan(
         return plain.scan(f, init, xs, steps, reverse, bar)
 
     def bind(init: Any, xs: Any) -> tuple[Any, Any]:
+        @functools.wraps(f, updated=())
         def step(carry: Any, over: tuple[Any, ...]) -> Any:
             pair = (f if bar is None else bar.around_scan(f, steps, reverse))(
                 carry,
@@ -299,7 +301,12 @@ def _bind_while(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init
     frame = frame_here()
     leaves, tree = jax.tree.flatten(init)
     avals = [aval_of(x) for x in leaves]
-    body, avals = _trace_carried("while_loop", lambda val: (body_fun(val),), tree, avals)
+
+    @functools.wraps(body_fun, updated=())
+    def step(val: Any) -> tuple[Any]:
+        return (body_fun(val),)
+
+    body, avals = _trace_carried("while_loop", step, tree, avals)
     condition = trace(cond_fun, (jax.tree.unflatten(tree, avals),))
     _check_condition(condition)
     carry = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]

@@ -64,7 +64,7 @@ def scan(
     with _progress(bar, length) as tick:
         for done, i in enumerate(order, 1):
             carry, y = check_pair(f(carry, _row(xs, i)))
-            rows.append(y)
+            rows.append(jax.tree.map(lambda leaf: leaf, y))  # later steps may change its containers
             tick(done)
     if reverse:
         rows.reverse()
@@ -99,15 +99,14 @@ class _Lanes:
     ) -> None:
         self.size, self.in_states, self.out_states = size, in_states, out_states
         self.keys: dict[State[Any], tuple[Any, Any]] = {}
-        self.written: dict[State[Any], list[Any]] = {}
+        self.written: dict[State[Any], dict[int, Any]] = {}
 
     def enter(self, lane: int) -> Recorder:
         """Return a recorder that gives declared and random States their value of one lane."""
 
         def on_touch(state: State[Any]) -> None:
             if state in self.in_states:
-                axis = self.in_states[state]
-                state.accept(jax.tree.map(lambda x: jnp.take(x, lane, axis), state.peek()))
+                state.accept(self._entering(state, lane))
             elif state.kind == "rng" and state not in self.out_states:
                 if state not in self.keys:
                     keys = jax.random.split(state.peek(), self.size + 1)
@@ -116,11 +115,18 @@ class _Lanes:
 
         return Recorder(on_touch)
 
-    def leave(self, recorder: Recorder) -> None:
+    def _entering(self, state: State[Any], lane: int) -> Any:
+        """Return what a declared State holds as a lane begins."""
+        axis = self.in_states.get(state)
+        if axis is None:
+            return state.peek()
+        return jax.tree.map(lambda x: jnp.take(x, lane, axis), state.peek())
+
+    def leave(self, lane: int, recorder: Recorder) -> None:
         """Keep what one lane wrote."""
         for state in recorder.written:
             if state not in self.keys:
-                self.written.setdefault(state, []).append(state.peek())
+                self.written.setdefault(state, {})[lane] = state.peek()
 
     def finish(self) -> None:
         """Give States what they hold after all lanes.
@@ -134,8 +140,11 @@ class _Lanes:
         for state, values in self.written.items():
             axis = self.out_states.get(state)
             if axis is not None:
-                pending.append((state, stack_lanes(values, axis)))
-            elif len(values) == self.size and all(_equal(values[0], v) for v in values[1:]):
+                rows = [
+                    values[i] if i in values else self._entering(state, i) for i in range(self.size)
+                ]
+                pending.append((state, stack_lanes(rows, axis)))
+            elif len(values) == self.size and all(_equal(values[0], v) for v in values.values()):
                 pending.append((state, values[0]))
             else:
                 raise BatchAxisError(undeclared_write(state.describe()))
@@ -174,7 +183,7 @@ def vmap(
     for i, args in enumerate(lanes):
         with states.enter(i) as recorder:
             results.append(f(*args))
-            states.leave(recorder)
+            states.leave(i, recorder)
     states.finish()
     return results
 

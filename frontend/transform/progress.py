@@ -118,6 +118,7 @@ class ProgressBar:
     def around_step(self, f: Callable[..., Any], length: int, reverse: bool) -> Callable[..., Any]:
         """Return a step of `for_loop` that draws progress, over what `with_run` returns."""
 
+        @functools.wraps(f, updated=())
         def step(*over: Any) -> Any:
             *slices, i, run = over
             out = f(*slices)
@@ -129,6 +130,7 @@ class ProgressBar:
     def around_scan(self, f: Callable[..., Any], length: int, reverse: bool) -> Callable[..., Any]:
         """Return a step of `scan` that draws progress."""
 
+        @functools.wraps(f, updated=())
         def step(carry: Any, x: Any, run: tuple[Any, Any]) -> Any:
             out = f(carry, x)
             self._tick(*run, length, reverse)
