@@ -2,6 +2,7 @@
 
 from .common_subexpressions import common_subexpressions
 from .dead_code import dead_code
+from .distribute_loops import distribute_loops
 from .errors import (
     ForwardOfCustomVjp,
     LaneDependentResult,
@@ -35,6 +36,7 @@ __all__ = [
     "StateInterface",
     "common_subexpressions",
     "dead_code",
+    "distribute_loops",
     "expand_grad",
     "expand_jvp",
     "expand_map",

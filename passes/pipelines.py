@@ -7,6 +7,7 @@ from typing import Any
 
 from .common_subexpressions import common_subexpressions
 from .dead_code import dead_code
+from .distribute_loops import distribute_loops
 from .expand_grad import expand_grad
 from .expand_jvp import expand_jvp
 from .expand_map import expand_map
@@ -38,6 +39,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("simplify", simplify, "expanded"),
     # What is the same in every step of a loop is computed before it.
     Pass("hoist-invariant", hoist_invariant, "expanded"),
+    # Layer by layer in place of step by step, where that makes few large products of many small.
+    Pass("distribute-loops", distribute_loops, "expanded"),
     # What was computed before is used again.
     Pass("common-subexpressions", common_subexpressions, "expanded"),
     # What nobody uses is not computed.

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from op_samples import Array, Sample, all_samples
+from op_samples import FUNCTIONS, REAL_FUNCTIONS, Array, Sample, all_samples
 from structured_samples import structured_samples
 
 from brainir.backends import reference, to_jax, to_numpy
@@ -296,6 +296,21 @@ def test_tangents_agree_with_jax(number: int) -> None:
         rtol = 5 * tolerance(sample, [*sample.types, *outs_of(sample)])
         pushed = reference.run(jvp_graph(sample), *sample.operands, *directions(sample.types, 7))
         assert_close(pushed, jax_tangents(sample.name)[number], rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("name", sorted({*FUNCTIONS, *REAL_FUNCTIONS} - {"is_finite"}))
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_slopes_at_poles_limits_and_halves_agree_with_jax(name: str) -> None:
+    """Where the function and JAX's slope are numbers; not all of JAX's are at the poles."""
+    points = np.array([-np.inf, -30, -2, -1, -0.5, 0, 0.5, 1, 2, 30, np.inf], np.float32)
+    sample = Sample(name, (points,))
+    (slopes,) = reference.run(jvp_graph(sample), points, np.ones_like(points))
+    (values,) = run_numpy(sample)
+    function = lax_form(sample)
+    _, (expected,) = jax.jvp(function, (points,), (np.ones_like(points),))
+    told = ~np.isnan(values) & ~np.isnan(expected)
+    assert told.sum() >= 3
+    np.testing.assert_allclose(slopes[told], expected[told], rtol=1e-3, atol=1e-5)
 
 
 def paired(first: Sequence[Array], second: Sequence[Array]) -> float:

@@ -1,0 +1,178 @@
+"""What of a loop's step has to wait for what: the stages in which a loop can run.
+
+A step depends on the step before only by its carries. The strongly connected components of the
+dependences, with an edge from what goes out by a carry to what comes in by it, are what must run
+step by step. Everything else need only come after what it uses, so a product between two
+recurrences can be computed for all steps at once, between two loops. To split loops along such
+components is the loop distribution of K. Kennedy and K. S. McKinley, *Loop distribution with
+arbitrary control flow*, 1990.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+
+from ..ir import Graph, Node, Operand, Value
+from .residuals import repeatable
+from .surgery import inputs_of
+
+LINEAR = ("transpose", "reshape")
+"""What may stand between a product and the sum over it: moves elements, and does nothing else."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """Nodes that run together: in a loop with some of the carries, or for all steps at once.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        In program order.
+    carries : tuple of int
+        Which of the loop's carries go from step to step here.
+    at_once : bool
+        Whether no loop is needed.
+    """
+
+    nodes: tuple[Node, ...]
+    carries: tuple[int, ...]
+    at_once: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A carry that only adds up the products of all steps: ``carry + after(product)``."""
+
+    carry: int
+    product: Node
+    after: tuple[Node, ...]
+
+
+class Step:
+    """The dependences within one step of a loop.
+
+    Attributes
+    ----------
+    varying : set of Value
+        What may differ from step to step.
+    light : set of Node
+        What is cheap, and made only of slices of the input and of what is light: better computed
+        again in each stage than kept for all steps.
+    """
+
+    def __init__(self, body: Graph, carries: int) -> None:
+        self.body, self.count = body, carries
+        self.over = body.params[carries:]
+        self.varying: set[Value] = set(body.params)
+        self.light: set[Node] = set()
+        self.producers: dict[Value, Node | Value] = {p: p for p in body.params[:carries]}
+        self.uses: Counter[Operand] = Counter(body.results)
+        self._carry = {param: i for i, param in enumerate(body.params[:carries])}
+        self._place = {node: place for place, node in enumerate(body.nodes)}
+        at_hand = set(self.over)
+        for node in body.nodes:
+            inputs = inputs_of(node)
+            self.uses.update(inputs)
+            self.producers.update(dict.fromkeys(node.results, node))
+            varying = self.varying.intersection(inputs)
+            if varying:
+                self.varying.update(node.results)
+            if repeatable(node) and varying <= at_hand:
+                self.light.add(node)
+                at_hand.update(node.results)
+
+    def totals(self, worth: Callable[[Node], bool]) -> list[Total]:
+        """Find the carries that add up products and that nothing in the loop reads."""
+        carries = self.body.params[: self.count]
+        found = (self._total(i, param, worth) for i, param in enumerate(carries))
+        return [total for total in found if total is not None]
+
+    def _total(self, carry: int, param: Value, worth: Callable[[Node], bool]) -> Total | None:
+        add = self._maker(self.body.results[carry])
+        if add is None or add.op.name != "add" or param not in add.operands:
+            return None
+        term = add.operands[1] if add.operands[0] is param else add.operands[0]
+        if self.uses[param] != 1 or term.type != param.type:
+            return None
+        after: list[Node] = []
+        made = self._maker(term)
+        while made is not None and made.op.name in LINEAR:
+            after.insert(0, made)
+            made = self._maker(made.operands[0])
+        if made is None or made.op.name != "dot_general" or not worth(made):
+            return None
+        return Total(carry, made, tuple(after))
+
+    def _maker(self, operand: Operand) -> Node | None:
+        """Return the node that makes a value for one use only."""
+        made: Any = self.producers.get(operand) if isinstance(operand, Value) else None
+        return made if isinstance(made, Node) and self.uses[operand] == 1 else None
+
+    def adders(self, totals: Iterable[Total]) -> set[Node | Value]:
+        """Return everything that is there for these totals only."""
+        gone: set[Node | Value] = set()
+        for total in totals:
+            add = self.producers[self._value(self.body.results[total.carry])]
+            gone |= {self.body.params[total.carry], add, total.product, *total.after}
+        return gone
+
+    @staticmethod
+    def _value(operand: Operand) -> Value:
+        assert isinstance(operand, Value), "the result of an addition"
+        return operand
+
+    def stages(self, products: set[Node], gone: set[Node | Value]) -> list[Stage]:
+        """Return the stages in order, with each product that does not recur in one without a loop.
+
+        What is light is in none of them, nor is what is ``gone``.
+        """
+        dependences = self._dependences(gone)
+        parts = nx.condensation(dependences)
+        levels: dict[int, int] = {}
+        for part in nx.topological_sort(parts):
+            level = max((levels[p] for p in parts.predecessors(part)), default=0)
+            # Products have the odd levels; what is between them, or recurs, the even ones.
+            odd = parts.nodes[part]["members"] <= products
+            levels[part] = level if level % 2 == odd else level + 1
+        members: defaultdict[int, list[Node | Value]] = defaultdict(list)
+        for part, level in levels.items():
+            members[level] += parts.nodes[part]["members"]
+        return [self._stage(members[level]) for level in sorted(members)]
+
+    def _dependences(self, gone: set[Node | Value]) -> nx.DiGraph[Node | Value]:
+        """Return who needs whom, round the loop too."""
+        left_out = gone | self.light
+        graph: nx.DiGraph[Node | Value] = nx.DiGraph()
+        pairs = zip(self.body.params, self.body.results[: self.count], strict=False)
+        needs: list[tuple[Node | Value, list[Any]]] = [(param, [last]) for param, last in pairs]
+        needs += [(node, inputs_of(node)) for node in self.body.nodes]
+        for user, inputs in needs:
+            if user not in left_out:
+                graph.add_node(user)
+                makers = {self.producers[v] for v in inputs if v in self.producers} - left_out
+                graph.add_edges_from((maker, user) for maker in makers)
+        return graph
+
+    def _stage(self, members: Iterable[Node | Value]) -> Stage:
+        nodes = self._in_order(m for m in members if isinstance(m, Node))
+        carries = tuple(sorted(self._carry[m] for m in members if isinstance(m, Value)))
+        return Stage(nodes, carries, not carries and not any(node.regions for node in nodes))
+
+    def _in_order(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
+        return tuple(sorted(nodes, key=self._place.__getitem__))
+
+    def with_light(self, wanted: Iterable[Operand], nodes: Iterable[Node] = ()) -> tuple[Node, ...]:
+        """Return nodes and the light ones that these and the wanted values need, in order."""
+        chosen = set(nodes)
+        stack: list[Any] = [*wanted, *(v for node in chosen for v in inputs_of(node))]
+        while stack:
+            made = self.producers.get(stack.pop())
+            if isinstance(made, Node) and made in self.light and made not in chosen:
+                chosen.add(made)
+                stack += inputs_of(made)
+        return self._in_order(chosen)

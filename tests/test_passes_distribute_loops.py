@@ -1,0 +1,295 @@
+"""What distribute_loops takes out of loops, what it leaves in them, and that results stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brainir.backends.reference import run
+from brainir.ir import (
+    Builder,
+    Graph,
+    Node,
+    Operand,
+    Type,
+    Value,
+    captures,
+    equal,
+    parse,
+    verify,
+    walk,
+)
+from brainir.passes import distribute_loops
+
+LENGTH, WIDTH = 5, 3
+DOT = {"precision": None, "preferred_element_type": None}
+
+
+def loops(graph: Graph) -> list[Node]:
+    return [node for node in walk(graph) if node.op.name == "for_loop"]
+
+
+def products_in_loops(graph: Graph) -> int:
+    inside = (node for loop in loops(graph) for node in walk(loop.regions[0]))
+    return sum(node.op.name == "dot_general" for node in inside)
+
+
+def waits_for_itself(body: Graph, carries: int, node: Node) -> bool:
+    """Whether a node of a step needs what it gave in a step before."""
+    reached = set(node.results)
+    while True:
+        before = len(reached)
+        for other in body.nodes:
+            if not reached.isdisjoint((*other.operands, *captures(*other.regions))):
+                reached.update(other.results)
+        for param, result in zip(body.params[:carries], body.results[:carries], strict=True):
+            if result in reached:
+                reached.add(param)
+        if len(reached) == before:
+            return not reached.isdisjoint(node.operands)
+
+
+def assert_same(graph: Graph, after: Graph, arguments: list[np.ndarray]) -> None:
+    for given_, expected in zip(run(after, *arguments), run(graph, *arguments), strict=True):
+        np.testing.assert_allclose(given_, expected, rtol=1e-4, atol=1e-5)
+
+
+# --- any network of layers ------------------------------------------------------------------------
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Graph:
+    """A loop over layers that are wired at random, some recurrent, with sums of outer products."""
+    rows = draw(st.sampled_from([(), (2,)]))
+    layer, matrix = Type("float32", (*rows, WIDTH)), Type("float32", (WIDTH, WIDTH))
+    weights = [Value(matrix, f"w{i}") for i in range(draw(st.integers(1, 2)))]
+    arrays = [Value(Type("float32", (LENGTH, *layer.shape)), "xs") for _ in range(2)]
+    count, sums = draw(st.integers(0, 3)), draw(st.integers(0, 2))
+    held = [Value(layer, f"v{i}") for i in range(count)]
+    totals = [Value(matrix, f"t{i}") for i in range(sums)]
+    slices = [Value(layer, "x") for _ in arrays]
+    build = Builder()
+    pool: list[Operand] = [*held, *slices]
+
+    def one() -> Operand:
+        return draw(st.sampled_from(pool))
+
+    last = len(rows)
+    for _ in range(draw(st.integers(1, 10))):
+        match draw(st.sampled_from(["product", "product", "tanh", "add", "mul"])):
+            case "product":
+                dims = (((last,), (draw(st.integers(0, 1)),)), ((), ()))
+                weight = draw(st.sampled_from(weights))
+                pool.append(build("dot_general", one(), weight, dimension_numbers=dims, **DOT))
+            case "tanh":
+                pool.append(build("tanh", one()))
+            case op:
+                pool.append(build(op, one(), one()))
+    added: list[Operand] = []
+    for total in totals:
+        axes = tuple(range(len(rows)))
+        dims = ((axes, axes), ((), ()))
+        outer = build("dot_general", one(), one(), dimension_numbers=dims, **DOT)
+        if draw(st.booleans()):
+            outer = build("transpose", outer, permutation=(1, 0))
+        added.append(build("add", *draw(st.permutations([total, outer]))))
+    nexts = [build("tanh", one()) for _ in held]
+    pool += added if draw(st.booleans()) and not sums else []
+    yields = draw(st.lists(st.sampled_from(pool), max_size=3))
+    body = build.graph([*held, *totals, *slices], [*nexts, *added, *yields])
+    around = Builder()
+    starts = [Value(v.type, f"s{i}") for i, v in enumerate((*held, *totals))]
+    attrs = {
+        "carries": len(starts),
+        "length": LENGTH,
+        "reverse": draw(st.booleans()),
+        "unroll": 1,
+    }
+    results = around.emit("for_loop", [*starts, *arrays], attrs, [body])
+    return around.graph([*weights, *starts, *arrays], results)
+
+
+def arguments_for(graph: Graph, seed: int) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [random.uniform(-0.7, 0.7, p.type.shape).astype(np.float32) for p in graph.params]
+
+
+@settings(max_examples=8 * settings().max_examples)
+@given(graph=networks(), seed=st.integers(0, 9))
+def test_distribution_keeps_the_meaning_and_leaves_no_product_that_need_not_wait(graph, seed):
+    after = distribute_loops(graph)
+    verify(after, "expanded")
+    assert_same(graph, after, arguments_for(graph, seed))
+    for loop in loops(after):
+        (body,), carries = loop.regions, loop.attrs["carries"]
+        for node in body.nodes:
+            varies = not set(body.params).isdisjoint(node.operands) or any(
+                o in other.results for o in node.operands for other in body.nodes
+            )
+            if carries and node.op.name == "dot_general" and varies:
+                fixed = [o for o in node.operands if o in graph.params]
+                assert waits_for_itself(body, carries, node) or not fixed
+    again = distribute_loops(after)
+    assert equal(again, after), f"{graph}\n{after}\n{again}"
+
+
+@settings(max_examples=2 * settings().max_examples)
+@given(graph=networks(), seed=st.integers(0, 9), data=st.data())
+def test_any_thresholds_keep_the_meaning(graph, seed, data):
+    options = {
+        "rows": data.draw(st.integers(0, 4)),
+        "summed": data.draw(st.integers(0, 4)),
+        "cache": data.draw(st.sampled_from([0, 20, 10**9])),
+        "memory": data.draw(st.sampled_from([0, 100, 10**9])),
+    }
+    after = distribute_loops(graph, **options)
+    verify(after, "expanded")
+    assert_same(graph, after, arguments_for(graph, seed))
+
+
+# --- cases ----------------------------------------------------------------------------------------
+
+PRODUCT = "dimension_numbers=(((0,), (0,)), ((), ())), precision=none, preferred_element_type=none"
+OUTER = "dimension_numbers=(((), ()), ((), ())), precision=none, preferred_element_type=none"
+
+
+def step(body: str, carry: str = "%u = %v", over: str = "%a = %x", results: str = "f32[3]") -> str:
+    count = results.count("f32")
+    names = ", ".join(f"%r{i}" for i in range(count))
+    return f"""
+graph (%x: f32[4,3], %v: f32[3], %w: f32[3,3], %z: f32[3,3]) -> ({results}) {{
+  {names} = for_loop carry({carry}) over({over}) {{length=4}} : {results} do {{
+    {body}
+  }}
+  return {names}
+}}"""
+
+
+RECURRENT = f"""
+    %i = dot_general %u, %w {{{PRODUCT}}}
+    %n = add %i, %a
+    yield %n"""
+
+LAYERS = f"""
+    %i = dot_general %a, %w {{{PRODUCT}}}
+    %n = add %u, %i
+    %s = tanh %n
+    %j = dot_general %s, %w {{{PRODUCT}}}
+    %t = tanh %j
+    yield %n, %t"""
+
+DELAYED = f"""
+    %i = dot_general %u, %w {{{PRODUCT}}}
+    yield %a, %i"""
+
+SUMMED = f"""
+    %n = tanh %u
+    %o = dot_general %n, %a {{{OUTER}}}
+    %p = transpose %o {{permutation=(1, 0)}}
+    %q = add %t, %p
+    yield %n, %q"""
+
+READ_TOTAL = f"""
+    %o = dot_general %u, %a {{{OUTER}}}
+    %q = add %t, %o
+    yield %u, %q, %q"""
+
+BRANCHES = f"""
+    %i = dot_general %a, %w {{{PRODUCT}}}
+    %g = reduce_max %i {{axes=(0,)}}
+    %p = gt %g, 0.0:f32
+    %c = cond %p : f32[3] do {{
+      yield %i
+    }} and {{
+      %k = dot_general %i, %w {{{PRODUCT}}}
+      yield %k
+    }}
+    yield %c, %u"""
+
+
+@pytest.mark.parametrize(
+    ("text", "loops_left", "products_left"),
+    [
+        pytest.param(step(RECURRENT), 1, 1, id="a recurrent product stays"),
+        pytest.param(step(LAYERS, results="f32[3], f32[4,3]"), 1, 0, id="layers come apart"),
+        pytest.param(
+            step(DELAYED, results="f32[3], f32[4,3]"), 1, 0, id="a delay is no recurrence"
+        ),
+        pytest.param(
+            step(SUMMED, carry="%u = %v, %t = %z", results="f32[3], f32[3,3]"),
+            1,
+            0,
+            id="a sum of products is a product",
+        ),
+        pytest.param(
+            step(READ_TOTAL, carry="%u = %v, %t = %z", results="f32[3], f32[3,3], f32[4,3,3]"),
+            1,
+            1,
+            id="a sum that is read stays",
+        ),
+        pytest.param(
+            step(BRANCHES, results="f32[3], f32[4,3]"), 1, 1, id="a product in a branch stays there"
+        ),
+    ],
+)
+def test_what_leaves_the_loop(text, loops_left, products_left):
+    graph = parse(text)
+    after = distribute_loops(graph)
+    verify(after)
+    assert (len(loops(after)), products_in_loops(after)) == (loops_left, products_left)
+    assert_same(graph, after, arguments_for(graph, 1))
+
+
+def test_a_loop_without_carries_is_one_by_intention():
+    text = f"""
+graph (%x: f32[4,3], %w: f32[3,3]) -> (f32[4,3]) {{
+  %y = for_loop over(%a = %x) {{length=4}} do {{
+    %i = dot_general %a, %w {{{PRODUCT}}}
+    yield %i
+  }}
+  return %y
+}}"""
+    graph = parse(text)
+    assert equal(distribute_loops(graph), graph)
+
+
+@pytest.mark.parametrize("options", [{"rows": 1}, {"memory": 4 * 3 * 4 - 1}])
+def test_a_loop_stays_whole_where_it_does_not_pay(options):
+    graph = parse(step(LAYERS, results="f32[3], f32[4,3]"))
+    assert equal(distribute_loops(graph, **options), graph)
+
+
+def test_a_large_matrix_leaves_the_loop_whatever_the_rows():
+    graph = parse(step(LAYERS, results="f32[3], f32[4,3]"))
+    assert products_in_loops(distribute_loops(graph, rows=0, cache=35)) == 0
+    assert products_in_loops(distribute_loops(graph, rows=0, cache=36)) == 2
+
+
+def test_a_step_that_touches_a_state_is_not_taken_apart():
+    text = step(
+        LAYERS.replace("yield", "state.write @seen, %s\n    yield"), results="f32[3], f32[4,3]"
+    )
+    graph = parse(text.replace(") {\n", ") states(@seen: f32[3] short) {\n", 1))
+    assert equal(distribute_loops(graph), graph)
+
+
+def test_inner_loops_are_distributed_inside_the_outer_ones():
+    inner = step(LAYERS, results="f32[3], f32[4,3]").splitlines()
+    body = "\n".join(inner[2:-2])
+    text = f"""
+graph (%x: f32[4,3], %v: f32[3], %w: f32[3,3]) -> (f32[3]) {{
+  %r = for_loop carry(%v1 = %v) {{length=2}} : f32[3] do {{
+    {body.replace("%u = %v", "%u = %v1")}
+    yield %r0
+  }}
+  return %r
+}}"""
+    graph = parse(text)
+    after = distribute_loops(graph)
+    verify(after)
+    (outer, first, *_) = loops(after)
+    assert outer.regions[0].nodes
+    assert "dot_general" not in [node.op.name for node in first.regions[0].nodes]
+    assert_same(graph, after, arguments_for(graph, 2))
