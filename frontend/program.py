@@ -176,7 +176,7 @@ def capture(
     """
     reject_states(f"an argument of {name}", args)
     leaves, in_tree = jax.tree.flatten(args)
-    avals = tuple(_argument_aval(name, leaf) for leaf in leaves)
+    avals = tuple(argument_aval(name, leaf) for leaf in leaves)
     foreign = in_foreign_trace()
     with environ.watch() as reads, new_frame() as frame:
         traced = trace_within(frame, function, jax.tree.unflatten(in_tree, avals), names)
@@ -207,13 +207,21 @@ def _slot(var: StateVar, handle: Handle, frame: Frame) -> Slot:
     return Slot(var, handle, view_of(handle.state), after, final)
 
 
-def _argument_aval(name: str, leaf: Any) -> Any:
+def argument_aval(name: str, leaf: Any) -> Any:
+    """Return the type of an argument, or of a part of one, of the function of that name.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array.
+    """
     try:
         return aval_of(leaf)
     except TypeError:
+        shown = f" ({leaf!r})" if isinstance(leaf, str | bytes | type) else ""
         raise TypeError(
-            f"an argument of {name} is {leaf!r} of type {type(leaf).__name__}; arguments are "
-            "arrays or containers of them (make it static, or close over it)"
+            f"an argument of {name} is a {type(leaf).__name__}{shown}; arguments are arrays or "
+            "containers of them (make it static, or close over it)"
         ) from None
 
 

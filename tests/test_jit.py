@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import pickle
 from typing import Any
 
 import brainunit as u
@@ -57,6 +60,23 @@ def test_static_arguments_are_python_values() -> None:
         transform.jit(lambda x: x, static_argnums=-1)
 
 
+def test_a_static_argument_is_one_by_position_and_by_name() -> None:
+    def repeat(x: Any, times: int, mode: str = "add") -> Any:
+        for _ in range(times):
+            x = x + 1 if mode == "add" else x * 2
+        return x
+
+    by_name = transform.jit(repeat, static_argnames=("times", "mode"))
+    by_number = transform.jit(repeat, static_argnums=(1, 2))
+    for run in (by_name, by_number):
+        assert run(1.0, 3) == run(1.0, times=3) == run(times=3, x=1.0) == 4
+        assert run(1.0, 3, "double") == run(1.0, 3, mode="double") == 8
+    with pytest.raises(ValueError, match="'times' of repeat is a list, which is not hashable"):
+        by_name(1.0, times=[3])
+    with pytest.raises(TypeError, match="an argument of repeat is a Module"):
+        by_name(brainir.nn.Module(), 3)
+
+
 def test_donated_arguments_are_consumed() -> None:
     x = jnp.ones(4)
     out = transform.jit(lambda y, x: x * y, donate_argnums=1)(2.0, x)
@@ -97,6 +117,60 @@ def test_methods_can_be_compiled_in_the_class_body() -> None:
 
     one, two = Model(0.0), Model(10.0)
     assert (one.step(1.0), two.step(1.0), one.step(1.0)) == (1, 11, 2)
+
+
+class Counter(brainir.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = brainir.State(jnp.zeros(()))
+        self.twice = transform.jit(self.advance_twice)
+
+    @transform.jit
+    def advance(self, x: Any) -> Any:
+        self.count.value = self.count.value + x
+        return self.count.value
+
+    @functools.partial(transform.jit, static_argnums=(0, 2))
+    def times(self, x: Any, n: int) -> Any:
+        return x * n
+
+    def advance_twice(self, x: Any) -> Any:
+        self.advance(x)
+        return self.advance(x)
+
+
+class Slow(Counter):
+    @transform.jit
+    def advance(self, x: Any) -> Any:
+        return super().advance(x / 2)
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"]
+)
+@pytest.mark.parametrize("kind", [Counter, Slow])
+def test_compiled_methods_of_a_copy_are_its_own(kind: type, duplicate: Any) -> None:
+    model = kind()
+    model.advance(1.0), model.twice(1.0)
+    before = float(model.count.value)
+    other = duplicate(model)
+    other.advance(2.0), other.twice(2.0)
+    assert model.count.value == before
+    assert other.count.value == 3 * before
+    shallow = copy.copy(model)
+    shallow.count = brainir.State(jnp.zeros(()))
+    shallow.advance(4.0)
+    assert model.count.value == before
+    assert shallow.count.value == (4.0 if kind is Counter else 2.0)
+
+
+def test_a_method_may_call_the_compiled_one_that_it_overrides() -> None:
+    assert Slow().advance(3.0) == 1.5
+
+
+def test_compiled_methods_take_static_arguments_as_functions_do() -> None:
+    assert (Counter().times(2.0, 3), Counter().times(2.0, n=4)) == (6, 8)
+    assert "jit" not in repr(Counter()).replace("twice=jit(advance_twice)", "")
 
 
 def test_a_changed_environment_is_noticed() -> None:

@@ -18,6 +18,9 @@ from .flatted_dict import FlattedDict
 
 __all__ = ["Module", "as_size"]
 
+COMPILED_METHODS = "_compiled_methods"
+"""The attribute in which an object keeps its compiled methods."""
+
 _MISSING = object()
 
 
@@ -255,7 +258,8 @@ class Module(tree.Node):
         """Yield what is shown of the module: name, sizes, then the attributes in order of birth."""
         first = ("_name", "_in_size", "_out_size")
         attributes = vars(self)
-        for key in (*first, *(key for key in attributes if key not in first)):
+        apart = (*first, COMPILED_METHODS)
+        for key in (*first, *(key for key in attributes if key not in apart)):
             if attributes.get(key) is not None:
                 yield key.lstrip("_"), attributes[key]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import html
-import inspect
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -16,11 +17,13 @@ from ...backends import lax
 from ...ir import Graph
 from .. import environ
 from ..capture import Traced, aval_of, current_frame, name_of, parameter_names, trace
-from ..program import Program, capture, compile_program, is_wide, optimise
+from ..nn.module import COMPILED_METHODS
+from ..program import Program, argument_aval, capture, compile_program, is_wide, optimise
 from ..region import Region, bind_region, leave
 from ..state import epoch, in_foreign_trace, reject_states
 from ..typing import Missing
 from . import plain
+from .arguments import Arguments
 from .regions import check_callable, frame_here
 from .watch import Watch
 
@@ -86,7 +89,9 @@ def jit(
             donate_argnums=donate_argnums,
             name=name,
         )
-    return Jitted(fun, static_argnums, static_argnames, donate_argnums, name)
+    check_callable("the function given to jit", fun)
+    arguments = Arguments(fun, static_argnums, static_argnames, donate_argnums)
+    return Jitted(fun, arguments, name)
 
 
 class _Mismatch(Exception):
@@ -100,27 +105,24 @@ class Jitted:
     ----------
     origin_fun : callable
         The function that was compiled.
+    arguments : Arguments
+        Which of its arguments are static, and which are donated.
     """
 
-    def __init__(
-        self,
-        fun: Callable[..., Any],
-        static_argnums: int | Iterable[int],
-        static_argnames: str | Iterable[str],
-        donate_argnums: int | Iterable[int],
-        name: str | None,
-    ) -> None:
-        check_callable("the function given to jit", fun)
+    def __init__(self, fun: Callable[..., Any], arguments: Arguments, name: str | None) -> None:
         self.origin_fun = fun
         self._name = name or name_of(fun)
-        self._static = _argument_numbers("static_argnums", static_argnums, fun)
-        self._donate = _argument_numbers("donate_argnums", donate_argnums, fun)
-        names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-        self._static_names = frozenset(names)
+        self.arguments = arguments
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.RLock()
         self._only: _Entry | None = None
         functools.update_wrapper(self, fun, updated=())
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Copy and pickle it as what it stands for: a function as itself, all else by its parts."""
+        if isinstance(self.origin_fun, FunctionType):
+            return self.origin_fun.__qualname__
+        return Jitted, (self.origin_fun, self.arguments, self._name)
 
     def __repr__(self) -> str:
         return f"jit({self._name})"
@@ -129,16 +131,14 @@ class Jitted:
         """Compile methods: a decorated function in a class body binds like any other."""
         if instance is None:
             return self
-        key = f"_jitted_{self._name}"
-        bound = vars(instance).get(key)
-        if bound is None:
-            bound = Jitted(
-                self.origin_fun.__get__(instance, owner), (), self._static_names, (), self._name
-            )
-            bound._static = tuple(i - 1 for i in self._static)
-            bound._donate = tuple(i - 1 for i in self._donate)
-            object.__setattr__(instance, key, bound)
-        return bound
+        methods = vars(instance).get(COMPILED_METHODS)
+        if methods is None or methods.owner() is not instance:  # a copy has its original's
+            methods = _Methods(instance)
+            object.__setattr__(instance, COMPILED_METHODS, methods)
+        if self not in methods:
+            method = self.origin_fun.__get__(instance, owner)
+            methods[self] = Jitted(method, self.arguments.of_method(method), self._name)
+        return methods[self]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         entry = self._only
@@ -154,7 +154,7 @@ class Jitted:
             return self.origin_fun(*args, **kwargs)
         if current_frame() is not None:
             return self._bind(args, kwargs)
-        dynamic = self._dynamic(args, kwargs)
+        dynamic = self.arguments.dynamic(args, kwargs)
         entry = self._find(args, kwargs)
         try:
             return entry.run(*dynamic)
@@ -162,59 +162,14 @@ class Jitted:
             # A State looks different now: its shape, dtype or unit.
             return self._find(args, kwargs, renew=True).run(*dynamic)
 
-    # --- arguments ---
-
-    def _dynamic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Return what is not static."""
-        if not self._static and not self._static_names:
-            return args, kwargs
-        for i in self._static:
-            if i >= len(args):
-                raise ValueError(
-                    f"static_argnums names argument {i} of {self._name}, which was called with "
-                    f"{len(args)} positional arguments"
-                )
-        kept = tuple(a for i, a in enumerate(args) if i not in self._static)
-        return kept, {k: v for k, v in kwargs.items() if k not in self._static_names}
-
-    def _closed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
-        """Return a function of the dynamic arguments."""
-        if not self._static and not self._static_names:
-            return self.origin_fun
-        fixed = {k: v for k, v in kwargs.items() if k in self._static_names}
-
-        def function(*given: Any, **named: Any) -> Any:
-            rest = iter(given)
-            full = [a if i in self._static else next(rest) for i, a in enumerate(args)]
-            return self.origin_fun(*full, **named, **fixed)
-
-        function.__name__ = self._name
-        return function
+    # --- what was compiled ---
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-        static = (
-            tuple(args[i] for i in self._static),
-            tuple((k, v) for k, v in sorted(kwargs.items()) if k in self._static_names),
-        )
-        try:
-            hash(static)
-        except TypeError:
-            raise ValueError(
-                f"a static argument of {self._name} is not hashable: {static}; pass it as a tuple, "
-                "or as a dynamic argument"
-            ) from None
-        dynamic = self._dynamic(args, kwargs)
+        static = self.arguments.static_values(args, kwargs)
+        dynamic = self.arguments.dynamic(args, kwargs)
         reject_states(f"an argument of {self._name}", dynamic)
         leaves, tree = jax.tree.flatten(dynamic)
-        avals = []
-        for leaf in leaves:
-            try:
-                avals.append(aval_of(leaf))
-            except TypeError:
-                raise TypeError(
-                    f"an argument of {self._name} is {leaf!r} of type {type(leaf).__name__}; "
-                    "make it static, or close over it"
-                ) from None
+        avals = [argument_aval(self._name, leaf) for leaf in leaves]
         shapes = tuple((a.shape, a.dtype, a.weak_type) for a in avals)
         return static, tree, shapes, in_foreign_trace(), is_wide()
 
@@ -229,20 +184,20 @@ class Jitted:
                 while len(self._entries) > SIGNATURES:
                     self._entries.popitem(last=False)
             self._entries.move_to_end(key)
-            alone = len(self._entries) == 1 and not self._static and not self._static_names
+            alone = len(self._entries) == 1 and not self.arguments
             self._only = entry if alone else None
             return entry
 
     def _compile(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Entry:
         born = epoch.count
         program = self._program(args, kwargs)
-        names = self._dynamic(args, kwargs)[1]
-        donate = self._donate_positions(len(args))
+        names = self.arguments.dynamic(args, kwargs)[1]
+        donate = self.arguments.donated(len(args))
         return _Entry(program, list(names), donate, Watch(self.origin_fun), born)
 
     def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
-        closed = self._closed(args, kwargs)
-        given, named = self._dynamic(args, kwargs)
+        closed = self.arguments.closed(args, kwargs)
+        given, named = self.arguments.dynamic(args, kwargs)
         keys = sorted(named)
 
         def function(*arrays: Any) -> Any:
@@ -250,23 +205,20 @@ class Jitted:
             return closed(*arrays[: len(given)], **rest)
 
         function.__name__ = self._name
+        function.__wrapped__ = self.origin_fun  # pyright: ignore[reportFunctionMemberAccess]
         names = parameter_names(self.origin_fun)[: len(args)]
-        names = [name for i, name in enumerate(names) if i not in self._static]
+        names = [name for i, name in enumerate(names) if i not in self.arguments.static]
         names += [""] * (len(given) - len(names))
         flat = (*given, *(named[key] for key in keys))
         return capture(function, flat, self._name, [*names, *keys])
-
-    def _donate_positions(self, count: int) -> tuple[int, ...]:
-        dynamic = [i for i in range(count) if i not in self._static]
-        return tuple(dynamic.index(i) for i in self._donate if i in dynamic)
 
     # --- inside another capture ---
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         reject_states(f"an argument of {self._name}", (args, kwargs))
         frame = frame_here()
-        closed = self._closed(args, kwargs)
-        leaves, tree = jax.tree.flatten(self._dynamic(args, kwargs))
+        closed = self.arguments.closed(args, kwargs)
+        leaves, tree = jax.tree.flatten(self.arguments.dynamic(args, kwargs))
         avals = jax.tree.unflatten(tree, [aval_of(x) for x in leaves])
         body: Traced = trace(lambda args, kwargs: closed(*args, **kwargs), avals)
         spec = Region(
@@ -280,7 +232,7 @@ class Jitted:
 
     def trace(self, *args: Any, **kwargs: Any) -> Stages:
         """Trace without running: see the graph at every stage. No State changes."""
-        return Stages(self._program(args, kwargs), sorted(self._dynamic(args, kwargs)[1]))
+        return Stages(self._program(args, kwargs), sorted(self.arguments.dynamic(args, kwargs)[1]))
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """Return what `jax.jit` calls lowered: its text, and ``compile()`` for cost and memory."""
@@ -303,6 +255,20 @@ class Jitted:
         with self._lock:
             self._entries.clear()
             self._only = None
+
+
+class _Methods(dict[Jitted, Jitted]):
+    """The compiled methods of one object, by what they are in its class.
+
+    A copy of the object, and what is unpickled of it, starts without any.
+    """
+
+    def __init__(self, owner: Any = None) -> None:
+        super().__init__()
+        self.owner = (lambda: None) if owner is None else weakref.ref(owner)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Methods, ()
 
 
 class Stages:
@@ -464,29 +430,3 @@ def _same_avals(leaves: Sequence[Any], avals: Sequence[Any], weak: bool) -> bool
         a.shape == b.shape and a.dtype == b.dtype and (not weak or a.weak_type == b.weak_type)
         for a, b in zip(found, avals, strict=True)
     )
-
-
-def _argument_numbers(
-    what: str, given: int | Iterable[int], fun: Callable[..., Any]
-) -> tuple[int, ...]:
-    """Return argument numbers, negative ones counted from the end.
-
-    Raises
-    ------
-    ValueError
-        If the function has no such argument.
-    """
-    numbers = (given,) if isinstance(given, int) else tuple(given)
-    try:
-        parameters = inspect.signature(fun).parameters.values()
-    except (TypeError, ValueError):
-        return numbers
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    count = sum(p.kind in kinds for p in parameters)
-    variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
-    for number in numbers:
-        if number < 0 or (number >= count and not variadic):
-            raise ValueError(
-                f"{what} names argument {number}, but {name_of(fun)} has arguments 0 to {count - 1}"
-            )
-    return numbers

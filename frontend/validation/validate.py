@@ -174,12 +174,12 @@ def validate(
     jitted = f if isinstance(f, Jitted) else jit(f)
     program = jitted.trace(*args, **kwargs).program
     comparison = Comparison({**tolerances_of(program.graph), **(tolerances or {})})
-    given, named = jitted._dynamic(args, kwargs)
+    given, named = jitted.arguments.dynamic(args, kwargs)
     leaves = jax.tree.leaves((*given, *(named[key] for key in sorted(named))))
     report = _validate(program, leaves, comparison, Path(folder))
     if not report.ok or not gradients:
         return report
-    closed = jitted._closed(args, kwargs)
+    closed = jitted.arguments.closed(args, kwargs)
     loss = _Loss(lambda dynamic: closed(*dynamic[0], **dynamic[1]), (given, named), program)
     slopes = jit(loss.gradients, name=f"gradients_of_{report.name}").trace(loss.floats).program
     second = _validate(slopes, jax.tree.leaves(loss.floats), comparison, Path(folder))
