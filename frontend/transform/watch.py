@@ -14,6 +14,9 @@ from ..state import State
 DEPTH = 4
 """How many functions deep to look for the variables that a function refers to."""
 
+LARGE = 10_000
+"""A container of more entries is taken for data rather than for parts of a model."""
+
 Reach = Callable[[], Any]
 Items = list[tuple[Any, weakref.ref[Any]]]
 
@@ -115,7 +118,7 @@ class Watch:
         self._parts(lambda: vars(alive()), attributes.items())
 
     def _container(self, thing: Any, reach: Reach) -> None:
-        if not self._met(thing):
+        if len(thing) <= LARGE and not self._met(thing):
             items = list(thing.items() if isinstance(thing, dict) else enumerate(thing))
             if self._places(reach, items):
                 self._lengths.append((reach, len(items)))
