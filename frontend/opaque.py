@@ -14,21 +14,26 @@ import jax
 import jax.extend.core.primitives
 import numpy as np
 
-from ..backends import shape_struct, to_jax, to_numpy, type_of
+from ..backends import describe, shape_struct, to_jax, to_numpy, type_of
 from ..ir import (
     PURE,
     Builder,
     Cost,
     Effect,
+    Graph,
     GraphError,
     Node,
     Op,
     Operand,
     Rules,
     Type,
+    Value,
     Weight,
+    equal,
     find_op,
+    mapped,
     register,
+    replay,
     traffic,
 )
 from .custom_rules import restricted
@@ -56,7 +61,7 @@ def opaque_op(primitive: Any, effectful: bool) -> Op:
             numpy=_numpy(primitive),
             lax=lambda jax, *arrays, **params: bind(primitive, params, arrays),
             batch=_batch(primitive),
-            derivative=Rules(_reverse(primitive), _forward(primitive)),
+            derivative=Rules(_reverse(primitive), _forward(primitive), selective=True),
             effects=frozenset({Effect.IO}) if effectful else PURE,
             cost=lambda ins, outs, _: Cost(0, traffic(ins, outs), Weight.HEAVY),
             opaque=True,
@@ -141,6 +146,35 @@ def _useful(primitive: Any, node: Node) -> tuple[Callable[..., list[Any]], list[
     return function, useful
 
 
+def _derived(
+    builder: Builder, node: Node, rule: Callable[..., Any], changes: Sequence[Operand]
+) -> list[Operand]:
+    """Build a rule of the operands of a node, and of tangents or cotangents.
+
+    JAX computes the primitive itself on the way, whose results are at hand.
+    """
+    inner = Builder(builder.loc)
+    try:
+        found = _traced_into(inner, rule, [*node.operands, *changes])
+    except Exception as error:
+        error.add_note(f"while differentiating {describe(node)}")
+        raise
+
+    def at_hand(_: Builder, new: Node, operands: Sequence[Operand], __: Any) -> Any:
+        same = new.op is node.op and tuple(operands) == tuple(node.operands)
+        return node.results if same and equal(_alone(new), _alone(node)) else None
+
+    names: dict[Value, Operand] = {}
+    replay(inner.nodes, builder, names, at_hand)
+    return list(mapped(found, names))
+
+
+def _alone(node: Node) -> Graph:
+    """Return a graph of one node."""
+    params = dict.fromkeys(o for o in node.operands if isinstance(o, Value))
+    return Graph("", tuple(params), (node,), node.results)
+
+
 def _spread(values: Sequence[Operand], places: Sequence[int], count: int) -> list[Operand | None]:
     """Put values into their places, and None into all others."""
     spread: list[Operand | None] = [None] * count
@@ -151,10 +185,15 @@ def _spread(values: Sequence[Operand], places: Sequence[int], count: int) -> lis
 
 def _reverse(primitive: Any) -> Callable[..., list[Operand | None]]:
     def reverse(
-        builder: Builder, node: Node, cotangents: tuple[Operand | None, ...]
+        builder: Builder,
+        node: Node,
+        cotangents: tuple[Operand | None, ...],
+        wanted: Sequence[bool],
     ) -> list[Operand | None]:
         count = len(node.operands)
-        active = [i for i, o in enumerate(node.operands) if o.type.is_differentiable]
+        # JAX refuses to differentiate some primitives by some operands: ask for what is needed.
+        pairs = zip(node.operands, wanted, strict=True)
+        active = [i for i, (o, w) in enumerate(pairs) if w and o.type.is_differentiable]
         function, useful = _useful(primitive, node)
         filled = [
             builder.zeros(node.results[i].type) if (c := cotangents[i]) is None else c
@@ -166,7 +205,7 @@ def _reverse(primitive: Any) -> Callable[..., list[Operand | None]]:
             _, vjp = jax.vjp(chosen, *(args[i] for i in active))
             return vjp(list(args[count:]))
 
-        found = _traced_into(builder, pull, [*node.operands, *filled])
+        found = _derived(builder, node, pull, filled)
         return _spread(found, active, count)
 
     return reverse
@@ -185,7 +224,7 @@ def _forward(primitive: Any) -> Callable[..., list[Operand | None]]:
             chosen = restricted(function, args[:count], active)
             return jax.jvp(chosen, tuple(args[i] for i in active), tuple(args[count:]))[1]
 
-        found = _traced_into(builder, push, [*node.operands, *(t for _, t in live)])
+        found = _derived(builder, node, push, [t for _, t in live])
         return _spread(found, useful, len(node.results))
 
     return forward

@@ -5,9 +5,10 @@
 - `Rules` where neither fits: a pair of functions.
 - `ZERO` for ops that are constant almost everywhere, `NOT_DIFFERENTIABLE` for the rest.
 
-Every form answers two questions. ``vjp(builder, node, cotangents)`` gives the cotangents of the
-operands, ``jvp(builder, node, tangents)`` the tangents of the results. ``node`` is the forward
-node, whose operands and results may be used freely; None stands for a zero.
+Every form answers two questions. ``vjp(builder, node, cotangents, wanted)`` gives the cotangents of
+the operands, ``jvp(builder, node, tangents)`` the tangents of the results. ``node`` is the forward
+node, whose operands and results may be used freely; None stands for a zero. ``wanted`` says which
+operands' cotangents somebody uses, and the others may be left out; all are wanted without it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from .op import GraphError
 from .types import Operand, Type
 
 Cotangents = tuple[Operand | None, ...]
+Wanted = Sequence[bool] | None
 
 
 class Derivative(Protocol):
     """What every form of derivative can do."""
 
-    def vjp(self, builder: Builder, node: Node, cotangents: Cotangents) -> Cotangents:
+    def vjp(
+        self, builder: Builder, node: Node, cotangents: Cotangents, wanted: Wanted = None
+    ) -> Cotangents:
         """Build the cotangents of the operands, from those of the results."""
         ...
 
@@ -78,7 +82,9 @@ class Partials:
     def _partials(self, builder: Builder, node: Node) -> Sequence[Operand | None]:
         return self.rule(builder, node.result, *node.operands, **node.attrs)
 
-    def vjp(self, builder: Builder, node: Node, cotangents: Cotangents) -> Cotangents:
+    def vjp(
+        self, builder: Builder, node: Node, cotangents: Cotangents, wanted: Wanted = None
+    ) -> Cotangents:
         """Multiply the cotangent by each partial."""
         (cotangent,) = cotangents
         if cotangent is None:
@@ -116,7 +122,9 @@ class Linear:
     positions: tuple[int, ...] | None = None
     jointly: bool = True
 
-    def vjp(self, builder: Builder, node: Node, cotangents: Cotangents) -> Cotangents:
+    def vjp(
+        self, builder: Builder, node: Node, cotangents: Cotangents, wanted: Wanted = None
+    ) -> Cotangents:
         """Apply the transpose."""
         (cotangent,) = cotangents
         if cotangent is None:
@@ -149,17 +157,23 @@ class Rules:
     """Both modes by hand.
 
     ``reverse(builder, node, cotangents)`` and ``forward(builder, node, tangents)`` are as `vjp` and
-    `jvp`.
+    `jvp`. A ``selective`` reverse takes ``wanted`` besides.
     """
 
-    reverse: Callable[[Builder, Node, Cotangents], Sequence[Operand | None]]
+    reverse: Callable[..., Sequence[Operand | None]]
     forward: Callable[[Builder, Node, Cotangents], Sequence[Operand | None]]
+    selective: bool = False
 
-    def vjp(self, builder: Builder, node: Node, cotangents: Cotangents) -> Cotangents:
+    def vjp(
+        self, builder: Builder, node: Node, cotangents: Cotangents, wanted: Wanted = None
+    ) -> Cotangents:
         """Apply the reverse rule unless every cotangent is zero."""
         if all(c is None for c in cotangents):
             return (None,) * len(node.operands)
-        return tuple(self.reverse(builder, node, cotangents))
+        if not self.selective:
+            return tuple(self.reverse(builder, node, cotangents))
+        every = (True,) * len(node.operands)
+        return tuple(self.reverse(builder, node, cotangents, every if wanted is None else wanted))
 
     def jvp(self, builder: Builder, node: Node, tangents: Cotangents) -> Cotangents:
         """Apply the forward rule unless every tangent is zero."""
@@ -172,7 +186,9 @@ class Rules:
 class Zero:
     """Constant almost everywhere: comparisons, rounding, integers, shapes of things."""
 
-    def vjp(self, builder: Builder, node: Node, cotangents: Cotangents) -> Cotangents:
+    def vjp(
+        self, builder: Builder, node: Node, cotangents: Cotangents, wanted: Wanted = None
+    ) -> Cotangents:
         """Return zeros."""
         return (None,) * len(node.operands)
 
@@ -195,7 +211,9 @@ class NOT_DIFFERENTIABLE:
         where = f" at {node.loc}" if node.loc else ""
         return NotDifferentiable(f"{node.op.name} has no derivative{where}: {self.why}")
 
-    def vjp(self, builder: Builder, node: Node, cotangents: Cotangents) -> Cotangents:
+    def vjp(
+        self, builder: Builder, node: Node, cotangents: Cotangents, wanted: Wanted = None
+    ) -> Cotangents:
         """Refuse, unless nothing depends on it."""
         if all(c is None for c in cotangents):
             return (None,) * len(node.operands)

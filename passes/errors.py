@@ -60,7 +60,8 @@ class ReverseOfWhile(NotDifferentiable, ValueError):
         where = f" at {loc}" if loc else ""
         super().__init__(
             f"reverse-mode differentiation does not work for the while loop{where}: there is no "
-            "bound on what its steps would have to keep. Use for_loop, scan or bounded_while_loop"
+            "bound on what its steps would have to keep. Use for_loop or scan, of as many steps "
+            "as there can be, with a cond in each"
         )
 
 

@@ -87,7 +87,9 @@ class Reverse:
             elif node.op.has_regions:
                 forward.append(self.reversals[node.op.name](self, node, cotangents))
             else:
-                assert node.op.derivative is not None
-                self.add_all(node.operands, node.op.derivative.vjp(self.builder, node, cotangents))
+                rule = node.op.derivative
+                assert rule is not None
+                wanted = [operand in self.active for operand in node.operands]
+                self.add_all(node.operands, rule.vjp(self.builder, node, cotangents, wanted))
                 forward.append([node])
         return [node for piece in reversed(forward) for node in piece]

@@ -165,6 +165,14 @@ def test_units_label_gradients_when_asked() -> None:
     assert aware.unit == u.mV
 
 
+def test_a_promised_holomorphic_function_has_the_derivative_that_jax_finds() -> None:
+    def f(z: Any) -> Any:
+        return jnp.sin(z) * z**2
+
+    found = transform.grad(f, holomorphic=True)(0.3 + 0.7j)
+    np.testing.assert_allclose(found, jax.grad(f, holomorphic=True)(0.3 + 0.7j), rtol=1e-6)
+
+
 def test_integers_get_zeros_when_allowed() -> None:
     found = transform.grad(lambda x, n: x * n, argnums=(0, 1), allow_int=True)(2.0, 3)
     assert found == (3, 0)
@@ -179,6 +187,7 @@ def test_random_numbers_inside_a_loss_are_drawn_once() -> None:
 
 
 PAIR = Pair()
+KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +198,9 @@ PAIR = Pair()
         (lambda: transform.grad(lambda x: x * u.mV)(1.0), TypeError, "unit mV"),
         (lambda: transform.grad(lambda x: jnp.int32(1))(1.0), TypeError, "int32"),
         (lambda: transform.grad(lambda x: x * 1j)(1.0), TypeError, "complex"),
+        (lambda: transform.grad(lambda x: x * 1j, holomorphic=True)(1.0), TypeError, "argument 0"),
+        (lambda: transform.grad(jnp.abs, holomorphic=True)(1j), TypeError, "float32"),
+        (lambda: transform.grad(lambda k: 1.0, allow_int=True)(KEY), TypeError, "random key"),
         (lambda: transform.grad(lambda x: x * 1.0)(1), TypeError, "allow_int"),
         (lambda: transform.grad(PAIR.loss, grad_states=PAIR.calls)(1.0), TypeError, "int32"),
         (lambda: transform.grad(lambda x: x, grad_states=PAIR.w)(1.0), ValueError, "'w'"),

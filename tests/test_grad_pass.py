@@ -183,6 +183,20 @@ def test_an_op_without_derivative_is_refused_only_where_one_is_wanted():
         expand_grad(parse(NEXT.replace("WRT", "1")))
 
 
+def test_jax_is_asked_only_for_the_derivatives_that_are_wanted():
+    def beta(a, x):
+        return jax.scipy.special.betainc(a, 3.0, x)
+
+    graph = traced(beta, [F32, F32])
+    slope = jax.grad(beta, 1)(2.0, 0.4)
+    close(
+        run(expand_grad(gradient_graph(graph, (1,))), np.float32(2), np.float32(0.4))[:1], [slope]
+    )
+    with pytest.raises(ValueError, match="not supported") as refusal:
+        expand_grad(gradient_graph(graph, (0,)))
+    assert any("test_grad_pass.py" in note for note in refusal.value.__notes__)
+
+
 def test_integers_have_gradients_of_zero():
     graph = traced(lambda x, k: x * k.astype(x.dtype), [F32, Type("int32")])
     close(run(expand_grad(gradient_graph(graph, (0, 1))), np.float32(2), np.int32(3)), [3, 0, 6])

@@ -25,6 +25,7 @@ from brainir.ir import (
     get_op,
 )
 from brainir.ir.dtypes import type_of_array
+from brainir.ir.ops.reduction import linear_recurrence
 
 SAMPLES, *OTHERS = ([*all_samples(seed), *structured_samples(seed)] for seed in range(3))
 """Samples of the same types with other elements."""
@@ -411,6 +412,34 @@ def test_a_primitive_translates_to_what_it_does(number: int) -> None:
 
 NO_PRIMITIVE = {"polygamma"}
 """Ops that stand for more than one primitive, so nothing translates to them."""
+
+
+def recurrence(length: int, reverse: bool) -> Graph:
+    """Return a graph of a linear recurrence along the last of two axes."""
+    builder = Builder()
+    factors, terms = values_of([Type("float32", (2, length))] * 2)
+    found = linear_recurrence(builder, factors, terms, 1, reverse)
+    return builder.graph([factors, terms], [found])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", range(10))
+def test_a_linear_recurrence_is_its_steps_in_a_row(length: int, reverse: bool) -> None:
+    rng = np.random.default_rng(length)
+    factors, terms = rng.standard_normal((2, 2, length)).astype(np.float32)
+    (found,) = reference.run(recurrence(length, reverse), factors, terms)
+    total = np.zeros(2)
+    for i in reversed(range(length)) if reverse else range(length):
+        total = factors[:, i] * total + terms[:, i]
+        np.testing.assert_allclose(found[:, i], total, rtol=1e-5, atol=1e-6)
+
+
+def test_the_work_of_a_linear_recurrence_grows_as_its_length() -> None:
+    def work(length: int) -> int:
+        nodes = recurrence(length, False).nodes
+        return sum(result.type.size for node in nodes for result in node.results)
+
+    assert work(4096) < 4.1 * work(1024)
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -180,6 +180,20 @@ def test_random_numbers_and_contractions_are_not_computed_twice():
     assert names.count("dot_general") == 3
 
 
+def test_what_jax_factorises_is_not_factorised_twice():
+    def f(w, v):
+        def step(c, _):
+            lower = jnp.linalg.cholesky(w @ w.T + jnp.outer(c, c))
+            return jnp.tanh(jnp.linalg.solve(lower, c)), None
+
+        return jax.lax.scan(step, v, None, length=T)[0].sum()
+
+    names = [node.op.name for node in walk(gradient(f, (N, N), (N,)))]
+    assert names.count("lax.cholesky") == 1
+    assert names.count("lax.lu") == 1
+    assert names.count("lax.custom_linear_solve") == 2
+
+
 def kept_bytes(graph):
     return sum(
         result.type.nbytes

@@ -385,6 +385,7 @@ def test_a_function_that_rounding_decides_is_reported_as_sensitive(tmp_path):
     assert not report.ok
     assert report.sensitive
     assert report.path is None
+    assert "cannot tell rounding from faults" in repr(report)
     assert "one rounding" in repr(report)
 
 

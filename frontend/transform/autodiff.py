@@ -225,10 +225,15 @@ class GradientTransform:
                     "ask for gradients with units: grad(..., unit_aware=True)"
                 )
         for leaf in leaves:
-            if jnp.issubdtype(leaf.dtype, jnp.complexfloating) and not self.holomorphic:
+            if _is_complex(leaf) and not self.holomorphic:
                 raise TypeError(
                     f"{name} returned a complex number; take a real one, or promise "
                     "holomorphic=True"
+                )
+            if self.holomorphic and not _is_complex(leaf):
+                raise TypeError(
+                    f"{name} returned {leaf.dtype}, but with holomorphic=True it must return a "
+                    "complex number; leave the promise out for a real one"
                 )
             if not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 raise TypeError(
@@ -238,10 +243,19 @@ class GradientTransform:
 
     def _check_input(self, what: str, avals: Sequence[Any]) -> None:
         for aval in avals:
+            if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key):
+                raise TypeError(
+                    f"grad cannot differentiate by {what}, which holds a random key; leave it out"
+                )
             if not jnp.issubdtype(aval.dtype, jnp.inexact) and not self.allow_int:
                 raise TypeError(
                     f"grad cannot differentiate by {what}, which holds {aval.dtype}; make it of a "
                     "floating dtype, or pass allow_int=True for zeros"
+                )
+            if self.holomorphic and not _is_complex(aval):
+                raise TypeError(
+                    f"holomorphic=True promises a function of complex numbers, but {what} holds "
+                    f"{aval.dtype}; make it complex, or leave the promise out"
                 )
 
     def _result(self, state_grads: Any, arg_grads: Any, loss: Any, aux: Any) -> Any:
@@ -265,7 +279,12 @@ class GradientTransform:
         frame = frame_here()
         leaves, tree = jax.tree.flatten((args, kwargs))
         avals = [aval_of(x) for x in leaves]
-        body = trace(lambda args, kwargs: self._run(args, kwargs), jax.tree.unflatten(tree, avals))
+
+        @functools.wraps(self.fun, updated=())
+        def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+            return self._run(args, kwargs)
+
+        body = trace(run, jax.tree.unflatten(tree, avals), names=["args", "kwargs"])
         loss, aux = jax.tree.unflatten(body.out_tree, body.out_avals)
         self._check_loss(loss)
         wrt, groups = self._positions(args, kwargs, avals)
@@ -413,6 +432,10 @@ def _check_argnums(argnums: Any) -> int | tuple[int, ...] | None:
 
 def _zeros(tree: Any, avals: Sequence[Any]) -> Any:
     return jax.tree.unflatten(tree, [jnp.zeros(a.shape, a.dtype) for a in avals])
+
+
+def _is_complex(aval: Any) -> bool:
+    return jnp.issubdtype(aval.dtype, jnp.complexfloating)
 
 
 def _is_quantity(x: Any) -> bool:

@@ -97,9 +97,10 @@ class ValidationReport:
             worst = max((error for error in self.stages.values() if error is not None), default=0.0)
             compared = sum(error is not None for error in self.stages.values())
             return f"<{self.name}: {compared} stages agree, to {worst:.2g} of the tolerance>"
-        lines = [f"<{self.name}: wrong after {self.first_pass}", f"  {self.difference}"]
+        verdict = "cannot tell rounding from faults" if self.sensitive else "wrong"
+        lines = [f"<{self.name}: {verdict} after {self.first_pass}", f"  {self.difference}"]
         if self.sensitive:
-            lines.append("  (results change as much when inputs change by one rounding)")
+            lines.append("  inputs changed by one rounding do as much: validate fewer steps")
         if self.node is not None:
             lines.append(f"  at {self.node}")
         if self.graph is not None:

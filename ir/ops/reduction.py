@@ -237,26 +237,52 @@ def _shift_axis(size: int, axis: int, reverse: bool) -> Mapping[str, Any]:
     return {"axis": axis + 1, "reverse": reverse}
 
 
+def _pad(
+    b: Builder, x: Operand, axis: int, low: int, high: int, between: int = 0, fill: Scalar = 0.0
+) -> Operand:
+    config = tuple((low, high, between) if i == axis else (0, 0, 0) for i in range(x.type.rank))
+    return b("pad", x, constant(x, fill), config=config)
+
+
 def _shift(b: Builder, x: Operand, by: int, axis: int, fill: Scalar) -> Operand:
     """Move elements along an axis; what comes in is ``fill``."""
-    config = tuple((by, -by, 0) if i == axis else (0, 0, 0) for i in range(x.type.rank))
-    return b("pad", x, constant(x, fill), config=config)
+    return _pad(b, x, axis, by, -by, fill=fill)
+
+
+def _every_second(b: Builder, x: Operand, start: int, axis: int) -> Operand:
+    shape = x.type.shape
+    starts = tuple(start if i == axis else 0 for i in range(len(shape)))
+    strides = tuple(2 if i == axis else 1 for i in range(len(shape)))
+    return b("slice", x, start=starts, limit=shape, strides=strides)
 
 
 def linear_recurrence(
     b: Builder, factors: Operand, terms: Operand, axis: int, reverse: bool
 ) -> Operand:
-    """Build s[i] = factors[i] s[i - 1] + terms[i] along an axis, in log2(length) steps.
+    """Build s[i] = factors[i] s[i - 1] + terms[i] along an axis.
 
-    Each step doubles how far back an element reaches (Hillis and Steele 1986).
+    Two steps make one of a recurrence of half the length, which gives every second element; from
+    each of these follows the next (Blelloch 1990). So the work is linear in the length.
     """
-    step, length = 1, terms.type.shape[axis]
-    while step < length:
-        by = -step if reverse else step
-        terms = b("add", terms, b("mul", factors, _shift(b, terms, by, axis, 0.0)))
-        factors = b("mul", factors, _shift(b, factors, by, axis, 0.0))
-        step *= 2
-    return terms
+    if reverse:
+        factors, terms = (b("rev", x, dimensions=(axis,)) for x in (factors, terms))
+        return b("rev", linear_recurrence(b, factors, terms, axis, False), dimensions=(axis,))
+    length = terms.type.shape[axis]
+    if length < 2:
+        return terms
+    factor, term = (_every_second(b, x, 0, axis) for x in (factors, terms))
+    next_factor, next_term = (_every_second(b, x, 1, axis) for x in (factors, terms))
+    odd = length % 2
+    paired_factor, paired_term = (_pad(b, x, axis, 0, -odd) for x in (factor, term))
+    found = linear_recurrence(
+        b,
+        b("mul", next_factor, paired_factor),
+        b("add", next_term, b("mul", next_factor, paired_term)),
+        axis,
+        False,
+    )
+    others = b("add", term, b("mul", factor, _pad(b, found, axis, 1, odd - 1)))
+    return b("add", _pad(b, others, axis, 0, 1 - odd, 1), _pad(b, found, axis, 1, odd, 1))
 
 
 Coefficients = Callable[[Term, Term, Term], tuple[Term, Term]]
