@@ -23,7 +23,7 @@ from ..ir import (
 )
 from .batching import Batching
 from .lanes import repeat
-from .loop_stages import Stage, Step, Total
+from .loop_stages import Stage, Step, Term, Total
 from .surgery import inputs_of
 
 ROWS = 8
@@ -147,7 +147,8 @@ class _Plan:
             nodes = step.with_light(self.next(stage), stage.nodes)
             for value in (*self.next(stage), *(v for node in nodes for v in inputs_of(node))):
                 self._users[value].add(stage)
-        factors = (factor for total in totals for factor in total.product.operands)
+        terms = (term for total in totals for term in total.terms)
+        factors = (factor for term in terms for factor in term.product.operands)
         for value in (*step.body.results[step.count :], *factors):
             self._users[value].add(None)
 
@@ -170,7 +171,7 @@ def _plan(loop: Node, bounds: _Bounds) -> _Plan | None:
         return None
     step = Step(body, carries)
     totals = step.totals(lambda product: bounds.few_terms(product, step.varying))
-    gone = step.adders(totals)
+    gone = {part for total in totals for part in total.alone}
     rest = (node for node in body.nodes if node not in gone)
     products = {node for node in rest if bounds.few_rows(node, step.varying)}
     plan = _Plan(step, step.stages(products, gone), totals)
@@ -250,8 +251,14 @@ class _Distribution:
         self.batching.mapping.update(zip(handed_on, results[len(starts) :], strict=True))
 
     def _total(self, total: Total) -> Operand:
+        result = self.loop.operands[total.carry]
+        for term in total.terms:
+            result = self.builder("add", result, self._term(term))
+        return result
+
+    def _term(self, term: Term) -> Operand:
         """Build one product that sums over the steps, too."""
-        product = total.product
+        product = term.product
         self._at_once((), product.operands)
         (left, right), (left_batch, right_batch) = product.attrs["dimension_numbers"]
         dimensions = (
@@ -260,7 +267,7 @@ class _Distribution:
         )
         operands = [self.batching.now(operand) for operand in product.operands]
         attrs = {**product.attrs, "dimension_numbers": dimensions}
-        (term,) = self.builder.emit(product.op, operands, attrs, loc=product.loc)
-        for node in total.after:
-            (term,) = copy_node(self.builder, node, [term])
-        return self.builder("add", self.loop.operands[total.carry], term)
+        (result,) = self.builder.emit(product.op, operands, attrs, loc=product.loc)
+        for node in term.moves:
+            (result,) = copy_node(self.builder, node, [result])
+        return result

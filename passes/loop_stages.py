@@ -45,12 +45,30 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """A product, and what moves its elements before they are added up."""
+
+    product: Node
+    moves: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
-    """A carry that only adds up the products of all steps: ``carry + after(product)``."""
+    """A carry that only adds up products of all steps.
+
+    Attributes
+    ----------
+    carry : int
+        Which of the loop's carries it is.
+    terms : tuple of Term
+        What is added in each step.
+    alone : frozenset
+        The carry's parameter, and all nodes that are there for it only.
+    """
 
     carry: int
-    product: Node
-    after: tuple[Node, ...]
+    terms: tuple[Term, ...]
+    alone: frozenset[Node | Value]
 
 
 class Step:
@@ -93,38 +111,39 @@ class Step:
         return [total for total in found if total is not None]
 
     def _total(self, carry: int, param: Value, worth: Callable[[Node], bool]) -> Total | None:
-        add = self._maker(self.body.results[carry])
-        if add is None or add.op.name != "add" or param not in add.operands:
-            return None
-        term = add.operands[1] if add.operands[0] is param else add.operands[0]
-        if self.uses[param] != 1 or term.type != param.type:
-            return None
-        after: list[Node] = []
-        made = self._maker(term)
+        terms: list[Term] = []
+        alone: set[Node | Value] = set()
+        stack: list[Operand] = [self.body.results[carry]]
+        while stack:
+            operand = stack.pop()
+            made = param if operand is param else self._maker(operand)
+            if made is None or self.uses[operand] != 1 or operand.type != param.type:
+                return None
+            alone.add(made)
+            if isinstance(made, Node) and made.op.name == "add":
+                stack += made.operands
+            elif isinstance(made, Node):
+                term = self._term(made)
+                if term is None or not worth(term.product):
+                    return None
+                terms.append(term)
+                alone |= {term.product, *term.moves}
+        return Total(carry, tuple(terms), frozenset(alone)) if terms and param in alone else None
+
+    def _term(self, node: Node) -> Term | None:
+        moves: list[Node] = []
+        made: Node | None = node
         while made is not None and made.op.name in LINEAR:
-            after.insert(0, made)
+            moves.append(made)
             made = self._maker(made.operands[0])
-        if made is None or made.op.name != "dot_general" or not worth(made):
+        if made is None or made.op.name != "dot_general":
             return None
-        return Total(carry, made, tuple(after))
+        return Term(made, tuple(reversed(moves)))
 
     def _maker(self, operand: Operand) -> Node | None:
         """Return the node that makes a value for one use only."""
         made: Any = self.producers.get(operand) if isinstance(operand, Value) else None
         return made if isinstance(made, Node) and self.uses[operand] == 1 else None
-
-    def adders(self, totals: Iterable[Total]) -> set[Node | Value]:
-        """Return everything that is there for these totals only."""
-        gone: set[Node | Value] = set()
-        for total in totals:
-            add = self.producers[self._value(self.body.results[total.carry])]
-            gone |= {self.body.params[total.carry], add, total.product, *total.after}
-        return gone
-
-    @staticmethod
-    def _value(operand: Operand) -> Value:
-        assert isinstance(operand, Value), "the result of an addition"
-        return operand
 
     def stages(self, products: set[Node], gone: set[Node | Value]) -> list[Stage]:
         """Return the stages in order, with each product that does not recur in one without a loop.

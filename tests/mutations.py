@@ -607,8 +607,8 @@ MUTANTS = (
     Mutant(
         "a product over all steps forgets what the sum starts from",
         "passes/distribute_loops.py",
-        'return self.builder("add", self.loop.operands[total.carry], term)',
-        'return self.builder("add", term, self.builder.zeros(term.type))',
+        "result = self.loop.operands[total.carry]",
+        "result = self.builder.zeros(self.loop.operands[total.carry].type)",
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(

@@ -91,10 +91,15 @@ def networks(draw: st.DrawFn) -> Graph:
     for total in totals:
         axes = tuple(range(len(rows)))
         dims = ((axes, axes), ((), ()))
-        outer = build("dot_general", one(), one(), dimension_numbers=dims, **DOT)
-        if draw(st.booleans()):
-            outer = build("transpose", outer, permutation=(1, 0))
-        added.append(build("add", *draw(st.permutations([total, outer]))))
+        parts: list[Operand] = [total]
+        for _ in range(draw(st.integers(1, 3))):
+            outer = build("dot_general", one(), one(), dimension_numbers=dims, **DOT)
+            turned = draw(st.booleans())
+            parts.append(build("transpose", outer, permutation=(1, 0)) if turned else outer)
+        while len(parts) > 1:
+            a, b, *rest = draw(st.permutations(parts))
+            parts = [build("add", a, b), *rest]
+        added += parts
     nexts = [build("tanh", one()) for _ in held]
     pool += added if draw(st.booleans()) and not sums else []
     yields = draw(st.lists(st.sampled_from(pool), max_size=3))
@@ -191,6 +196,23 @@ SUMMED = f"""
     %q = add %t, %p
     yield %n, %q"""
 
+SUMMED_TWICE = f"""
+    %n = tanh %u
+    %o = dot_general %n, %a {{{OUTER}}}
+    %m = dot_general %a, %u {{{OUTER}}}
+    %p = add %o, %m
+    %q = add %p, %t
+    yield %n, %q"""
+
+SUMMED_MIXED = f"""
+    %n = tanh %u
+    %o = dot_general %n, %a {{{OUTER}}}
+    %m = tanh %o
+    %p = dot_general %n, %u {{{OUTER}}}
+    %s = add %p, %m
+    %q = add %s, %t
+    yield %n, %q"""
+
 READ_TOTAL = f"""
     %o = dot_general %u, %a {{{OUTER}}}
     %q = add %t, %o
@@ -222,6 +244,18 @@ BRANCHES = f"""
             1,
             0,
             id="a sum of products is a product",
+        ),
+        pytest.param(
+            step(SUMMED_TWICE, carry="%u = %v, %t = %z", results="f32[3], f32[3,3]"),
+            1,
+            0,
+            id="a sum of sums of products is one of products",
+        ),
+        pytest.param(
+            step(SUMMED_MIXED, carry="%u = %v, %t = %z", results="f32[3], f32[3,3]"),
+            1,
+            2,
+            id="a sum of a product and something else stays",
         ),
         pytest.param(
             step(READ_TOTAL, carry="%u = %v, %t = %z", results="f32[3], f32[3,3], f32[4,3,3]"),
