@@ -112,23 +112,27 @@ class Step:
 
     def _total(self, carry: int, param: Value, worth: Callable[[Node], bool]) -> Total | None:
         terms: list[Term] = []
-        alone: set[Node | Value] = set()
+        alone: set[Node | Value] = {param}
         stack: list[Operand] = [self.body.results[carry]]
         while stack:
             operand = stack.pop()
-            made = param if operand is param else self._maker(operand)
-            if made is None or self.uses[operand] != 1 or operand.type != param.type:
+            if operand is param:
+                continue
+            made = self._maker(operand)
+            if made is None or operand.type != param.type:
                 return None
             alone.add(made)
-            if isinstance(made, Node) and made.op.name == "add":
+            if made.op.name == "add":
                 stack += made.operands
-            elif isinstance(made, Node):
-                term = self._term(made)
-                if term is None or not worth(term.product):
-                    return None
-                terms.append(term)
-                alone |= {term.product, *term.moves}
-        return Total(carry, tuple(terms), frozenset(alone)) if terms and param in alone else None
+                continue
+            term = self._term(made)
+            if term is None or not worth(term.product):
+                return None
+            terms.append(term)
+            alone |= {term.product, *term.moves}
+        adds = (node for node in alone if isinstance(node, Node))
+        is_added = self.uses[param] == 1 and any(param in node.operands for node in adds)
+        return Total(carry, tuple(terms), frozenset(alone)) if terms and is_added else None
 
     def _term(self, node: Node) -> Term | None:
         moves: list[Node] = []

@@ -88,12 +88,14 @@ def networks(draw: st.DrawFn) -> Graph:
             case op:
                 pool.append(build(op, one(), one()))
     added: list[Operand] = []
+    outers: list[Operand] = []
     for total in totals:
         axes = tuple(range(len(rows)))
         dims = ((axes, axes), ((), ()))
         parts: list[Operand] = [total]
         for _ in range(draw(st.integers(1, 3))):
             outer = build("dot_general", one(), one(), dimension_numbers=dims, **DOT)
+            outers.append(outer)
             turned = draw(st.booleans())
             parts.append(build("transpose", outer, permutation=(1, 0)) if turned else outer)
         while len(parts) > 1:
@@ -101,7 +103,7 @@ def networks(draw: st.DrawFn) -> Graph:
             parts = [build("add", a, b), *rest]
         added += parts
     nexts = [build("tanh", one()) for _ in held]
-    pool += added if draw(st.booleans()) and not sums else []
+    pool += draw(st.sampled_from([[], added, outers]))
     yields = draw(st.lists(st.sampled_from(pool), max_size=3))
     body = build.graph([*held, *totals, *slices], [*nexts, *added, *yields])
     around = Builder()
@@ -218,6 +220,18 @@ READ_TOTAL = f"""
     %q = add %t, %o
     yield %u, %q, %q"""
 
+READ_TERM = f"""
+    %o = dot_general %u, %a {{{OUTER}}}
+    %p = transpose %o {{permutation=(1, 0)}}
+    %q = add %t, %p
+    yield %u, %q, %o"""
+
+CROSSED = f"""
+    %n = tanh %u
+    %o = dot_general %n, %a {{{OUTER}}}
+    %q = add %t, %o
+    yield %n, %s, %q"""
+
 BRANCHES = f"""
     %i = dot_general %a, %w {{{PRODUCT}}}
     %g = reduce_max %i {{axes=(0,)}}
@@ -262,6 +276,18 @@ BRANCHES = f"""
             1,
             1,
             id="a sum that is read stays",
+        ),
+        pytest.param(
+            step(READ_TERM, carry="%u = %v, %t = %z", results="f32[3], f32[3,3], f32[4,3,3]"),
+            1,
+            1,
+            id="a product that is read stays",
+        ),
+        pytest.param(
+            step(CROSSED, carry="%u = %v, %t = %z, %s = %w", results="f32[3], f32[3,3], f32[3,3]"),
+            1,
+            1,
+            id="sums that change places are none",
         ),
         pytest.param(
             step(BRANCHES, results="f32[3], f32[4,3]"), 1, 1, id="a product in a branch stays there"
