@@ -151,10 +151,12 @@ class Slow(Counter):
 @pytest.mark.parametrize("kind", [Counter, Slow])
 def test_compiled_methods_of_a_copy_are_its_own(kind: type, duplicate: Any) -> None:
     model = kind()
-    model.advance(1.0), model.twice(1.0)
+    for run in (model.advance, model.twice):
+        run(1.0)
     before = float(model.count.value)
     other = duplicate(model)
-    other.advance(2.0), other.twice(2.0)
+    for run in (other.advance, other.twice):
+        run(2.0)
     assert model.count.value == before
     assert other.count.value == 3 * before
     shallow = copy.copy(model)
