@@ -328,7 +328,8 @@ class _Entry:
         self._checks = tuple(_checks(program, watch))
         self._states = [slot.handle for slot in program.slots]
         self._held = [handle.reference for handle in self._states]
-        self._io, self._array = program.has_io, _array_type()
+        self._io, self._custom = program.has_io, program.custom
+        self._array = _array_type()
         self._compiled = compile_program(program)
         self._consts = program.consts(self._compiled.consts)
         slots = [program.slots[i] for i in self._compiled.written]
@@ -356,19 +357,20 @@ class _Entry:
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
-        if self._program.custom and self._others_differentiate(args, kwargs):
+        if self._custom and self._others_differentiate(args, kwargs):
             raise _Mismatch
-        values = [state()._value for state in self._held]  # pyright: ignore
-        outs = self._call(*values, *self._consts, *args, **kwargs)
+        held = [state()._value for state in self._held]  # pyright: ignore
+        *values, result = self._call(*held, *self._consts, *args, **kwargs)
         if self._io:
-            jax.block_until_ready(outs)
-        for value in outs[1:]:
-            if type(value) is not self._array:  # it may hold what must not be kept
-                self._check_writable(outs[1:])
+            jax.block_until_ready((values, result))
+        array = self._array
+        for value in values:
+            if type(value) is not array:  # it may hold what must not be kept
+                self._check_writable(values)
                 break
-        for state, value in zip(self._given_back, outs[1:], strict=True):
+        for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
             state()._value = value  # pyright: ignore
-        return outs[0]
+        return result
 
     def _others_differentiate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether custom derivatives matter otherwise than they did when this was compiled."""
@@ -406,7 +408,7 @@ class _Entry:
         count = len(program.out_avals)
         result = jax.tree.unflatten(program.out_tree, outs[:count])
         written = program.written_values(self._compiled.written, outs[count:])
-        return result, *(value for _, value in written)
+        return *(value for _, value in written), result
 
 
 @functools.cache
