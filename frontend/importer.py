@@ -287,11 +287,7 @@ Results = Sequence[Operand]
 def _state_read(importer: _Importer, builder: Builder, eqn: Any, _: Results) -> Results:
     types = tuple(type_of(v.aval) for v in eqn.outvars)
     var = importer.state(eqn.params["handle"], types)
-    return builder.emit("state.read", (), {"state": var}, hints=_hints(var))
-
-
-def _hints(var: StateVar) -> list[str]:
-    return [var.name.rsplit(".", 1)[-1]] * len(var.types)
+    return builder.emit("state.read", (), {"state": var}, hints=[var.hint] * len(var.types))
 
 
 def _state_write(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:

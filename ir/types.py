@@ -171,6 +171,12 @@ class StateVar:
     kind: str = "state"
     unit: str | None = None
 
+    @property
+    def hint(self) -> str:
+        """A wish for the printed names of its values: the last word of its name."""
+        words = [word for word in self.name.split(".") if not word.isdecimal()]
+        return words[-1] if words else self.name
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Const:

@@ -23,7 +23,7 @@ from ..ir import (
 from .errors import LaneDependentWrite
 from .lane_dependence import lane_dependent
 from .lanes import part, take
-from .state_scope import EntryScope, Leaves, StateScope, hint_of
+from .state_scope import EntryScope, Leaves, StateScope
 from .touched_states import LaneStates, TouchedStates
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class _Hoister:
         self.mapping.update(zip(region.params, params, strict=True))
         entered: list[Value] = []
         for state in enter:
-            leaves = tuple(Value(t, hint_of(state)) for t in state.types)
+            leaves = tuple(Value(t, state.hint) for t in state.types)
             scope.values[state] = leaves
             entered += leaves
         self._replay(region.nodes, builder, scope)
@@ -374,7 +374,7 @@ def _hints(node: Node) -> tuple[str, ...]:
 
 
 def _hints_of(states: Iterable[StateVar]) -> tuple[str, ...]:
-    return tuple(hint_of(state) for state in states for _ in state.types)
+    return tuple(state.hint for state in states for _ in state.types)
 
 
 def _at(node: Node) -> str:

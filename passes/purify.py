@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..ir import Effect, Graph, GraphError, Node, Operand, StateVar, Value, touched_by
-from .state_scope import hint_of
 
 
 class StateInterface(NamedTuple):
@@ -74,7 +73,7 @@ def purify(graph: Graph) -> Graph:
             reads[state] = node.results
         else:
             writes[state] = node.operands
-    entering = [reads.get(s) or [Value(t, hint_of(s)) for t in s.types] for s in graph.states]
+    entering = [reads.get(s) or [Value(t, s.hint) for t in s.types] for s in graph.states]
     return graph.with_(
         # What a read gave is a parameter now, so that the other nodes can stay as they are.
         params=(*graph.params, *(leaf for leaves in entering for leaf in leaves)),

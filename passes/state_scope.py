@@ -45,12 +45,7 @@ class EntryScope(StateScope):
             if state not in self.states:
                 where = f" at {loc}" if loc else ""
                 raise GraphError(f"state @{state.name} is touched{where}, where it has no value")
-            hints = [hint_of(state)] * len(state.types)
+            hints = [state.hint] * len(state.types)
             attrs = {"state": state}
             self.values[state] = self.reads.emit("state.read", (), attrs, loc=loc, hints=hints)
         return self.values[state]
-
-
-def hint_of(state: StateVar) -> str:
-    """Return the wish for the printed name of a state's values."""
-    return state.name.rsplit(".", 1)[-1]

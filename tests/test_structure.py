@@ -259,3 +259,8 @@ def test_fingerprints_of_large_graphs_are_fast():
     fingerprint(graph)
     # About 20 ms on a machine that is not busy.
     assert time.process_time() - start < 0.2
+
+
+def test_values_of_a_state_are_called_by_the_last_word_of_its_name():
+    names = ("V", "Layer.V", "Layer.V.2", "2")
+    assert [StateVar(name, ()).hint for name in names] == ["V", "V", "V", "2"]
