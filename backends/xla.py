@@ -15,6 +15,13 @@ from .lax import emit
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
+OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+"""What XLA is asked for, where JAX lets us: not in what somebody else's transformation traces.
+
+By default, XLA's CPU compiler sets the arrays that loops fill aside at the start of a program, so
+that one loop after the other takes the memory of all of them.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Executable:
@@ -50,7 +57,7 @@ class Executable:
 
 
 def compile(
-    graph: Graph, *, donate: Sequence[int] = (), options: Mapping[str, Any] | None = None
+    graph: Graph, *, donate: Sequence[int] = (), options: Mapping[str, Any] = OPTIONS
 ) -> Executable:
     """Return an executable of a graph.
 
@@ -61,7 +68,8 @@ def compile(
     donate : sequence of int
         Parameters whose memory the results may take over.
     options : mapping, optional
-        Options for XLA, as `jax.jit` takes them.
+        Options for XLA, as `jax.jit` takes them. None may be given to what is called while JAX
+        traces something else.
 
     Examples
     --------
@@ -75,7 +83,7 @@ def compile(
     function = jax.jit(
         emit(graph),
         donate_argnums=tuple(donate),
-        compiler_options=dict(options) if options else None,
+        compiler_options=dict(options) or None,
     )
     return Executable(graph, function)
 

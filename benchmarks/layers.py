@@ -9,6 +9,7 @@ Run: ``python benchmarks/layers.py``
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -80,7 +81,14 @@ def by_hand(weights: list[Any], rows: int) -> list[Any]:
         return jax.lax.scan(step, zeros, xs)[1].sum(0)
 
     compiled = (jax.jit(simulate), jax.jit(jax.grad(lambda w, xs: simulate(w, xs).sum())))
-    return [lambda xs, f=f: f(weights, xs) for f in compiled]
+    return [partial(f, weights) for f in compiled]
+
+
+def megabytes(lowered: jax.stages.Lowered) -> float:
+    """Return the memory that a function needs besides arguments and results."""
+    found = lowered.compile().memory_analysis()
+    assert found is not None
+    return found.temp_size_in_bytes / 2**20
 
 
 def main() -> None:
@@ -100,6 +108,10 @@ def main() -> None:
             compare_outputs(ways, 1e-3)
             name = f"{steps} steps, {rows} rows, {layers} layers of {width}: {what}"
             print_ratios(name, time_ways(ways, pairs=9))
+        hand = made["lax.scan"][1]
+        ours = megabytes(made["brainir"][1].lower(xs))
+        theirs = megabytes(hand.func.lower(*hand.args, xs))
+        print(f"  memory: {ours:.1f} MiB, by hand {theirs:.1f} MiB, ratio {ours / theirs:.2f}")
 
 
 if __name__ == "__main__":

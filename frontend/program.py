@@ -367,7 +367,8 @@ def compile_program(program: Program) -> Compiled:
     places = {const.value: i for i, const in enumerate(program.graph.consts)}
     used = tuple(places[const.value] for const in graph.consts)
     graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
-    return Compiled(graph, written, used, xla.compile(graph))
+    options = {} if program.foreign else xla.OPTIONS
+    return Compiled(graph, written, used, xla.compile(graph, options=options))
 
 
 @contextmanager

@@ -628,7 +628,7 @@ MUTANTS = (
     Mutant(
         "a compiled function leaves traced values in its states",
         "frontend/transform/jit.py",
-        "                self._check_writable(outs[1:])\n",
+        "                self._check_writable(values)\n",
         "",
         ("tests/test_jit.py",),
     ),

@@ -161,7 +161,7 @@ class Loaded:
             raise ArtifactError("two states of the graph have the same name")
         self._held = tuple(self.states.values())
         self.__name__ = graph.name
-        run = xla.compile(self._graph)
+        run = xla.compile(self._graph, options={})  # so that it can be called in any trace
         self._run = _not_differentiable(graph.name, run) if meta.custom_derivatives else run
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from ...backends import lax
+from ...backends import lax, xla
 from ...ir import Graph
 from .. import environ
 from ..capture import Traced, aval_of, current_frame, name_of, parameter_names, trace
@@ -302,7 +302,7 @@ class Stages:
         graph = self.graph()
         consts = [const.data for const in graph.consts]
         given = [*self.program.in_avals, *self.program.state_leaves(), *consts]
-        return jax.jit(lax.emit(graph)).lower(*given)
+        return jax.jit(lax.emit(graph), compiler_options=xla.OPTIONS).lower(*given)
 
     def __str__(self) -> str:
         return str(self.graph())
@@ -338,7 +338,9 @@ class _Entry:
         self._emitted = lax.emit(self._compiled.graph)
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
         first = len(self._held) + len(self._consts)
-        self._call = jax.jit(self._traced, donate_argnums=tuple(first + i for i in donate))
+        donated = tuple(first + i for i in donate)
+        self._inner = jax.jit(self._traced, donate_argnums=donated)
+        self._outer = jax.jit(self._traced, donate_argnums=donated, compiler_options=xla.OPTIONS)
 
     def usable(self) -> bool:
         """Whether what was assumed while tracing still holds; types apart, which JAX compares."""
@@ -360,7 +362,13 @@ class _Entry:
         if self._custom and self._others_differentiate(args, kwargs):
             raise _Mismatch
         held = [state()._value for state in self._held]  # pyright: ignore
-        *values, result = self._call(*held, *self._consts, *args, **kwargs)
+        try:
+            *values, result = self._outer(*held, *self._consts, *args, **kwargs)
+        except ValueError:
+            if not in_foreign_trace():
+                raise
+            # JAX takes options for XLA in the outermost jit only.
+            *values, result = self._inner(*held, *self._consts, *args, **kwargs)
         if self._io:
             jax.block_until_ready((values, result))
         array = self._array
