@@ -11,7 +11,7 @@ arbitrary control flow*, 1990.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class Stage:
     carries : tuple of int
         Which of the loop's carries go from step to step here.
     at_once : bool
-        Whether no loop is needed.
+        Whether no loop is needed, nor wanted to bound the memory.
     """
 
     nodes: tuple[Node, ...]
@@ -165,7 +165,7 @@ class Step:
         members: defaultdict[int, list[Node | Value]] = defaultdict(list)
         for part, level in levels.items():
             members[level] += parts.nodes[part]["members"]
-        return [self._stage(members[level]) for level in sorted(members)]
+        return [self._stage(members[level], products) for level in sorted(members)]
 
     def _dependences(self, gone: set[Node | Value]) -> nx.DiGraph[Node | Value]:
         """Return who needs whom, round the loop too."""
@@ -181,10 +181,11 @@ class Step:
                 graph.add_edges_from((maker, user) for maker in makers)
         return graph
 
-    def _stage(self, members: Iterable[Node | Value]) -> Stage:
+    def _stage(self, members: Iterable[Node | Value], products: set[Node]) -> Stage:
         nodes = self._in_order(m for m in members if isinstance(m, Node))
         carries = tuple(sorted(self._carry[m] for m in members if isinstance(m, Value)))
-        return Stage(nodes, carries, not carries and not any(node.regions for node in nodes))
+        alone = not carries and (products.issuperset(nodes) or not _need_a_loop(nodes))
+        return Stage(nodes, carries, alone)
 
     def _in_order(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
         return tuple(sorted(nodes, key=self._place.__getitem__))
@@ -199,3 +200,14 @@ class Step:
                 chosen.add(made)
                 stack += inputs_of(made)
         return self._in_order(chosen)
+
+
+def _need_a_loop(nodes: Sequence[Node]) -> bool:
+    """Whether nodes have regions, or make something larger than all that they take.
+
+    That is in memory for one step at a time in a loop, and else for all steps.
+    """
+    made = {result for node in nodes for result in node.results}
+    taken = (v.type.nbytes for node in nodes for v in inputs_of(node) if v not in made)
+    largest = max(taken, default=0)
+    return any(node.regions for node in nodes) or any(v.type.nbytes > largest for v in made)

@@ -232,6 +232,19 @@ CROSSED = f"""
     %q = add %t, %o
     yield %n, %s, %q"""
 
+READ_OUT = f"""
+    %n = tanh %u
+    %i = dot_general %n, %w {{{PRODUCT}}}
+    %s = tanh %i
+    yield %n, %s"""
+
+GROWING = f"""
+    %n = tanh %u
+    %i = dot_general %n, %w {{{PRODUCT}}}
+    %o = dot_general %i, %i {{{OUTER}}}
+    %p = reduce_max %o {{axes=(0,)}}
+    yield %n, %p"""
+
 BRANCHES = f"""
     %i = dot_general %a, %w {{{PRODUCT}}}
     %g = reduce_max %i {{axes=(0,)}}
@@ -288,6 +301,12 @@ BRANCHES = f"""
             1,
             1,
             id="sums that change places are none",
+        ),
+        pytest.param(
+            step(READ_OUT, results="f32[3], f32[4,3]"), 1, 0, id="what is read out needs no loop"
+        ),
+        pytest.param(
+            step(GROWING, results="f32[3], f32[4,3]"), 2, 1, id="what grows is made step by step"
         ),
         pytest.param(
             step(BRANCHES, results="f32[3], f32[4,3]"), 1, 1, id="a product in a branch stays there"
