@@ -574,7 +574,7 @@ MUTANTS = (
         "frontend/transform/jit.py",
         "return all(h.alive and h.state.replaced_at <= self._born for h in self._states)",
         "return all(h.alive for h in self._states)",
-        ("tests/test_jit.py", "tests/test_state.py"),
+        ("tests/test_replaced_states.py",),
     ),
     Mutant(
         "the slope of a Bessel function at zero is that of everywhere else",
