@@ -72,7 +72,7 @@ def measure(name: str, what: str) -> float:
     return time.perf_counter() - start
 
 
-def main(rounds: int = 3) -> None:
+def main(rounds: int = 7) -> None:
     """Print a row for jit and one for grad."""
     for what in ("jit", "grad"):
         seconds: dict[str, list[float]] = {"brainir": [], "brainstate": []}
