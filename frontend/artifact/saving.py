@@ -12,7 +12,7 @@ import jax
 import jax.export
 
 from ...backends import type_of, xla
-from ...ir import Graph, GraphError, parse
+from ...ir import Effect, Graph, GraphError, parse, walk
 from ...passes import PIPELINE
 from ..opaque import resolve_opaque
 from ..program import Compiled, Program, Slot, compile_program
@@ -138,6 +138,13 @@ def _check_slot(slot: Slot) -> None:
 
 def _check_readable(graph: Graph) -> None:
     """Refuse a graph that its text does not tell in full."""
+    for node in walk(graph):
+        if Effect.IO in node.op.effects:
+            where = f" at {node.loc}" if node.loc else ""
+            raise ArtifactError(
+                f"{graph.name} cannot be saved as text: it calls Python{where}. Save it without "
+                "its progress bar, jax.debug.print or other callback"
+            )
     try:
         parse(str(graph), f"the graph of {graph.name}", resolve_opaque)
     except GraphError as error:
