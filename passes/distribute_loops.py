@@ -50,10 +50,11 @@ def distribute_loops(
 
     A product moves if a step has fewer than ``rows`` rows of it, a sum of products if a step has
     fewer than ``summed`` terms, and both if the matrix has more than ``cache`` bytes. These bounds
-    were measured on a CPU. A loop stays whole if its parts would hand each other more than
-    ``memory`` bytes, or if it has no carries: what asked for a loop all the same, such as a map,
-    did not want all steps at once. Sums are taken in another order, so results agree up to
-    rounding.
+    were measured on a CPU. What takes something like a one-hot code, which would be large for all
+    steps, stays. A loop stays whole if its parts would hand each other more than ``memory`` bytes,
+    if it talks to the host, as a progress bar does, or if it has no carries: what asked for a loop
+    all the same, such as a map, did not want all steps at once. Sums are taken in another order, so
+    results agree up to rounding.
 
     Notes
     -----
@@ -170,10 +171,10 @@ def _plan(loop: Node, bounds: _Bounds) -> _Plan | None:
     if length < 2 or not carries or not all(map(is_pure, body.nodes)):
         return None
     step = Step(body, carries)
-    totals = step.totals(lambda product: bounds.few_terms(product, step.varying))
+    totals = step.totals(lambda p: bounds.few_terms(p, step.varying) and not step.grows(p))
     gone = {part for total in totals for part in total.alone}
     rest = (node for node in body.nodes if node not in gone)
-    products = {node for node in rest if bounds.few_rows(node, step.varying)}
+    products = {n for n in rest if bounds.few_rows(n, step.varying) and not step.grows(n)}
     plan = _Plan(step, step.stages(products, gone), totals)
     if not totals and not any(stage.at_once for stage in plan.stages):
         return None

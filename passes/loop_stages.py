@@ -92,6 +92,8 @@ class Step:
         self.uses: Counter[Operand] = Counter(body.results)
         self._carry = {param: i for i, param in enumerate(body.params[:carries])}
         self._place = {node: place for place, node in enumerate(body.nodes)}
+        self._source = {param: param.type.size for param in body.params}
+        """Of how many elements a value is made that cheap nodes alone made larger."""
         at_hand = set(self.over)
         for node in body.nodes:
             inputs = inputs_of(node)
@@ -100,9 +102,16 @@ class Step:
             varying = self.varying.intersection(inputs)
             if varying:
                 self.varying.update(node.results)
+                cheap = max(self._source[v] for v in varying) if repeatable(node) else None
+                self._source.update((r, cheap or r.type.size) for r in node.results)
             if repeatable(node) and varying <= at_hand:
                 self.light.add(node)
                 at_hand.update(node.results)
+
+    def grows(self, node: Node) -> bool:
+        """Whether a node takes something like a one-hot code, which is small until it is needed."""
+        taken = self.varying.intersection(node.operands)
+        return any(v.type.size > self._source[v] for v in taken)
 
     def totals(self, worth: Callable[[Node], bool]) -> list[Total]:
         """Find the carries that add up products and that nothing in the loop reads."""
@@ -184,8 +193,8 @@ class Step:
     def _stage(self, members: Iterable[Node | Value], products: set[Node]) -> Stage:
         nodes = self._in_order(m for m in members if isinstance(m, Node))
         carries = tuple(sorted(self._carry[m] for m in members if isinstance(m, Value)))
-        alone = not carries and (products.issuperset(nodes) or not _need_a_loop(nodes))
-        return Stage(nodes, carries, alone)
+        at_once = not carries and (products.issuperset(nodes) or not _need_a_loop(nodes))
+        return Stage(nodes, carries, at_once)
 
     def _in_order(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
         return tuple(sorted(nodes, key=self._place.__getitem__))

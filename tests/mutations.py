@@ -612,6 +612,13 @@ MUTANTS = (
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(
+        "what is small in each step is made large for all of them",
+        "passes/loop_stages.py",
+        "return any(v.type.size > self._source[v] for v in taken)",
+        "return False",
+        ("tests/test_passes_distribute_loops.py",),
+    ),
+    Mutant(
         "a loop that was split runs in the other direction",
         "passes/distribute_loops.py",
         '{**self.loop.attrs, "carries": len(starts)},',

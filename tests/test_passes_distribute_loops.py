@@ -245,6 +245,13 @@ GROWING = f"""
     %p = reduce_max %o {{axes=(0,)}}
     yield %n, %p"""
 
+ONE_HOT = f"""
+    %b = reduce_max %a {{axes=(0,)}}
+    %h = broadcast_in_dim %b {{shape=(3,), dims=()}}
+    %i = dot_general %h, %w {{{PRODUCT}}}
+    %n = add %u, %i
+    yield %n, %n"""
+
 BRANCHES = f"""
     %i = dot_general %a, %w {{{PRODUCT}}}
     %g = reduce_max %i {{axes=(0,)}}
@@ -307,6 +314,14 @@ BRANCHES = f"""
         ),
         pytest.param(
             step(GROWING, results="f32[3], f32[4,3]"), 2, 1, id="what grows is made step by step"
+        ),
+        pytest.param(
+            step(ONE_HOT, over="%a: f32[1] = %y", results="f32[3], f32[4,3]").replace(
+                "(%x: f32[4,3]", "(%y: f32[4,1]"
+            ),
+            1,
+            1,
+            id="a product of what was small stays",
         ),
         pytest.param(
             step(BRANCHES, results="f32[3], f32[4,3]"), 1, 1, id="a product in a branch stays there"
