@@ -330,7 +330,14 @@ def optimise_with_writes(graph: Graph, foreign: bool) -> tuple[Graph, tuple[Stat
     return _run_passes(graph, foreign, [note]), tuple(writes)
 
 
-FOREIGN_PIPELINE = tuple(step for step in PIPELINE if step.name != "forget-derivatives")
+_SHARING = ("hoist-invariant", "common-subexpressions")
+"""Passes that let one computation serve several users."""
+
+FOREIGN_PIPELINE = tuple(
+    step.with_options(differentiable=True) if step.name in _SHARING else step
+    for step in PIPELINE
+    if step.name != "forget-derivatives"
+)
 """For what somebody else may differentiate."""
 
 

@@ -17,6 +17,7 @@ from ..ir import (
     is_pure,
     mapped,
 )
+from .linearity import has_linear_reverse
 
 Key = tuple[Any, ...]
 
@@ -24,8 +25,16 @@ _APART = ("checkpoint", "optimization_barrier")
 """Ops that are there to keep equal things apart."""
 
 
-def common_subexpressions(graph: Graph) -> Graph:
+def common_subexpressions(graph: Graph, differentiable: bool = False) -> Graph:
     """Compute equal nodes without effect once, if the first of them is in sight of the others.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its states are hoisted.
+    differentiable : bool
+        Whether the graph is still to be differentiated in reverse. Then nodes stay apart whose
+        reverse need not be linear, and gets the cotangent of each.
 
     Equal are nodes of one op with the same operands, attributes and, up to names, regions. A region
     sees what was computed around it, but for what costs nothing, which is better made on the spot.
@@ -59,7 +68,7 @@ def common_subexpressions(graph: Graph) -> Graph:
           return %c, %y
         }
     """
-    merging, builder = _Merging(), Builder()
+    merging, builder = _Merging(differentiable), Builder()
     merging.nodes(builder, graph.nodes, _Scope())
     return builder.graph(graph.params, mapped(graph.results, merging.mapping), like=graph)
 
@@ -83,7 +92,8 @@ class _Scope:
 class _Merging:
     """One replay in which nodes that are known already are not built again."""
 
-    def __init__(self) -> None:
+    def __init__(self, differentiable: bool) -> None:
+        self.differentiable = differentiable
         self.mapping: dict[Value, Operand] = {}
 
     def nodes(self, builder: Builder, nodes: Iterable[Node], scope: _Scope) -> None:
@@ -91,7 +101,8 @@ class _Merging:
             operands = mapped(node.operands, self.mapping)
             around = _Scope() if node.op.name == "checkpoint" else scope
             regions = [self._region(region, around) for region in node.regions]
-            key = _key_of(node, operands, regions)
+            apart = self.differentiable and not has_linear_reverse(node)
+            key = None if apart else _key_of(node, operands, regions)
             found = None if key is None else scope.find(key, not _is_free(node))
             results = found or copy_node(builder, node, operands, regions)
             if key is not None:

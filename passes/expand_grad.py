@@ -94,7 +94,7 @@ def expand_grad_node(
 def gradient_region(node: Node) -> Graph:
     """Return a region that yields gradients, and then what the region of a `grad` node does."""
     # What is the same in each step of a loop is neither stored nor differentiated in each.
-    region = hoist_invariant(node.regions[0])
+    region = hoist_invariant(node.regions[0], differentiable=True)
     wrt = [region.params[i] for i in node.attrs["wrt"]]
     losses = region.results[: node.attrs["losses"]]
     reverse = Reverse(active_values(region.nodes, wrt, losses), REVERSALS)

@@ -18,13 +18,23 @@ from ..ir import (
     mapped,
     walk,
 )
+from .linearity import has_linear_reverse
 
 ROUNDS = 10
 """How often a graph is gone through at most: a loop that lost its nodes may be free to move."""
 
 
-def hoist_invariant(graph: Graph) -> Graph:
+def hoist_invariant(graph: Graph, differentiable: bool = False) -> Graph:
     """Move nodes without effect that do not depend on the step out of loops, as far as they can go.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its states are hoisted.
+    differentiable : bool
+        Whether the graph, or what comes of it, is still to be differentiated in reverse. Then
+        nothing moves whose reverse need not be linear: it would run once, on the sum of the
+        cotangents of all steps, in place of once in each.
 
     What costs nothing, such as a broadcast, stays where it is, as moving it would only make a large
     array of it; it is repeated outside where something that moves needs it. So does elementwise
@@ -56,7 +66,7 @@ def hoist_invariant(graph: Graph) -> Graph:
         }
     """
     for _ in range(ROUNDS):
-        hoisting = _Hoisting()
+        hoisting = _Hoisting(differentiable)
         graph = hoisting.run(graph)
         if not hoisting.moved:
             break
@@ -70,7 +80,8 @@ class _Hoisting:
     could stand further out, but is not worth it, can be built again there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, differentiable: bool) -> None:
+        self.differentiable = differentiable
         self.mapping: dict[Value, Operand] = {}
         self.builders: list[Builder] = []
         self.outermost: list[int] = []
@@ -120,7 +131,8 @@ class _Hoisting:
         inputs = (*operands, *mapped(captures(*node.regions), self.mapping))
         levels = (self._could_be(o) for o in inputs if isinstance(o, Value))
         lowest = max([self.outermost[-1], *levels])
-        return lowest if _may_move(node) else len(self.builders) - 1
+        may_move = _may_move(node) and (not self.differentiable or has_linear_reverse(node))
+        return lowest if may_move else len(self.builders) - 1
 
     def _could_be(self, value: Value) -> int:
         return self.movable[value][1] if value in self.movable else self.level.get(value, 0)
