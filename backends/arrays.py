@@ -44,8 +44,13 @@ def shape_struct(type: Type) -> jax.ShapeDtypeStruct:
 
 
 def type_of(array: Any) -> Type:
-    """Return the type of a numpy or JAX array, of a tracer or of an abstract array."""
+    """Return the type of a numpy or JAX array, of a tracer or of an abstract array.
+
+    What JAX has for the tangent of an integer, which holds nothing, is an array of booleans here.
+    """
     dtype = array.dtype
+    if dtype == jax.dtypes.float0:
+        return Type("bool", array.shape)
     return Type(dtype_name(dtype) if isinstance(dtype, np.dtype) else str(dtype), array.shape)
 
 

@@ -190,6 +190,17 @@ def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
         frame.alive = False
 
 
+@contextmanager
+def within(frame: Frame) -> Iterator[None]:
+    """Go back into a frame: what code in the block says of States is meant as code in it does."""
+    around = _frames.top
+    _frames.top = frame
+    try:
+        yield
+    finally:
+        _frames.top = around
+
+
 def user_loc() -> Loc | None:
     """Return the innermost line of Python that is not brainir's or a library's."""
     frame = sys._getframe(1)

@@ -53,25 +53,31 @@ def jvp_rule(derive: Derive, function: Function, types: Sequence[Type]) -> list[
 
 
 def vjp_rules(derive: Derive, function: Function, types: Sequence[Type]) -> list[Graph]:
-    """Return the regions from arguments to results and residuals, and from there to cotangents."""
+    """Return the regions from arguments to results and residuals, and from there to cotangents.
+
+    A cotangent gets the dtype of its argument, as JAX gives it one where nobody looks at it.
+    """
     active = _differentiable(types)
     tree: Any = None
+    outs = 0
 
     def forward(*primals: Any) -> Any:
-        nonlocal tree
-        outs, vjp = jax.vjp(restricted(function, primals, active), *(primals[i] for i in active))
+        nonlocal tree, outs
+        results, vjp = jax.vjp(restricted(function, primals, active), *(primals[i] for i in active))
         residuals, tree = jax.tree.flatten(vjp)
-        return [*outs, *residuals]
+        outs = len(results)
+        return [*results, *residuals]
 
     first = derive(forward, types)
-    outs = len(jax.eval_shape(function, *map(shape_struct, types)))
     residuals = len(first.results) - outs
 
     def backward(*args: Any) -> Any:
         vjp = jax.tree.unflatten(tree, args[:residuals])
         found = dict(zip(active, vjp(tuple(map(_as_jax_has_it, args[residuals:]))), strict=True))
         return [
-            found[i] if i in found else jax.numpy.zeros(t.shape, shape_struct(t).dtype)
+            jax.numpy.astype(found[i], shape_struct(t).dtype)
+            if i in found
+            else jax.numpy.zeros(t.shape, shape_struct(t).dtype)
             for i, t in enumerate(types)
         ]
 

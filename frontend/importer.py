@@ -17,6 +17,7 @@ import brainunit
 import jax
 import jax.extend.core as jex
 import numpy as np
+from jax.core import Tracer
 from jax.extend import source_info_util
 
 from ..backends import shape_struct, type_of
@@ -138,6 +139,13 @@ def _new_params(
     return params
 
 
+def _held(data: Any) -> Any:
+    """Return an array as the graph has it: what JAX calls float0, of which there is only zero."""
+    if jax.typeof(data).dtype == jax.dtypes.float0:
+        return np.zeros(np.shape(data), np.bool_)
+    return data if isinstance(data, jax.Array) else np.asarray(data)
+
+
 def _open(jaxpr: Any) -> Any:
     """Return the jaxpr inside a closed one; from JAX 0.11 on they are the same."""
     return getattr(jaxpr, "jaxpr", jaxpr)
@@ -153,7 +161,11 @@ class _Importer:
         self.custom = False
         self.loc: Loc | None = None
         """Where the user called what is being built: for equations with no frame of the user."""
-        self.custom_regions: dict[tuple[int, int], list[Graph]] = {}
+        self.custom_regions: dict[tuple[Any, ...], list[Graph]] = {}
+        self.scopes: list[Env] = []
+        """What the variables of the jaxprs are that are being built, the innermost last."""
+        self.revived = 0
+        """How many tracers of traces that have ended were found among their variables."""
         self._names: set[str] = set()
 
     # --- values ---
@@ -164,13 +176,28 @@ class _Importer:
             type = type_of(atom.aval)
             if type.shape:
                 return self.const(atom.val)
-            return Literal(np.asarray(atom.val).item(), type)
+            return Literal(_held(atom.val).item(), type)
         return env[atom]
+
+    def closed_over(self, data: Any) -> Operand:
+        """Return what stands for a constant of a jaxpr.
+
+        A custom rule runs after the function that it was written in was traced, and may close over
+        what was traced there. JAX has no way to say what that is, so the tracer tells its variable.
+        """
+        if isinstance(data, Tracer):
+            variable = getattr(data, "val", None)
+            for env in reversed(self.scopes):
+                if isinstance(variable, jex.Var) and variable in env:
+                    self.revived += 1
+                    return env[variable]
+        return self.const(data)
 
     def const(self, data: Any) -> Value:
         """Return the const of the graph that holds an array."""
         found = self.consts.get(id(data))
         if found is None:
+            data = _held(data)
             aval = jax.typeof(data)
             type = type_of(aval)
             if not type.is_key:
@@ -218,6 +245,7 @@ class _Importer:
     def run(self, builder: Builder, eqns: Sequence[Any], env: Env) -> None:
         """Build the nodes of a list of equations."""
         outer = self.loc
+        self.scopes.append(env)
         for eqn in eqns:
             builder.loc = self.loc = loc_of(eqn.source_info) or outer
             operands = [self.operand(v, env) for v in eqn.invars]
@@ -227,6 +255,7 @@ class _Importer:
             else:
                 results = self.plain(builder, eqn, operands)
             env.update(zip(eqn.outvars, results, strict=True))
+        self.scopes.pop()
         self.loc = outer
 
     def plain(self, builder: Builder, eqn: Any, operands: Sequence[Operand]) -> Sequence[Operand]:
@@ -247,7 +276,7 @@ class _Importer:
         body = _open(jaxpr)
         env: Env = dict(zip(body.invars, operands, strict=True))
         consts = getattr(jaxpr, "consts", ())
-        env.update((v, self.const(c)) for v, c in zip(body.constvars, consts, strict=True))
+        env.update((v, self.closed_over(c)) for v, c in zip(body.constvars, consts, strict=True))
         self.run(builder, body.eqns, env)
         return [self.operand(v, env) for v in body.outvars]
 
@@ -265,16 +294,18 @@ class _Importer:
             env.update(zip(body.constvars, consts, strict=True))
         else:
             own = getattr(jaxpr, "consts", ())
-            env.update((v, self.const(c)) for v, c in zip(body.constvars, own, strict=True))
+            env.update((v, self.closed_over(c)) for v, c in zip(body.constvars, own, strict=True))
         new = _new_params(body.invars[len(captured) :], env)
         builder = Builder()
         self.run(builder, body.eqns, env)
         return builder.graph(new, [self.operand(v, env) for v in body.outvars])
 
-    def derived(self, function: Callable[..., Any], types: Sequence[Type]) -> Graph:
-        """Build a region of parameters only from a function of arrays."""
-        closed = jax.make_jaxpr(function)(*map(shape_struct, types))
-        return self.region(closed)
+    def derived(
+        self, function: Callable[..., Any], captured: Sequence[Operand], types: Sequence[Type]
+    ) -> Graph:
+        """Build a region from a function of arrays, of which the first are captured."""
+        avals = [*(shape_struct(o.type) for o in captured), *map(shape_struct, types)]
+        return self.region(jax.make_jaxpr(function)(*avals), captured)
 
 
 # --- equations with jaxprs in them
@@ -368,26 +399,53 @@ def _custom(importer: _Importer, builder: Builder, eqn: Any, operands: Results) 
     if not importer.rules:
         return importer.inline(builder, primal, operands)
 
-    def function(*args: Any) -> tuple[Any, ...]:
-        return bind(eqn.primitive, eqn.params, args)
-
-    types = [o.type for o in operands]
+    # The function takes what it closes over as its first arguments. Nothing says how it depends
+    # on these, so they are captured, and whoever differentiates by one of them is refused.
+    count = eqn.params["num_consts"]
+    captured, types = operands[:count], [o.type for o in operands[count:]]
     jvp_mode = eqn.primitive.name.startswith("custom_jvp")
     # JAX gives equations that came of one trace one and the same rule, so it is derived once.
     recorded = eqn.params["jvp_jaxpr_fun" if jvp_mode else "fwd_jaxpr_thunk"]
-    key = id(recorded), importer.rules
+    key = id(recorded), importer.rules, *captured
     regions = importer.custom_regions.get(key)
     if regions is None:
-        region = importer.region(primal)
-        # A rule may well use the function itself, so every derivative of it would have one more.
-        importer.rules -= 1
-        rules = (jvp_rule if jvp_mode else vjp_rules)(importer.derived, function, types)
-        importer.rules += 1
-        regions = importer.custom_regions[key] = [region, *rules]
+        revived = importer.revived
+        regions = _custom_regions(importer, eqn, jvp_mode, captured, types)
+        if revived == importer.revived:  # and so they mean the same wherever they stand
+            importer.custom_regions[key] = regions
     else:
         regions = [replay_region(region, {}) for region in regions]
     attrs = {"mode": "jvp" if jvp_mode else "vjp"}
-    return builder.emit("custom_derivative", operands, attrs, regions)
+    return builder.emit("custom_derivative", operands[count:], attrs, regions)
+
+
+def _custom_regions(
+    importer: _Importer,
+    eqn: Any,
+    jvp_mode: bool,
+    captured: Sequence[Operand],
+    types: Sequence[Type],
+) -> list[Graph]:
+    """Return what a custom function does, and its rules."""
+    held: Sequence[Any] = ()
+
+    def function(*args: Any) -> tuple[Any, ...]:
+        return bind(eqn.primitive, eqn.params, [*held, *args])
+
+    def derive(rule: Callable[..., Any], types: Sequence[Type]) -> Graph:
+        def after_captured(*args: Any) -> Any:
+            nonlocal held
+            held = args[: len(captured)]
+            return rule(*args[len(captured) :])
+
+        return importer.derived(after_captured, captured, types)
+
+    region = importer.region(eqn.params["call_jaxpr"], captured)
+    # A rule may well use the function itself, so every derivative of it would have one more.
+    importer.rules -= 1
+    rules = (jvp_rule if jvp_mode else vjp_rules)(derive, function, types)
+    importer.rules += 1
+    return [region, *rules]
 
 
 def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:

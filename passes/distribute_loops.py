@@ -23,6 +23,7 @@ from ..ir import (
 )
 from .batching import Batching
 from .lanes import repeat
+from .linearity import has_linear_reverse
 from .loop_stages import Stage, Step, Term, Total
 from .surgery import inputs_of
 
@@ -171,6 +172,8 @@ def _plan(loop: Node, bounds: _Bounds) -> _Plan | None:
     if length < 2 or not carries or not all(map(is_pure, body.nodes)):
         return None
     step = Step(body, carries)
+    if not all(has_linear_reverse(n) or step.varying.issuperset(n.results) for n in body.nodes):
+        return None  # what would run once in place of once in each step, see `hoist_invariant`
     totals = step.totals(lambda p: bounds.few_terms(p, step.varying) and not step.grows(p))
     gone = {part for total in totals for part in total.alone}
     rest = (node for node in body.nodes if node not in gone)
