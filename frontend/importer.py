@@ -443,7 +443,11 @@ def _custom_regions(
     region = importer.region(eqn.params["call_jaxpr"], captured)
     # A rule may well use the function itself, so every derivative of it would have one more.
     importer.rules -= 1
-    rules = (jvp_rule if jvp_mode else vjp_rules)(derive, function, types)
+    try:
+        rules = (jvp_rule if jvp_mode else vjp_rules)(derive, function, types)
+    except Exception as error:
+        error.add_note(f"in a rule of the custom derivative of what is called at {importer.loc}")
+        raise
     importer.rules += 1
     return [region, *rules]
 

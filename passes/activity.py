@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
-from ..ir import ZERO, GraphError, Linear, Node, Operand, Value
+from ..ir import ZERO, GraphError, Linear, Node, Operand, Value, captures
 
 Edge = tuple[Operand, Operand]
 
@@ -58,8 +58,9 @@ def _edges(nodes: Sequence[Node]) -> Iterator[Edge]:
         if not node.op.has_regions:
             yield from product(_differentiable_operands(node), node.results)
         elif node.op.name == "custom_derivative":
-            # Its rule says how results depend on operands; what is inside says nothing.
-            yield from product(node.operands, node.results)
+            # Its rule says how results depend on operands; what is inside says nothing. That they
+            # depend on what the function closes over must be known, for there is no rule for it.
+            yield from product((*node.operands, *captures(node.regions[0])), node.results)
         else:
             yield from _links(node)
             for region in node.regions:

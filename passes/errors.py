@@ -81,3 +81,22 @@ class ForwardOfCustomVjp(NotDifferentiable, TypeError):
             f"forward-mode differentiation (jvp) does not work for the custom_vjp function{where}: "
             "it only has a rule for reverse mode. Give it a custom_jvp, or differentiate in reverse"
         )
+
+
+class DerivativeOfClosedOver(NotDifferentiable, ValueError):
+    """A derivative was asked by a value that a function with rules of its own closes over.
+
+    Attributes
+    ----------
+    loc : Loc or None
+        Where the function was called.
+    """
+
+    def __init__(self, loc: Loc | None = None) -> None:
+        self.loc = loc
+        where = f" at {loc}" if loc else ""
+        super().__init__(
+            f"the function with a custom derivative{where} closes over a value, or reads a State, "
+            "that is differentiated by. Its rule only says how results depend on arguments: pass "
+            "the value as an argument, or stop it with jax.lax.stop_gradient"
+        )

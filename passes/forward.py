@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
-from ..ir import Builder, Graph, Node, Operand, Value, fresh
-from .errors import ForwardOfCustomVjp
+from ..ir import Builder, Graph, Node, Operand, Value, captures, fresh
+from .errors import DerivativeOfClosedOver, ForwardOfCustomVjp
 from .surgery import splice
 
 T = TypeVar("T", bound=Operand)
@@ -167,6 +167,8 @@ def _forward_custom_derivative(forward: Forward, node: Node) -> None:
     """Run the rule that came with a function in its place."""
     if node.attrs["mode"] == "vjp":
         raise ForwardOfCustomVjp(node.loc)
+    if any(forward.get(value) is not None for value in captures(node.regions[0])):
+        raise DerivativeOfClosedOver(node.loc)
     tangents = [forward.get_or_zeros(operand) for operand in node.operands]
     nodes, pushed = splice(node.regions[1], (*node.operands, *tangents), node.results)
     forward.builder.nodes += nodes

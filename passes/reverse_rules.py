@@ -17,6 +17,7 @@ from ..ir import (
     replay_region,
 )
 from .activity import active_values
+from .errors import DerivativeOfClosedOver
 from .reverse import Cotangents, Reverse
 from .surgery import live_nodes, outside_values, splice
 
@@ -32,6 +33,8 @@ def reverse_custom_derivative(
     reverse: Reverse, node: Node, cotangents: Cotangents
 ) -> Sequence[Node]:
     """Reverse a function by the rule that came with it, which takes its place in the forward."""
+    if not reverse.active.isdisjoint(captures(node.regions[0])):
+        raise DerivativeOfClosedOver(node.loc)
     rule = _reverse_by_vjp if node.attrs["mode"] == "vjp" else _reverse_by_jvp
     return rule(reverse, node, cotangents)
 
