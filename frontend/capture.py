@@ -121,6 +121,10 @@ class Frame:
     written: dict[Handle, Loc | None] = field(default_factory=dict)
     touched: set[Handle] = field(default_factory=set)
     created: list[Handle] = field(default_factory=list)
+    held: dict[Handle, Any] = field(default_factory=dict)
+    """Values of States that a plain JAX transformation in this frame has lifted, see `_lifted`."""
+    born: dict[Handle, Any] = field(default_factory=dict)
+    """The JAX traces in which States were created."""
     trace: Any = None
     lanes: Mapping[Handle, Handle] = field(default_factory=dict)
     alive: bool = True
@@ -158,6 +162,7 @@ class Frame:
 class _Frames(threading.local):
     top: Frame | None = None
     touched_deeper: bool = False
+    lifted: bool = False
 
 
 _frames = _Frames()
@@ -286,15 +291,14 @@ state_write_p = new_primitive("state_write", lambda *leaves, handle: [])
 state_new_p = new_primitive("state_new", lambda *leaves, handle: [])
 
 
-def _no_rule(action: str) -> Callable[..., Any]:
-    def refuse(args: Any, _: Any, *, handle: Handle) -> Any:
-        raise TraceContextError(
-            f"{handle.state.describe()} is {action} inside a plain JAX transformation (jax.vmap, "
-            "jax.grad, jax.jvp, ...), which cannot carry States. "
-            "Use brainir.transform.vmap, grad, ... there."
-        )
+def _lifted(*_: Any, **__: Any) -> Any:
+    """Note that a plain JAX transformation gives a State lanes or tangents.
 
-    return refuse
+    The captured program cannot have these. While that transformation is under way, a State that was
+    created in it holds its value in Python, as every State does where nothing is captured.
+    """
+    _frames.lifted = True
+    return [], []
 
 
 def _not_in_a_capture(*_: Any, handle: Handle, **__: Any) -> Any:
@@ -303,9 +307,9 @@ def _not_in_a_capture(*_: Any, handle: Handle, **__: Any) -> Any:
     )
 
 
-for _primitive, _action in ((state_write_p, "written"), (state_new_p, "created")):
-    batching.primitive_batchers[_primitive] = _no_rule(_action)
-    ad.primitive_jvps[_primitive] = _no_rule(_action)
+for _primitive in (state_write_p, state_new_p):
+    batching.primitive_batchers[_primitive] = _lifted
+    ad.primitive_jvps[_primitive] = _lifted
 for _primitive in (state_read_p, state_write_p, state_new_p):
     _primitive.def_impl(_not_in_a_capture)
     mlir.register_lowering(_primitive, _not_in_a_capture)
@@ -315,6 +319,8 @@ def read(handle: Handle) -> Any:
     """Bind a read of a State and return the traced value."""
     frame = _active()
     handle = frame.resolve(handle)
+    if handle in frame.held:
+        return frame.held[handle]
     view = frame.view(handle)
     frame.touched.add(handle)
     leaves = state_read_p.bind(handle=handle, avals=view.avals)
@@ -322,11 +328,26 @@ def read(handle: Handle) -> Any:
 
 
 def write(handle: Handle, value: Any) -> None:
-    """Bind a write of a State."""
+    """Bind a write of a State.
+
+    Raises
+    ------
+    TraceContextError
+        If a plain JAX transformation is under way in which the State was not created, and the value
+        has lanes or tangents of it.
+    """
     frame = _active()
     handle = frame.resolve(handle)
     frame.view(handle)  # a State that was never readable cannot be written either
-    view = _bind_value(state_write_p, handle, value)
+    view, lifted = _bind_value(state_write_p, handle, value)
+    if lifted or handle in frame.held:
+        if frame.born.get(handle) != trace_token():
+            raise TraceContextError(
+                f"{handle.state.describe()} is written inside a plain JAX transformation "
+                "(jax.vmap, jax.grad, jax.jvp, ...), which cannot carry States. "
+                "Use brainir.transform.vmap, grad, ... there, or create the State inside."
+            )
+        frame.held[handle] = value
     frame.views[handle] = view
     frame.touched.add(handle)
     frame.written[handle] = user_loc()
@@ -335,11 +356,21 @@ def write(handle: Handle, value: Any) -> None:
 def create(handle: Handle, value: Any) -> None:
     """Bind the creation of a State inside the captured program."""
     frame = _active()
-    frame.views[handle] = _bind_value(state_new_p, handle, value)
+    frame.views[handle], lifted = _bind_value(state_new_p, handle, value)
     frame.created.append(handle)
+    frame.born[handle] = trace_token()
+    if lifted:
+        frame.held[handle] = value
 
 
-def _bind_value(primitive: Any, handle: Handle, value: Any) -> View:
+def is_local(frame: Frame, handle: Handle) -> bool:
+    """Whether a State was created in the JAX transformation that is under way in a frame."""
+    token = trace_token()
+    return token != frame.trace and frame.born.get(handle) == token
+
+
+def _bind_value(primitive: Any, handle: Handle, value: Any) -> tuple[View, bool]:
+    """Bind a primitive of a State; return what that looks like now, and whether it was lifted."""
     leaves, tree = jax.tree.flatten(value)
     avals: list[Any] = []
     for leaf in leaves:
@@ -356,8 +387,9 @@ def _bind_value(primitive: Any, handle: Handle, value: Any) -> View:
         leaf.astype(aval.dtype) if isinstance(leaf, np.ndarray | np.generic) else leaf
         for leaf, aval in zip(leaves, avals, strict=True)
     ]
+    _frames.lifted = False
     primitive.bind(*arrays, handle=handle)
-    return View(tree, tuple(avals))
+    return View(tree, tuple(avals)), _frames.lifted
 
 
 def _active() -> Frame:
@@ -460,7 +492,9 @@ def trace_within(
 
     names = names or parameter_names(function)
     _stand_for(flat, function, names if len(names) == len(avals) else ())
+    around = frame.trace
     closed = jax.make_jaxpr(flat)(*avals)
+    frame.trace = around
     jaxpr = getattr(closed, "jaxpr", closed)
     lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)

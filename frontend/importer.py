@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,12 @@ from ..ir import (
     Type,
     Value,
     find_op,
+    fresh,
+    mapped,
+    replay,
     replay_region,
 )
-from .capture import HERE, Handle, Traced, View, user_loc
+from .capture import HERE, Handle, Traced, View, user_loc, within
 from .custom_rules import jvp_rule, vjp_rules
 from .opaque import bind, opaque_op
 from .primitives import TRANSLATE
@@ -84,7 +87,8 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
     builder = Builder()
     env = importer.bind_consts(traced)
     params = _new_params(traced.jaxpr.invars, env, traced.hints)
-    importer.run(builder, traced.jaxpr.eqns, env)
+    with within(traced.frame):
+        importer.run(builder, traced.jaxpr.eqns, env)
     results = [importer.operand(v, env) for v in traced.jaxpr.outvars]
     graph = Graph(
         name,
@@ -156,6 +160,8 @@ class _Importer:
         self.states: dict[tuple[Handle, tuple[Type, ...]], StateVar] = {}
         self.births: dict[Handle, tuple[Builder, Node]] = {}
         """Where the States that the program itself creates are created."""
+        self.lanes: set[Handle] = set()
+        """What stands for one lane of a State, in the vmaps of the program."""
         self.consts: dict[int, tuple[Value, Any]] = {}
         self.rules = 0
         self.custom = False
@@ -224,12 +230,22 @@ class _Importer:
         return var
 
     def outside(self) -> tuple[StateVar, ...]:
-        """Return the symbols of States that exist outside: not created here, nor views of lanes."""
+        """Return the symbols of States that exist outside: not created here, nor lanes of a vmap
+        that is here."""
         return tuple(
             var
             for (handle, _), var in self.states.items()
-            if handle not in self.births and handle.outer is None
+            if handle not in self.births and handle not in self.lanes
         )
+
+    def give(self, builder: Builder, handle: Handle, leaves: Sequence[Operand]) -> None:
+        """Build that a State has a value, which JAX made, from here on."""
+        var = self.state(handle, tuple(o.type for o in leaves))
+        if handle in self.births:
+            builder.emit("state.write", leaves, {"state": var})
+        else:
+            builder.emit("state.new", leaves, {"state": var})
+            self.births[handle] = builder, builder.nodes[-1]
 
     def _unique(self, name: str) -> str:
         clean = "".join(c if c.isalnum() or c in "_." else "_" for c in name)
@@ -381,9 +397,41 @@ def _scan(importer: _Importer, builder: Builder, eqn: Any, operands: Results) ->
 def _while(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     params = eqn.params
     nc, nb = params["cond_nconsts"], params["body_nconsts"]
-    condition = importer.region(params["cond_jaxpr"], operands[:nc])
+    captured, initial = operands[:nc], operands[nc + nb :]
+    condition = importer.region(params["cond_jaxpr"], captured)
     body = importer.region(params["body_jaxpr"], operands[nc : nc + nb])
-    return builder.emit("while", operands[nc + nb :], {}, [condition, body])
+    if condition.results[0].type.shape:
+        again = importer.region(params["cond_jaxpr"], captured)
+        condition, body = _while_any(condition, again, body)
+    return builder.emit("while", initial, {}, [condition, body])
+
+
+def _while_any(condition: Graph, again: Graph, body: Graph) -> tuple[Graph, Graph]:
+    """Return condition and body of a loop that runs as long as it does in some lane.
+
+    That is what `jax.vmap` means by a condition with an axis for the lanes; lanes that are done
+    keep what they have, whose leading axes are those of the condition.
+    """
+    builder, live = Builder(), condition.results[0]
+    some = builder("reduce_or", live, axes=tuple(range(live.type.rank)))
+    condition = condition.with_(nodes=(*condition.nodes, *builder.nodes), results=(some,))
+
+    builder = Builder()
+    params = fresh(body.params)
+    names: dict[Value, Operand] = dict(zip(again.params, params, strict=True))
+    replay(again.nodes, builder, names)
+    (live,) = mapped(again.results, names)
+    names = dict(zip(body.params, params, strict=True))
+    replay(body.nodes, builder, names)
+    following = mapped(body.results, names)
+    kept: list[Operand] = []
+    for old, new in zip(params, following, strict=True):
+        shape, dims = new.type.shape, tuple(range(live.type.rank))
+        which = live
+        if shape != live.type.shape:
+            which = builder("broadcast_in_dim", live, shape=shape, dims=dims)
+        kept.append(builder("select_n", which, old, new))
+    return condition, builder.graph(params, kept, like=body)
 
 
 def _cond(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
@@ -456,6 +504,9 @@ def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) 
     spec: Region = eqn.params["spec"]
     rest = list(operands[spec.operands :])
     regions: list[Graph] = []
+    held = sum(len(body.jaxpr.constvars) for body in spec.bodies)
+    for handle, leaves in _leaves_of(spec, rest[held:]):
+        importer.give(builder, handle, leaves)
     outer = importer.rules
     importer.rules = outer + (spec.op in ("grad", "jvp"))
     for body in spec.bodies:
@@ -464,12 +515,39 @@ def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) 
         env: Env = dict(zip(body.jaxpr.constvars, captured, strict=True))
         params = _new_params(body.jaxpr.invars, env, body.hints)
         inner = Builder()
-        importer.run(inner, body.jaxpr.eqns, env)
+        with within(body.frame):
+            importer.run(inner, body.jaxpr.eqns, env)
         results = [importer.operand(v, env) for v in body.jaxpr.outvars]
         regions.append(inner.graph(params, results, name=spec.name))
     importer.rules = outer
-    attrs = {key: _symbols(importer, value) for key, value in spec.attrs.items()}
-    return builder.emit(spec.op, operands[: spec.operands], attrs, regions)
+    attrs = {key: _symbols(importer, value) for key, value in _used(importer, spec).items()}
+    results = builder.emit(spec.op, operands[: spec.operands], attrs, regions)
+    left = eqn.outvars[len(results) :]
+    for handle, variables in _leaves_of(spec, left):
+        var = importer.state(handle, tuple(type_of(v.aval) for v in variables))
+        results = (*results, *builder.emit("state.read", (), {"state": var}))
+    return results
+
+
+def _leaves_of(spec: Region, leaves: Sequence[Any]) -> Iterator[tuple[Handle, Sequence[Any]]]:
+    """Yield the States that enter or leave a region as operands and results, with their leaves."""
+    for handle, count in spec.local:
+        yield handle, leaves[:count]
+        leaves = leaves[count:]
+
+
+def _used(importer: _Importer, spec: Region) -> dict[str, Any]:
+    """Return the attributes of a region, with those lanes of States that something in it touches.
+
+    Some are touched only by rules of custom derivatives, which ran just now.
+    """
+    attrs = dict(spec.attrs)
+    if "in_states" in attrs:
+        touched = {handle for handle, _ in importer.states}
+        lanes = [lane.handle for key in ("in_states", "out_states") for _, lane, _ in attrs[key]]
+        importer.lanes.update(lanes)
+        attrs["in_states"] = tuple(e for e in attrs["in_states"] if e[1].handle in touched)
+    return attrs
 
 
 def _symbols(importer: _Importer, value: Any) -> Any:

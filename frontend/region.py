@@ -6,14 +6,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .capture import Frame, Traced, new_primitive, shaped
+import jax
+
+from .capture import (
+    Frame,
+    Handle,
+    Traced,
+    View,
+    current_frame,
+    is_local,
+    new_primitive,
+    read,
+    shaped,
+    write,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
     """A transformation as it stands in a jaxpr: an op's name and attributes, and traced functions.
 
-    The operands of the equation are the op's own, followed by the constants of every function.
+    The operands of the equation are the op's own, followed by the constants of every function, and
+    by the leaves of the States in ``local``, of which it says how many there are; its results are
+    the op's own, and then such leaves again. These States only exist in a plain JAX transformation
+    under way, which makes lanes or tangents of operands and results but knows nothing of States.
     """
 
     op: str
@@ -22,6 +38,7 @@ class Region:
     operands: int
     avals: tuple[Any, ...]
     name: str
+    local: tuple[tuple[Handle, int], ...] = ()
 
 
 region_p = new_primitive("region", lambda *args, spec: [shaped(a) for a in spec.avals])
@@ -34,7 +51,38 @@ def bind_region(spec: Region, operands: Sequence[Any]) -> list[Any]:
     """
     consts = [const for body in spec.bodies for const in body.consts]
     bodies = tuple(replace(body, consts=()) for body in spec.bodies)
-    return region_p.bind(*operands, *consts, spec=replace(spec, bodies=bodies))
+    frame = current_frame()
+    if frame is None:
+        raise RuntimeError("a region can only be bound inside a capture")
+    local = [(h, _left_as(h, spec.bodies, frame)) for h in _touched(spec.bodies, frame)]
+    if not local:
+        return region_p.bind(*operands, *consts, spec=replace(spec, bodies=bodies))
+    held = [leaf for handle, _ in local for leaf in jax.tree.leaves(read(handle))]
+    avals = (*spec.avals, *(aval for _, view in local for aval in view.avals))
+    sizes = tuple((handle, len(view.avals)) for handle, view in local)
+    new = replace(spec, bodies=bodies, avals=avals, local=sizes)
+    results = region_p.bind(*operands, *consts, *held, spec=new)
+    rest = iter(results[len(spec.avals) :])
+    for handle, view in local:
+        write(handle, jax.tree.unflatten(view.tree, [next(rest) for _ in view.avals]))
+    return results[: len(spec.avals)]
+
+
+def _touched(bodies: Sequence[Traced], frame: Frame) -> list[Handle]:
+    """Return the States local to a transformation under way that functions touch."""
+    found: dict[Handle, None] = {}
+    for body in bodies:
+        lanes = {lane: outer for outer, lane in body.frame.lanes.items()}
+        for handle in body.frame.touched - set(body.frame.created):
+            found[lanes.get(handle, handle)] = None
+    order = [handle for handle in frame.born if handle in found]
+    return [handle for handle in order if is_local(frame, handle)]
+
+
+def _left_as(handle: Handle, bodies: Sequence[Traced], frame: Frame) -> View:
+    """Return what a State looks like after functions that touch it."""
+    written = (body.frame.views[handle] for body in bodies if handle in body.frame.written)
+    return next(written, frame.view(handle))
 
 
 def leave(body: Traced, parent: Frame) -> None:

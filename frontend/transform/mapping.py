@@ -260,10 +260,9 @@ class _Mapped:
         entering: list[Any] = []
         leaving: list[Any] = []
         for d in declared:
-            if d.lane in body.frame.touched:
-                entering.append(
-                    (state_ref(d.handle, d.outside), state_ref(d.lane, d.inside), d.entering)
-                )
+            # The importer leaves out what nothing touches, not even a custom rule.
+            outside, inside = state_ref(d.handle, d.outside), state_ref(d.lane, d.inside)
+            entering.append((outside, inside, d.entering))
             if d.lane in body.frame.written:
                 inside = body.frame.views[d.lane]
                 after = View(inside.tree, tuple(_batched(a, d.leaving, size) for a in inside.avals))
