@@ -26,7 +26,7 @@ from jax.core import ShapedArray
 from jax.extend.core import get_opaque_trace_state
 from jax.interpreters import ad, batching, mlir
 
-from ..ir import Loc
+from ..ir import Loc, manual_axes
 from .errors import TraceContextError
 
 if TYPE_CHECKING:
@@ -126,6 +126,10 @@ class Frame:
     born: dict[Handle, Any] = field(default_factory=dict)
     """The JAX traces in which States were created."""
     trace: Any = None
+    origin: Any = None
+    """The JAX trace itself that this frame fills."""
+    sharded: bool = False
+    """Whether it is traced as part of the body of a ``jax.shard_map``."""
     lanes: Mapping[Handle, Handle] = field(default_factory=dict)
     alive: bool = True
 
@@ -182,7 +186,7 @@ def current_frame() -> Frame | None:
 def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
     """Trace something: States read and written in the block belong to the captured program."""
     parent = _frames.top
-    frame = Frame(parent, lanes=lanes or {})
+    frame = Frame(parent, lanes=lanes or {}, sharded=manual_axes.is_manual(jax))
     _frames.top = frame
     try:
         if parent is None:
@@ -323,8 +327,20 @@ def read(handle: Handle) -> Any:
         return frame.held[handle]
     view = frame.view(handle)
     frame.touched.add(handle)
-    leaves = state_read_p.bind(handle=handle, avals=view.avals)
-    return jax.tree.unflatten(view.tree, leaves)
+    return jax.tree.unflatten(view.tree, read_leaves(frame, handle, view.avals))
+
+
+def read_leaves(frame: Frame, handle: Handle, avals: Sequence[Any]) -> Sequence[Any]:
+    """Bind a read of a State; the body of a ``jax.shard_map`` closes over what is read."""
+    if not in_shard_map(frame):
+        return state_read_p.bind(handle=handle, avals=tuple(avals))
+    with jex.set_current_trace(frame.origin):
+        return state_read_p.bind(handle=handle, avals=tuple(avals))
+
+
+def in_shard_map(frame: Frame) -> bool:
+    """Whether a ``jax.shard_map`` is under way in a frame, whose body is none of our program."""
+    return manual_axes.is_manual(jax) and not frame.sharded
 
 
 def write(handle: Handle, value: Any) -> None:
@@ -341,16 +357,27 @@ def write(handle: Handle, value: Any) -> None:
     frame.view(handle)  # a State that was never readable cannot be written either
     view, lifted = _bind_value(state_write_p, handle, value)
     if lifted or handle in frame.held:
-        if frame.born.get(handle) != trace_token():
-            raise TraceContextError(
-                f"{handle.state.describe()} is written inside a plain JAX transformation "
-                "(jax.vmap, jax.grad, jax.jvp, ...), which cannot carry States. "
-                "Use brainir.transform.vmap, grad, ... there, or create the State inside."
-            )
+        check_local(frame, handle)
         frame.held[handle] = value
     frame.views[handle] = view
     frame.touched.add(handle)
     frame.written[handle] = user_loc()
+
+
+def check_local(frame: Frame, handle: Handle) -> None:
+    """Refuse to write a State from inside a plain JAX transformation that it was not created in.
+
+    Raises
+    ------
+    TraceContextError
+        If it was created elsewhere.
+    """
+    if frame.born.get(handle) != trace_token():
+        raise TraceContextError(
+            f"{handle.state.describe()} is written inside a plain JAX transformation (jax.vmap, "
+            "jax.grad, jax.jvp, jax.shard_map, ...), which cannot carry States. "
+            "Use brainir.transform.vmap, grad, ... there, or create the State inside."
+        )
 
 
 def create(handle: Handle, value: Any) -> None:
@@ -387,9 +414,28 @@ def _bind_value(primitive: Any, handle: Handle, value: Any) -> tuple[View, bool]
         leaf.astype(aval.dtype) if isinstance(leaf, np.ndarray | np.generic) else leaf
         for leaf, aval in zip(leaves, avals, strict=True)
     ]
-    _frames.lifted = False
-    primitive.bind(*arrays, handle=handle)
-    return View(tree, tuple(avals)), _frames.lifted
+    return View(tree, tuple(avals)), _lifts(primitive, handle, arrays)
+
+
+def _lifts(primitive: Any, handle: Handle, leaves: Sequence[Any]) -> bool:
+    """Bind a primitive of a State, and return whether it was lifted out of the program instead."""
+    frame = _active()
+    _frames.lifted = in_shard_map(frame)
+    if not _frames.lifted:
+        primitive.bind(*leaves, handle=handle)
+    return _frames.lifted
+
+
+def write_leaves(frame: Frame, handle: Handle, leaves: Sequence[Any]) -> None:
+    """Bind a write of a State by a region that became plain JAX code.
+
+    Raises
+    ------
+    TraceContextError
+        If the transformation that asked for that gives it lanes or tangents.
+    """
+    if _lifts(state_write_p, handle, leaves):
+        check_local(frame, handle)
 
 
 def _active() -> Frame:
@@ -483,6 +529,8 @@ def trace_within(
     def flat(*args: Any) -> list[Any]:
         nonlocal out_tree
         frame.trace = trace_token()
+        with jex.take_current_trace() as frame.origin:
+            pass
         out = function(*args)
         reject_states(f"the result of {name_of(function)}", out)
         results, out_tree = jax.tree.flatten(out)
@@ -492,9 +540,9 @@ def trace_within(
 
     names = names or parameter_names(function)
     _stand_for(flat, function, names if len(names) == len(avals) else ())
-    around = frame.trace
+    around = frame.trace, frame.origin
     closed = jax.make_jaxpr(flat)(*avals)
-    frame.trace = around
+    frame.trace, frame.origin = around
     jaxpr = getattr(closed, "jaxpr", closed)
     lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)

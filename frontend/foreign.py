@@ -13,7 +13,13 @@ import jax
 from jax.interpreters import ad, batching
 
 from ..backends import lax, shape_struct
-from .capture import aval_of, current_frame, state_read_p, state_write_p, trace_within
+from .capture import (
+    aval_of,
+    current_frame,
+    read_leaves,
+    trace_within,
+    write_leaves,
+)
 from .importer import import_traced
 from .program import FOREIGN_ORDER, optimise_with_writes
 from .region import Region, region_p
@@ -31,12 +37,12 @@ def evaluate(spec: Region, *args: Any) -> list[Any]:
     held: list[Any] = []
     for var in graph.states:
         structs = tuple(map(shape_struct, var.types))
-        held.extend(state_read_p.bind(handle=imported.handles[var], avals=structs))
+        held.extend(read_leaves(frame, imported.handles[var], list(structs)))
     outs = lax.emit(graph)(*args, *held, *(const.data for const in graph.consts))
     count = len(spec.avals)
     rest = iter(outs[count:])
     for var in writes:
-        state_write_p.bind(*(next(rest) for _ in var.types), handle=imported.handles[var])
+        write_leaves(frame, imported.handles[var], [next(rest) for _ in var.types])
     return list(outs[:count])
 
 

@@ -33,16 +33,13 @@ from ..ir import (
     Type,
     Value,
     find_op,
-    fresh,
-    mapped,
-    replay,
-    replay_region,
 )
 from .capture import HERE, Handle, Traced, View, user_loc, within
-from .custom_rules import jvp_rule, vjp_rules
-from .opaque import bind, opaque_op
+from .custom_rules import import_custom
+from .opaque import opaque_op
 from .primitives import TRANSLATE
 from .region import Region
+from .while_lanes import while_any
 
 # A node's location is the innermost line that is neither ours nor the unit library's.
 for _library in (HERE, os.path.dirname(inspect.getfile(brainunit.Quantity))):
@@ -81,7 +78,7 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
         How often somebody outside may differentiate the graph: custom derivatives keep their rules
         to that order, and one more inside each `grad` and `jvp`. Rules cost tracing time.
     """
-    importer = _Importer()
+    importer = Importer()
     importer.rules = rules
     importer.loc = user_loc()
     builder = Builder()
@@ -111,7 +108,7 @@ def import_function(
     """
     closed = jax.make_jaxpr(function)(*(shape_struct(o.type) for o in operands))
     jaxpr = _open(closed)
-    importer = _Importer()
+    importer = Importer()
     env: Env = dict(zip(jaxpr.invars, operands, strict=True))
     for var, const in zip(jaxpr.constvars, closed.consts, strict=True):
         env[var] = _inline_const(builder, const)
@@ -155,7 +152,9 @@ def _open(jaxpr: Any) -> Any:
     return getattr(jaxpr, "jaxpr", jaxpr)
 
 
-class _Importer:
+class Importer:
+    """One import: what the States, constants and variables of jaxprs are in the graph."""
+
     def __init__(self) -> None:
         self.states: dict[tuple[Handle, tuple[Type, ...]], StateVar] = {}
         self.births: dict[Handle, tuple[Builder, Node]] = {}
@@ -331,19 +330,19 @@ class _Importer:
 Results = Sequence[Operand]
 
 
-def _state_read(importer: _Importer, builder: Builder, eqn: Any, _: Results) -> Results:
+def _state_read(importer: Importer, builder: Builder, eqn: Any, _: Results) -> Results:
     types = tuple(type_of(v.aval) for v in eqn.outvars)
     var = importer.state(eqn.params["handle"], types)
     return builder.emit("state.read", (), {"state": var}, hints=[var.hint] * len(var.types))
 
 
-def _state_write(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _state_write(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     var = importer.state(eqn.params["handle"], tuple(o.type for o in operands))
     builder.emit("state.write", operands, {"state": var})
     return ()
 
 
-def _state_new(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _state_new(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     handle = eqn.params["handle"]
     if handle in importer.births:  # JAX replays what it traced once; this is another State
         del importer.births[handle]
@@ -363,21 +362,21 @@ def _create_also(var: StateVar, builder: Builder, birth: Node) -> None:
     builder.nodes[at:at] = before.nodes
 
 
-def _jit(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _jit(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     return importer.inline(builder, eqn.params["jaxpr"], operands)
 
 
-def _closed_call(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _closed_call(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     return importer.inline(builder, eqn.params["call_jaxpr"], operands)
 
 
-def _remat(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _remat(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     region = importer.region(eqn.params["jaxpr"])
     attrs = {"prevent_cse": bool(eqn.params["prevent_cse"])}
     return builder.emit("checkpoint", operands, attrs, [region])
 
 
-def _scan(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _scan(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     params = eqn.params
     if "num_consts" in params:
         consts, carries = params["num_consts"], params["num_carry"]
@@ -394,7 +393,7 @@ def _scan(importer: _Importer, builder: Builder, eqn: Any, operands: Results) ->
     return builder.emit("for_loop", operands[consts:], attrs, [body])
 
 
-def _while(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _while(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     params = eqn.params
     nc, nb = params["cond_nconsts"], params["body_nconsts"]
     captured, initial = operands[:nc], operands[nc + nb :]
@@ -402,105 +401,17 @@ def _while(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -
     body = importer.region(params["body_jaxpr"], operands[nc : nc + nb])
     if condition.results[0].type.shape:
         again = importer.region(params["cond_jaxpr"], captured)
-        condition, body = _while_any(condition, again, body)
+        condition, body = while_any(condition, again, body)
     return builder.emit("while", initial, {}, [condition, body])
 
 
-def _while_any(condition: Graph, again: Graph, body: Graph) -> tuple[Graph, Graph]:
-    """Return condition and body of a loop that runs as long as it does in some lane.
-
-    That is what `jax.vmap` means by a condition with an axis for the lanes; lanes that are done
-    keep what they have, whose leading axes are those of the condition.
-    """
-    builder, live = Builder(), condition.results[0]
-    some = builder("reduce_or", live, axes=tuple(range(live.type.rank)))
-    condition = condition.with_(nodes=(*condition.nodes, *builder.nodes), results=(some,))
-
-    builder = Builder()
-    params = fresh(body.params)
-    names: dict[Value, Operand] = dict(zip(again.params, params, strict=True))
-    replay(again.nodes, builder, names)
-    (live,) = mapped(again.results, names)
-    names = dict(zip(body.params, params, strict=True))
-    replay(body.nodes, builder, names)
-    following = mapped(body.results, names)
-    kept: list[Operand] = []
-    for old, new in zip(params, following, strict=True):
-        shape, dims = new.type.shape, tuple(range(live.type.rank))
-        which = live
-        if shape != live.type.shape:
-            which = builder("broadcast_in_dim", live, shape=shape, dims=dims)
-        kept.append(builder("select_n", which, old, new))
-    return condition, builder.graph(params, kept, like=body)
-
-
-def _cond(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _cond(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     index, *rest = operands
     regions = [importer.region(branch, rest) for branch in eqn.params["branches"]]
     return builder.emit("cond", [index], {}, regions)
 
 
-def _custom(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    """A custom derivative; its rules are what ``jax.jvp`` or ``jax.vjp`` make of the bound call."""
-    primal = eqn.params["call_jaxpr"]
-    importer.custom = True
-    if not importer.rules:
-        return importer.inline(builder, primal, operands)
-
-    # The function takes what it closes over as its first arguments. Nothing says how it depends
-    # on these, so they are captured, and whoever differentiates by one of them is refused.
-    count = eqn.params["num_consts"]
-    captured, types = operands[:count], [o.type for o in operands[count:]]
-    jvp_mode = eqn.primitive.name.startswith("custom_jvp")
-    # JAX gives equations that came of one trace one and the same rule, so it is derived once.
-    recorded = eqn.params["jvp_jaxpr_fun" if jvp_mode else "fwd_jaxpr_thunk"]
-    key = id(recorded), importer.rules, *captured
-    regions = importer.custom_regions.get(key)
-    if regions is None:
-        revived = importer.revived
-        regions = _custom_regions(importer, eqn, jvp_mode, captured, types)
-        if revived == importer.revived:  # and so they mean the same wherever they stand
-            importer.custom_regions[key] = regions
-    else:
-        regions = [replay_region(region, {}) for region in regions]
-    attrs = {"mode": "jvp" if jvp_mode else "vjp"}
-    return builder.emit("custom_derivative", operands[count:], attrs, regions)
-
-
-def _custom_regions(
-    importer: _Importer,
-    eqn: Any,
-    jvp_mode: bool,
-    captured: Sequence[Operand],
-    types: Sequence[Type],
-) -> list[Graph]:
-    """Return what a custom function does, and its rules."""
-    held: Sequence[Any] = ()
-
-    def function(*args: Any) -> tuple[Any, ...]:
-        return bind(eqn.primitive, eqn.params, [*held, *args])
-
-    def derive(rule: Callable[..., Any], types: Sequence[Type]) -> Graph:
-        def after_captured(*args: Any) -> Any:
-            nonlocal held
-            held = args[: len(captured)]
-            return rule(*args[len(captured) :])
-
-        return importer.derived(after_captured, captured, types)
-
-    region = importer.region(eqn.params["call_jaxpr"], captured)
-    # A rule may well use the function itself, so every derivative of it would have one more.
-    importer.rules -= 1
-    try:
-        rules = (jvp_rule if jvp_mode else vjp_rules)(derive, function, types)
-    except Exception as error:
-        error.add_note(f"in a rule of the custom derivative of what is called at {importer.loc}")
-        raise
-    importer.rules += 1
-    return [region, *rules]
-
-
-def _region(importer: _Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+def _region(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
     spec: Region = eqn.params["spec"]
     rest = list(operands[spec.operands :])
     regions: list[Graph] = []
@@ -536,7 +447,7 @@ def _leaves_of(spec: Region, leaves: Sequence[Any]) -> Iterator[tuple[Handle, Se
         leaves = leaves[count:]
 
 
-def _used(importer: _Importer, spec: Region) -> dict[str, Any]:
+def _used(importer: Importer, spec: Region) -> dict[str, Any]:
     """Return the attributes of a region, with those lanes of States that something in it touches.
 
     Some are touched only by rules of custom derivatives, which ran just now.
@@ -550,7 +461,7 @@ def _used(importer: _Importer, spec: Region) -> dict[str, Any]:
     return attrs
 
 
-def _symbols(importer: _Importer, value: Any) -> Any:
+def _symbols(importer: Importer, value: Any) -> Any:
     """Replace (handle, avals) pairs in an attribute by the graph's own symbols."""
     if isinstance(value, StateRef):
         return importer.state(value.handle, value.types)
@@ -572,7 +483,7 @@ def state_ref(handle: Handle, view: View) -> StateRef:
     return StateRef(handle, tuple(type_of(a) for a in view.avals))
 
 
-_SPECIAL: Mapping[str, Callable[[_Importer, Builder, Any, Results], Results]] = {
+_SPECIAL: Mapping[str, Callable[[Importer, Builder, Any, Results], Results]] = {
     "state_read": _state_read,
     "state_write": _state_write,
     "state_new": _state_new,
@@ -586,8 +497,8 @@ _SPECIAL: Mapping[str, Callable[[_Importer, Builder, Any, Results], Results]] = 
     "scan": _scan,
     "while": _while,
     "cond": _cond,
-    "custom_jvp_call": _custom,
-    "custom_vjp_call": _custom,
+    "custom_jvp_call": import_custom,
+    "custom_vjp_call": import_custom,
 }
 
 

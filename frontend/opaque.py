@@ -31,20 +31,55 @@ from ..ir import (
     Weight,
     equal,
     find_op,
+    manual_axes,
     mapped,
     register,
     replay,
     traffic,
 )
-from .custom_rules import restricted
 
 PREFIX = "lax."
 
 
 def bind(primitive: Any, params: Mapping[str, Any], args: Sequence[Any]) -> tuple[Any, ...]:
     """Apply a JAX primitive with the parameters of an equation."""
+    if primitive.name in _AXES:
+        params, args = _AXES[primitive.name](params, args)
+        if not params["axes"]:
+            return tuple(args)
     out = primitive.bind(*args, **primitive.get_bind_params(dict(params)))
     return tuple(out) if primitive.multiple_results else (out,)
+
+
+def restricted(
+    function: Callable[..., Any], arrays: Sequence[Any], positions: Sequence[int]
+) -> Callable[..., Any]:
+    """Return a function of just the arguments at some positions; the others stand still."""
+
+    def chosen(*values: Any) -> Any:
+        full = list(arrays)
+        for i, value in zip(positions, values, strict=True):
+            full[i] = value
+        return function(*full)
+
+    return chosen
+
+
+def _varying_more(params: Mapping[str, Any], args: Sequence[Any]) -> Any:
+    """Leave out axes over which a value varies already."""
+    present = frozenset[str]().union(*(manual_axes.axes_of(jax.typeof(x)) for x in args))
+    axes = [axis for axis in params["axes"] if axis not in present]
+    return {**params, "axes": tuple(axes)}, args
+
+
+def _varying_first(params: Mapping[str, Any], args: Sequence[Any]) -> Any:
+    """Let values vary over the axes over which they are summed."""
+    return params, [manual_axes.cast(jax, x, frozenset(params["axes"])) for x in args]
+
+
+_AXES = {"pvary": _varying_more, "psum_invariant": _varying_first}
+"""How equations of ``jax.shard_map`` are applied to values that vary over other axes than those
+that they were traced with: a capture does not follow over which."""
 
 
 def opaque_op(primitive: Any, effectful: bool) -> Op:

@@ -20,7 +20,15 @@ import jax
 import numpy as np
 
 from ..backends import shape_struct, type_of, xla
-from ..ir import Const, Graph, NotDifferentiable, StateVar, fingerprint, touched_by
+from ..ir import (
+    Const,
+    Graph,
+    NotDifferentiable,
+    StateVar,
+    fingerprint,
+    manual_axes,
+    touched_by,
+)
 from ..passes import (
     PIPELINE,
     LaneDependentResult,
@@ -115,7 +123,7 @@ class Program:
     @property
     def key(self) -> Hashable:
         """What an executable of this program is found by."""
-        return fingerprint(self.graph), self.foreign, is_wide()
+        return fingerprint(self.graph), self.foreign, is_wide(), is_sharded()
 
     @property
     def has_io(self) -> bool:
@@ -148,6 +156,11 @@ class Program:
 def is_wide() -> bool:
     """Whether JAX has 64-bit numbers."""
     return jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_sharded() -> bool:
+    """Whether the body of a ``jax.shard_map`` is being traced."""
+    return manual_axes.is_manual(jax)
 
 
 def capture(
@@ -340,12 +353,20 @@ FOREIGN_PIPELINE = tuple(
 )
 """For what somebody else may differentiate."""
 
+SHARDED_PIPELINE = tuple(
+    step
+    for step in PIPELINE
+    if step.name in ("inline-calls", "expand-map", "hoist-state", "dead-code", "purify")
+)
+"""For the body of a ``jax.shard_map``: only JAX knows which values all devices share, so that their
+gradients are sums over devices. Derivatives, and lanes around them, are left to it."""
+
 
 def _run_passes(
     graph: Graph, foreign: bool, observers: Sequence[Observer], until: str | None = None
 ) -> Graph:
     """Run passes, and put what they refuse into the classes that users know."""
-    passes = FOREIGN_PIPELINE if foreign else PIPELINE
+    passes = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
     try:
         return run_pipeline(graph, passes, observers=observers, until=until)
     except LaneDependentWrite as error:

@@ -14,6 +14,7 @@ from .capture import (
     Traced,
     View,
     current_frame,
+    in_shard_map,
     is_local,
     new_primitive,
     read,
@@ -56,16 +57,25 @@ def bind_region(spec: Region, operands: Sequence[Any]) -> list[Any]:
         raise RuntimeError("a region can only be bound inside a capture")
     local = [(h, _left_as(h, spec.bodies, frame)) for h in _touched(spec.bodies, frame)]
     if not local:
-        return region_p.bind(*operands, *consts, spec=replace(spec, bodies=bodies))
+        return _bind(frame, replace(spec, bodies=bodies), *operands, *consts)
     held = [leaf for handle, _ in local for leaf in jax.tree.leaves(read(handle))]
     avals = (*spec.avals, *(aval for _, view in local for aval in view.avals))
     sizes = tuple((handle, len(view.avals)) for handle, view in local)
     new = replace(spec, bodies=bodies, avals=avals, local=sizes)
-    results = region_p.bind(*operands, *consts, *held, spec=new)
+    results = _bind(frame, new, *operands, *consts, *held)
     rest = iter(results[len(spec.avals) :])
     for handle, view in local:
         write(handle, jax.tree.unflatten(view.tree, [next(rest) for _ in view.avals]))
     return results[: len(spec.avals)]
+
+
+def _bind(frame: Frame, spec: Region, *operands: Any) -> list[Any]:
+    """Bind the primitive; the body of a ``jax.shard_map`` gets what it means in plain JAX."""
+    if not in_shard_map(frame):
+        return region_p.bind(*operands, spec=spec)
+    from .foreign import evaluate
+
+    return evaluate(spec, *operands)
 
 
 def _touched(bodies: Sequence[Traced], frame: Frame) -> list[Handle]:

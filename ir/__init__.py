@@ -31,6 +31,7 @@ from .op import (
     register,
     traffic,
 )
+from .ops import manual_axes as manual_axes
 from .ops.indexing import default_fill
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
@@ -85,6 +86,7 @@ __all__ = [
     "is_pure",
     "key_words",
     "keys_of_words",
+    "manual_axes",
     "mapped",
     "numpy_dtype",
     "parse",

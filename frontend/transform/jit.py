@@ -18,7 +18,15 @@ from ...ir import Graph
 from .. import environ
 from ..capture import Traced, aval_of, current_frame, name_of, parameter_names, trace
 from ..nn.module import COMPILED_METHODS
-from ..program import Program, argument_aval, capture, compile_program, is_wide, optimise
+from ..program import (
+    Program,
+    argument_aval,
+    capture,
+    compile_program,
+    is_sharded,
+    is_wide,
+    optimise,
+)
 from ..region import Region, bind_region, leave
 from ..state import epoch, in_foreign_trace, reject_states
 from ..typing import Missing
@@ -171,7 +179,7 @@ class Jitted:
         leaves, tree = jax.tree.flatten(dynamic)
         avals = [argument_aval(self._name, leaf) for leaf in leaves]
         shapes = tuple((a.shape, a.dtype, a.weak_type) for a in avals)
-        return static, tree, shapes, in_foreign_trace(), is_wide()
+        return static, tree, shapes, in_foreign_trace(), is_wide(), is_sharded()
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any], renew: bool = False) -> _Entry:
         key = self._key(args, kwargs)

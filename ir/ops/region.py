@@ -30,6 +30,8 @@ import numpy as np
 from ..graph import Graph
 from ..op import PURE, Cost, GraphError, Weight, define_region
 from ..types import StateVar, Type, Value
+from . import manual_axes
+from .derivatives_by_jax import lax_grad, lax_jvp, lax_vmap
 
 Regions = tuple[Graph, ...]
 
@@ -131,12 +133,20 @@ def _lax_for_loop(
 ) -> tuple[Any, ...]:
     (body,) = regions
 
+    def one_step(*values: Any) -> tuple[Any, ...]:
+        return run(body, *values)
+
+    initial, once = arrays[:carries], one_step
+    if length:  # JAX makes no difference between the axes of an array and those of its slices
+        first = [x[0] for x in arrays[carries:]] if manual_axes.is_manual(jax) else ()
+        initial, once = manual_axes.carried(jax, one_step, initial, *first)
+
     def step(carry: tuple[Any, ...], slices: tuple[Any, ...]) -> tuple[Any, Any]:
-        outs = run(body, *carry, *slices)
+        outs = once(*carry, *slices)
         return outs[:carries], outs[carries:]
 
     carry, ys = jax.lax.scan(
-        step, arrays[:carries], arrays[carries:], length=length, reverse=reverse, unroll=unroll
+        step, initial, arrays[carries:], length=length, reverse=reverse, unroll=unroll
     )
     return (*carry, *ys)
 
@@ -178,10 +188,14 @@ def _lax_while(jax: Any, run: Run, *arrays: Any, regions: Regions) -> tuple[Any,
     def goes_on(carry: tuple[Any, ...]) -> Any:
         return run(condition, *carry)[0]
 
-    def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+    def one_step(*carry: Any) -> tuple[Any, ...]:
         return run(body, *carry)
 
-    return jax.lax.while_loop(goes_on, step, tuple(arrays))
+    def following(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        return step(*carry)
+
+    initial, step = manual_axes.carried(jax, one_step, arrays)
+    return jax.lax.while_loop(goes_on, following, initial)
 
 
 define_region(
@@ -215,7 +229,10 @@ def _numpy_cond(run: Run, index: Any, *, regions: Regions) -> tuple[Any, ...]:
 
 
 def _lax_cond(jax: Any, run: Run, index: Any, *, regions: Regions) -> tuple[Any, ...]:
-    branches = [lambda region=region: run(region) for region in regions]
+    def branch(region: Graph) -> Callable[[], tuple[Any, ...]]:
+        return lambda: run(region)
+
+    branches = manual_axes.branches(jax, [branch(region) for region in regions])
     if len(branches) == 2 and index.dtype == np.bool_:
         return jax.lax.cond(index, branches[1], branches[0])
     return jax.lax.switch(index, branches)
@@ -440,7 +457,7 @@ define_region(
     "(None: shared), out_axes where a result gets them (None: the same for all).",
     infer=_infer_vmap,
     numpy=_numpy_vmap,
-    lax=_not_expanded("vmap", "expand-vmap"),
+    lax=lax_vmap,
     effects=PURE,
     cost=_region_cost,
 )
@@ -494,7 +511,7 @@ define_region(
     "values of `states`, then of the arguments numbered in `wrt`, then all that the region yields.",
     infer=_infer_grad,
     numpy=_not_expanded("grad", "expand-grad"),
-    lax=_not_expanded("grad", "expand-grad"),
+    lax=lax_grad,
     effects=PURE,
     cost=_region_cost,
 )
@@ -514,7 +531,7 @@ define_region(
     "Run the region and push tangents of the arguments numbered in `wrt` through it.",
     infer=_infer_jvp,
     numpy=_not_expanded("jvp", "expand-jvp"),
-    lax=_not_expanded("jvp", "expand-jvp"),
+    lax=lax_jvp,
     effects=PURE,
     cost=_region_cost,
 )

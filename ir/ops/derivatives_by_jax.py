@@ -1,0 +1,85 @@
+"""What `grad`, `jvp` and `vmap` mean to JAX, for where a pass must not expand them.
+
+That is inside ``jax.shard_map``: the gradient by what all devices share is a sum over the devices,
+which only JAX can tell, since it alone follows which values those are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..graph import Graph
+from .manual_axes import axes_of, cast
+
+Regions = tuple[Graph, ...]
+
+
+def _restricted(run: Any, region: Graph, arrays: Sequence[Any], wrt: Sequence[int]) -> Any:
+    def function(*chosen: Any) -> tuple[Any, ...]:
+        full = list(arrays)
+        for i, array in zip(wrt, chosen, strict=True):
+            full[i] = array
+        return run(region, *full)
+
+    return function
+
+
+def lax_grad(
+    jax: Any, run: Any, *arrays: Any, regions: Regions, wrt: Sequence[int], losses: int, **_: Any
+) -> tuple[Any, ...]:
+    """Differentiate a region by ``jax.vjp``; integers have zeros."""
+    smooth = [i for i in dict.fromkeys(wrt) if regions[0].params[i].type.is_differentiable]
+    function = _restricted(run, regions[0], arrays, smooth)
+
+    def split(*chosen: Any) -> tuple[Any, Any]:
+        outs = function(*chosen)
+        return outs[:losses], outs
+
+    found, pull, outs = jax.vjp(split, *(arrays[i] for i in smooth), has_aux=True)
+    ones = [cast(jax, jax.numpy.ones_like(x), axes_of(jax.typeof(x))) for x in found]
+    slopes = dict(zip(smooth, pull(tuple(ones)), strict=True))
+    gradients = [slopes[i] if i in slopes else jax.numpy.zeros_like(arrays[i]) for i in wrt]
+    return (*gradients, *outs)
+
+
+def lax_jvp(
+    jax: Any, run: Any, *arrays: Any, regions: Regions, wrt: Sequence[int]
+) -> tuple[Any, ...]:
+    """Push tangents through a region by ``jax.jvp``; those of integers are zeros."""
+    count = len(arrays) - len(wrt)
+    smooth = [n for n, i in enumerate(wrt) if regions[0].params[i].type.is_differentiable]
+    chosen = [wrt[n] for n in smooth]
+    function = _restricted(run, regions[0], arrays[:count], chosen)
+    primals, tangents = [arrays[i] for i in chosen], [arrays[count + n] for n in smooth]
+    pairs = [
+        (p, cast(jax, t, axes_of(jax.typeof(p)))) for p, t in zip(primals, tangents, strict=True)
+    ]
+    outs, pushed = jax.jvp(function, [p for p, _ in pairs], [t for _, t in pairs])
+    results = zip(regions[0].results, outs, pushed, strict=True)
+    zeros = jax.numpy.zeros_like
+    return (*outs, *(t if r.type.is_differentiable else zeros(x) for r, x, t in results))
+
+
+def lax_vmap(
+    jax: Any,
+    run: Any,
+    *arrays: Any,
+    regions: Regions,
+    size: int,
+    in_axes: Sequence[int | None],
+    out_axes: Sequence[int | None],
+    **_: Any,
+) -> tuple[Any, ...]:
+    """Map a region over lanes by ``jax.vmap``."""
+
+    def lane(*arrays: Any) -> tuple[Any, ...]:
+        return run(regions[0], *arrays)
+
+    mapped = jax.vmap(
+        lane,
+        in_axes=tuple(in_axes),
+        out_axes=tuple(out_axes),
+        axis_size=size,
+    )
+    return tuple(mapped(*arrays))
