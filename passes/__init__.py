@@ -4,6 +4,7 @@ from .common_subexpressions import common_subexpressions
 from .dead_code import dead_code
 from .distribute_loops import distribute_loops
 from .errors import (
+    DerivativeOfClosedOver,
     ForwardOfCustomVjp,
     LaneDependentResult,
     LaneDependentWrite,
@@ -27,6 +28,7 @@ __all__ = [
     "CAPTURE",
     "PASSES",
     "PIPELINE",
+    "DerivativeOfClosedOver",
     "ForwardOfCustomVjp",
     "LaneDependentResult",
     "LaneDependentWrite",

@@ -51,6 +51,8 @@ LANES = (
 )
 STATES = ("tests/test_passes_hoist_state.py", "tests/test_laws.py")
 PROGRAMS = ("tests/test_programs.py",)
+RULES = ("tests/test_custom_rules.py",)
+FOREIGN = ("tests/test_foreign.py",)
 TEXT = ("tests/test_text.py", "tests/test_structure.py")
 
 
@@ -659,6 +661,98 @@ MUTANTS = (
         "    order.insert(target, source)\n",
         "    order.insert(target, source)\n    order = order if len(order) < 3 else order[::-1]\n",
         LANES,
+    ),
+    # --- rules of the user, and plain JAX ---------------------------------------------------------
+    Mutant(
+        "a rule that is not linear is moved out of a loop before it is differentiated",
+        "passes/expand_grad.py",
+        "hoist_invariant(node.regions[0], differentiable=True)",
+        "hoist_invariant(node.regions[0])",
+        RULES,
+    ),
+    Mutant(
+        "a node with such a rule inside counts as linear",
+        "passes/linearity.py",
+        "(node, *inside)",
+        "(node,)",
+        RULES,
+    ),
+    Mutant(
+        "a loop is distributed around a rule that is to run in each step",
+        "passes/distribute_loops.py",
+        "if not all(has_linear_reverse(n) or step.varying.issuperset(n.results)",
+        "if not all(True or step.varying.issuperset(n.results)",
+        RULES,
+    ),
+    Mutant(
+        "equal calls share their cotangents for whom JAX differentiates",
+        "passes/common_subexpressions.py",
+        "apart = self.differentiable and not has_linear_reverse(node)",
+        "apart = False",
+        RULES,
+    ),
+    Mutant(
+        "a rule means by a variable what it was at the first call",
+        "frontend/custom_rules.py",
+        "if revived == importer.revived:",
+        "if revived <= importer.revived:",
+        RULES,
+    ),
+    Mutant(
+        "a derivative by what a custom function closes over is zero",
+        "passes/reverse_rules.py",
+        "if not reverse.active.isdisjoint(captures(node.regions[0])):",
+        "if reverse.active.isdisjoint(node.results):",
+        RULES,
+    ),
+    Mutant(
+        "a cotangent keeps the dtype that the backward rule gave it",
+        "frontend/custom_rules.py",
+        "jax.numpy.astype(found[i], shape_struct(t).dtype)",
+        "found[i]",
+        RULES,
+    ),
+    Mutant(
+        "a rule reads a State as it is outside of the lane",
+        "frontend/importer.py",
+        "        with within(body.frame):\n",
+        "        if True:\n",
+        RULES,
+    ),
+    Mutant(
+        "a lane that is done goes on while another one does",
+        "frontend/while_lanes.py",
+        'builder("select_n", which, old, new)',
+        'builder("select_n", which, new, new)',
+        FOREIGN,
+    ),
+    Mutant(
+        "a State that is local to a plain transformation forgets its tangents",
+        "frontend/capture.py",
+        "    if handle in frame.held:\n        return",
+        "    if handle in frame.lanes:\n        return",
+        FOREIGN,
+    ),
+    Mutant(
+        "a region does not hand over the States that are local to a transformation",
+        "frontend/capture.py",
+        "return token != frame.trace and frame.born.get(handle) == token",
+        "return token != frame.trace and frame.born.get(handle) != token",
+        FOREIGN,
+    ),
+    Mutant(
+        "the gradient by what all devices share is that of one device",
+        "frontend/program.py",
+        "passes = SHARDED_PIPELINE if is_sharded() else",
+        "passes = SHARDED_PIPELINE if not is_sharded and is_sharded() else",
+        FOREIGN,
+    ),
+    Mutant(
+        "the carries of a loop keep the axes with which they begin",
+        "ir/ops/manual_axes.py",
+        "joined = [a | b for",
+        "joined = [a for",
+        FOREIGN,
     ),
 )
 """All of them."""

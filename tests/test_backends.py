@@ -25,6 +25,7 @@ from brainir.ir import (
     StateVar,
     Type,
     Value,
+    parse,
 )
 
 F32 = Type("float32")
@@ -178,10 +179,25 @@ def test_the_reference_runs_lanes_one_by_one() -> None:
     assert (products.tolist(), sums.tolist(), shared) == ([3, 6], [7, 7], 4)
 
 
-def test_a_vmap_must_be_expanded_before_it_is_emitted() -> None:
-    with pytest.raises(GraphError, match="expand-vmap") as caught:
-        xla.compile(vmapped(2))(f32([1, 2]), np.float32(4))
-    assert "while emitting vmap(f32[2], f32[])" in caught.value.__notes__[0]
+def test_a_vmap_that_no_pass_expanded_is_left_to_jax() -> None:
+    given = f32([1, 2]), np.float32(4)
+    found = xla.compile(vmapped(2))(*given)
+    for one, other in zip(found, reference.run(vmapped(2), *given), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_error_while_emitting_names_the_node() -> None:
+    text = """
+graph @f(%x: f32[2]) -> (f32[2]) {
+  %y = map (%a: f32[] = %x) {length=2, batch_size=none} : f32[2] do {
+    yield %a
+  }
+  return %y
+}
+"""
+    with pytest.raises(GraphError, match="expand-map") as caught:
+        xla.compile(parse(text))(f32([1, 2]))
+    assert "while emitting map(f32[2])" in caught.value.__notes__[0]
 
 
 # --- states ---------------------------------------------------------------------------------------
