@@ -93,7 +93,7 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
         tuple(builder.nodes),
         tuple(results),
         importer.outside(),
-        tuple(Const(v, d) for v, d in importer.consts.values()),
+        tuple(Const(v, d) for v, d, _ in importer.consts.values()),
     )
     handles = {var: handle for (handle, _), var in importer.states.items()}
     return Imported(graph, handles, importer.custom)
@@ -144,7 +144,7 @@ def _held(data: Any) -> Any:
     """Return an array as the graph has it: what JAX calls float0, of which there is only zero."""
     if jax.typeof(data).dtype == jax.dtypes.float0:
         return np.zeros(np.shape(data), np.bool_)
-    return data if isinstance(data, jax.Array) else np.asarray(data)
+    return data
 
 
 def _open(jaxpr: Any) -> Any:
@@ -161,7 +161,7 @@ class Importer:
         """Where the States that the program itself creates are created."""
         self.lanes: set[Handle] = set()
         """What stands for one lane of a State, in the vmaps of the program."""
-        self.consts: dict[int, tuple[Value, Any]] = {}
+        self.consts: dict[int, tuple[Value, Any, Any]] = {}
         self.rules = 0
         self.custom = False
         self.loc: Loc | None = None
@@ -181,7 +181,7 @@ class Importer:
             type = type_of(atom.aval)
             if type.shape:
                 return self.const(atom.val)
-            return Literal(_held(atom.val).item(), type)
+            return Literal(np.asarray(_held(atom.val)).item(), type)
         return env[atom]
 
     def closed_over(self, data: Any) -> Operand:
@@ -202,12 +202,13 @@ class Importer:
         """Return the const of the graph that holds an array."""
         found = self.consts.get(id(data))
         if found is None:
-            data = _held(data)
-            aval = jax.typeof(data)
+            held = _held(data)
+            aval = jax.typeof(held)
             type = type_of(aval)
             if not type.is_key:
                 type = Type(str(jax.dtypes.canonicalize_dtype(aval.dtype)), type.shape)
-            found = self.consts[id(data)] = (Value(type, "const"), data)
+            # The array itself is kept, too: another one must not get its identity.
+            found = self.consts[id(data)] = (Value(type, "const"), held, data)
         return found[0]
 
     def bind_consts(self, traced: Traced) -> Env:
