@@ -572,9 +572,30 @@ MUTANTS = (
     Mutant(
         "a State that was replaced by another one goes on being used",
         "frontend/transform/jit.py",
-        "return all(h.alive and h.state.replaced_at <= self._born for h in self._states)",
+        "return all(handle.alive for handle in self.views) and self._watch.in_place(self.views)",
         "return all(h.alive for h in self._states)",
         ("tests/test_replaced_states.py",),
+    ),
+    Mutant(
+        "a State that has moved to another module counts as put back",
+        "frontend/transform/watch.py",
+        "if any(now.get(name) is not thing() for name, thing in attributes.places.items()):",
+        "if False:",
+        ("tests/test_kept_programs.py",),
+    ),
+    Mutant(
+        "a program is taken whatever the environment is by then",
+        "frontend/transform/kept_programs.py",
+        "program.usable() and (unlike is None",
+        "(unlike is None",
+        ("tests/test_kept_programs.py",),
+    ),
+    Mutant(
+        "what a function replaces while it is traced counts as in its place",
+        "frontend/transform/watch.py",
+        "loss.epoch <= self._made or not self._looks_at(loss)",
+        "not self._looks_at(loss)",
+        ("tests/test_kept_programs.py",),
     ),
     Mutant(
         "the slope of a Bessel function at zero is that of everywhere else",
