@@ -45,8 +45,12 @@ def shape_struct(type: Type) -> jax.ShapeDtypeStruct:
 
 def type_of(array: Any) -> Type:
     """Return the type of a numpy or JAX array, of a tracer or of an abstract array."""
-    dtype = array.dtype
-    return Type(dtype_name(dtype) if isinstance(dtype, np.dtype) else str(dtype), array.shape)
+    return Type(name_of_dtype(array.dtype), array.shape)
+
+
+def name_of_dtype(dtype: Any) -> str:
+    """Return the name that `Type` has for a dtype of numpy or JAX."""
+    return dtype_name(dtype) if isinstance(dtype, np.dtype) else str(dtype)
 
 
 def literal_array(literal: Literal) -> np.ndarray[Any, Any]:

@@ -6,24 +6,20 @@ parameters; both are told apart here by what they have, not by version.
 
 from __future__ import annotations
 
-import functools
-import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import brainunit
 import jax
 import jax.extend.core as jex
 import numpy as np
-from jax.extend import source_info_util
 
 from ..backends import shape_struct, type_of
 from ..ir import (
     Builder,
     Const,
     Graph,
+    GraphError,
     Literal,
     Loc,
     Node,
@@ -34,15 +30,12 @@ from ..ir import (
     find_op,
     replay_region,
 )
-from .capture import HERE, Handle, Traced, View, user_loc
+from .capture import Handle, Traced, View, user_loc
 from .custom_rules import jvp_rule, vjp_rules
+from .locations import loc_of
 from .opaque import bind, opaque_op
 from .primitives import TRANSLATE
 from .region import Region
-
-# A node's location is the innermost line that is neither ours nor the unit library's.
-for _library in (HERE, os.path.dirname(inspect.getfile(brainunit.Quantity))):
-    source_info_util.register_exclusion(_library)
 
 
 @dataclass(slots=True)
@@ -235,10 +228,12 @@ class _Importer:
         translate = TRANSLATE.get(name)
         if translate is not None:
             found = translate(eqn.params, tuple(v.aval for v in eqn.invars))
-            if found is not None:
-                op = find_op(found[0])
-                if op is not None:
+            op = None if found is None else find_op(found[0])
+            if found is not None and op is not None:
+                try:
                     return builder.emit(op, operands, found[1])
+                except GraphError:
+                    pass  # JAX takes what the op does not
         op = opaque_op(eqn.primitive, bool(eqn.effects))
         return builder.emit(op, operands, eqn.params)
 
@@ -451,26 +446,8 @@ _SPECIAL: Mapping[str, Callable[[_Importer, Builder, Any, Results], Results]] = 
 }
 
 
-# --- source locations and units
-# -----------------------------------------------------------------------
-
-
-def loc_of(source_info: Any) -> Loc | None:
-    """Return the user's line of an equation, our own frames left out."""
-    text = source_info_util.summarize(source_info)
-    return parse_summary(text)
-
-
-@functools.lru_cache(maxsize=4096)
-def parse_summary(text: str) -> Loc | None:
-    """Read JAX's ``file:line:column (function)``."""
-    place, _, function = text.partition(" (")
-    parts = place.rsplit(":", 2)
-    if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
-        return Loc(parts[0], int(parts[1]), int(parts[2]), function.rstrip(")"))
-    if len(parts) >= 2 and parts[-1].isdigit():
-        return Loc(place.rsplit(":", 1)[0], int(parts[-1]), 0, function.rstrip(")"))
-    return None
+# --- units
+# --------------------------------------------------------------------------------------------
 
 
 def unit_name(value: Any) -> str | None:
