@@ -15,6 +15,7 @@ may decide a comparison, since compiled code rounds otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,11 +28,13 @@ from ...ir import (
     Literal,
     Node,
     Operand,
+    StateVar,
     Value,
     inline,
     replay_graph,
     replay_region,
     touched_by,
+    touched_by_node,
     walk,
 )
 from .checking import FAULTS, held, is_float, nudged
@@ -86,8 +89,11 @@ def find_edges(inputs: Inputs) -> list[Edge]:
     inputs : Inputs
         A graph that the reference backend can run, and what is known to be fine.
     """
-    if touched_by(inputs.graph).io or not any(map(_is_comparison, walk(inputs.graph))):
+    nodes = list(walk(inputs.graph))
+    if touched_by(inputs.graph).io or not any(map(_is_comparison, nodes)):
         return []
+    if any(node.op.name == "while" for node in nodes):
+        return []  # on other inputs it may go round for ever
     return _Search(inputs).run()
 
 
@@ -171,25 +177,28 @@ MOVES = frozenset(
 def _unrounded(graph: Graph) -> set[Value]:
     """Return the values of a graph that no arithmetic has touched."""
     exact = {*graph.params, *(const.value for const in graph.consts)}
-    changed = (n for n in walk(graph) if n.op.name in ("state.write", "state.new"))
-    written = {node.attrs["state"] for node in changed}
-    _spread(graph, exact, written)
+    written: set[StateVar] = set()
+    ever = set(touched_by(graph).writes)
+    for node in graph.nodes:
+        _spread(node, exact, written)
+        for inner in (n for region in node.regions for n in walk(region)):
+            _spread(inner, exact, ever)  # what it writes may come round again
+        written.update(touched_by_node(node).writes)
     return exact
 
 
-def _spread(graph: Graph, exact: set[Value], written: set[Any]) -> None:
-    for node in graph.nodes:
-        name = node.op.name
-        if name == "state.read" and node.attrs["state"] not in written:
-            exact.update(node.results)
-        if name in MOVES and all(isinstance(o, Literal) or o in exact for o in node.operands):
-            exact.update(node.results)
-        for region in node.regions:
-            if name in ("for_loop", "vmap", "map", "call", "checkpoint", *DERIVATIVES):
-                skip = node.attrs["carries"] if name == "for_loop" else 0
-                pairs = list(zip(region.params, node.operands, strict=False))[skip:]
-                exact.update(p for p, o in pairs if isinstance(o, Literal) or o in exact)
-            _spread(region, exact, written)
+def _spread(node: Node, exact: set[Value], written: AbstractSet[StateVar]) -> None:
+    """Tell whether the results of a node are unrounded, and so the parameters of its regions."""
+    name = node.op.name
+    if name == "state.read" and node.attrs["state"] not in written:
+        exact.update(node.results)
+    if name in MOVES and all(isinstance(o, Literal) or o in exact for o in node.operands):
+        exact.update(node.results)
+    for region in node.regions:
+        if name in ("for_loop", "vmap", "map", "call", "checkpoint", *DERIVATIVES):
+            skip = node.attrs["carries"] if name == "for_loop" else 0
+            pairs = list(zip(region.params, node.operands, strict=False))[skip:]
+            exact.update(p for p, o in pairs if isinstance(o, Literal) or o in exact)
 
 
 # --- moving inputs --------------------------------------------------------------------------------
@@ -431,10 +440,10 @@ def _mixed(a: Array, b: Array, part: float) -> Array:
 
 
 def _work(graph: Graph) -> int:
-    """Return about how many nodes a run evaluates; a while counts as ten steps."""
+    """Return about how many nodes a run evaluates."""
     total = 0
     for node in graph.nodes:
         times = {"for_loop": "length", "vmap": "size", "map": "length"}.get(node.op.name)
-        steps = 10 if node.op.name == "while" else node.attrs.get(times, 1) if times else 1
+        steps = node.attrs.get(times, 1) if times else 1
         total += 1 + steps * sum(map(_work, node.regions))
     return total

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ...backends import reference
-from .checking import FAULTS, Check, as_before, failed
+from .checking import FAULTS, Check, as_before, failed, outcome_of
 from .comparison import Comparison, Difference
 from .jax_derivatives import with_jax_derivatives
 from .running import Array, Inputs, Outcome
@@ -53,8 +53,15 @@ class Trials:
             (was & ~now).any() for was, now in zip(self._finite, _finite(expected), strict=True)
         ):
             return None
+        runs = (outcome_of, self._xla.run)  # XLA's own rewriting may hide what is wrong
+        found = (self._difference(run, inputs, expected) for run in runs)
+        return next((difference for difference in found if difference is not None), None)
+
+    def _difference(
+        self, run: Callable[[Inputs], Outcome], inputs: Inputs, expected: Outcome
+    ) -> Difference | None:
         try:
-            found = self._xla.run(_with_arrays(self._last, inputs))
+            found = run(_with_arrays(self._last, inputs))
             if self.first.states:
                 found = as_before(_with_arrays(self._pure, inputs), found)
         except FAULTS as error:

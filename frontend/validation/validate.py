@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +17,9 @@ from ...ir import (
     Const,
     Graph,
     NotDifferentiable,
-    Printer,
     Type,
     equal,
     numpy_dtype,
-    print_graph,
     type_of_array,
 )
 from ...passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass
@@ -43,8 +40,9 @@ from .checking import (
 from .comparison import Comparison, Difference, tolerances_of
 from .edges import Edge, find_edges
 from .reduction import first_node, reduce
-from .running import Array, Inputs, Outcome, inputs_for, leaf_names, storable
+from .running import Array, Inputs, Outcome
 from .trials import Trials
+from .writing import file_name, write_inputs
 
 REFUSALS = (LaneDependentWrite, LaneDependentResult, NotDifferentiable)
 """What a pass says about the user's program, not about itself."""
@@ -164,7 +162,7 @@ def validate(
         Whether also to check it on floating-point arguments and States that are moved to where the
         comparisons in it (``x > 0``) are decided otherwise, and to where both sides are equal, as
         far as a few tries find them. Points where rounding may decide are left out, and so are
-        functions that call back into Python.
+        functions that call back into Python, and those with a while, which might not end there.
     tolerances : mapping of str to float, optional
         By dtype, in place of 1e-4 for ``"float32"``, 1e-9 for ``"float64"`` and so on. All have the
         one of the narrowest numbers in the graph by default.
@@ -206,25 +204,37 @@ def validate(
     report = values.report
     if not report.ok:
         return report
-    slopes, notes = None, ()
+    slopes = None
     if gradients is not False:
         closed = jitted.arguments.closed(args, kwargs)
         try:
             loss = _Loss(lambda dynamic: closed(*dynamic[0], **dynamic[1]), (given, named), program)
             slopes = _Gradients(loss, report.name, comparison, Path(folder))
-        except Exception as error:
+        except (NotImplementedError, TypeError, ValueError) as error:
             if gradients:
                 raise
-            notes = (f"gradients were not checked: {error}",)
+            report = _noted(report, f"gradients were not checked: {error}")
     if slopes is not None:
-        report = _joined(report, slopes.report)
-    report = replace(report, notes=notes)
+        if slopes.report.sensitive and not gradients:
+            report = _noted(report, f"gradients are left to rounding: {slopes.report.difference}")
+            slopes = None
+        else:
+            report = _joined(report, slopes.report)
     return _at_edges(report, values, slopes) if edges and report.ok else report
 
 
+def _noted(report: ValidationReport, note: str) -> ValidationReport:
+    return replace(report, notes=(*report.notes, note.partition("\n")[0]))
+
+
 def _joined(report: ValidationReport, slopes: ValidationReport) -> ValidationReport:
-    more = {f"gradients: {stage}": error for stage, error in slopes.stages.items()}
-    return replace(slopes, stages={**report.stages, **more})
+    name = report.name if slopes.ok else slopes.name
+    stages = {**report.stages, **_of_gradients(slopes)}
+    return replace(slopes, name=name, stages=stages, notes=report.notes)
+
+
+def _of_gradients(slopes: ValidationReport) -> dict[str, float | None]:
+    return {f"gradients: {stage}": error for stage, error in slopes.stages.items()}
 
 
 def _at_edges(
@@ -236,7 +246,7 @@ def _at_edges(
         wrong = values.report_at(edge.inputs, edge.ties)
         if wrong is None and slopes is not None:
             wrong = slopes.report_at(slopes.like(edge.inputs, values.program), edge.ties)
-            wrong = wrong and _joined(report, wrong)
+            wrong = wrong and replace(wrong, stages={**report.stages, **_of_gradients(wrong)})
         if wrong is not None:
             return replace(wrong, notes=report.notes, edge=edge.text)
     return replace(report, edges=len(found))
@@ -458,39 +468,11 @@ class _Run:
         reduced = reduce(check, self._inputs, difference)
         node, path = first_node(check, reduced), None
         if self._folder is not None:
-            path = self._folder / f"failing-{_file_name(self._name)}-{check.name}.bir"
-            _write(path, reduced, f"{difference} (after {check.name})")
+            path = self._folder / f"failing-{file_name(self._name)}-{check.name}.bir"
+            write_inputs(path, reduced, f"{difference} (after {check.name})")
         return replace(
             report,
             node=None if node is None else describe(node),
             graph=reduced.graph,
             path=None if path is None else str(path),
         )
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-
-
-def _write(path: Path, inputs: Inputs, why: str) -> None:
-    """Write a graph as text and, if it needs them, its inputs beside it."""
-    comment = "".join(f"# {line}\n" for line in why.split("\n"))
-    path.write_text(f"{comment}{print_graph(inputs.graph)}\n")
-    typical = inputs_for(inputs.graph, {}, 0)
-    name = Printer(inputs.graph).operand
-    needed = {name(p)[1:]: a for p, a in zip(inputs.graph.params, inputs.arguments, strict=True)}
-    usual = list(typical.arguments)
-    for state, leaves in inputs.states.items():
-        needed.update(zip(leaf_names(state), leaves, strict=True))
-        usual += typical.states[state]
-    arrays = path.with_suffix(".npz")
-    arrays.unlink(missing_ok=True)
-    if any(map(_are_different, needed.values(), usual)):
-        with zipfile.ZipFile(arrays, "w") as archive:
-            for entry, array in needed.items():
-                with archive.open(f"{entry}.npy", "w") as file:
-                    np.lib.format.write_array(file, storable(array), allow_pickle=False)
-
-
-def _are_different(array: Any, other: Any) -> bool:
-    return storable(array).tobytes() != storable(other).tobytes()
