@@ -48,10 +48,14 @@ def type_of(array: Any) -> Type:
 
     What JAX has for the tangent of an integer, which holds nothing, is an array of booleans here.
     """
-    dtype = array.dtype
-    if dtype == jax.dtypes.float0:
+    if array.dtype == jax.dtypes.float0:
         return Type("bool", array.shape)
-    return Type(dtype_name(dtype) if isinstance(dtype, np.dtype) else str(dtype), array.shape)
+    return Type(name_of_dtype(array.dtype), array.shape)
+
+
+def name_of_dtype(dtype: Any) -> str:
+    """Return the name that `Type` has for a dtype of numpy or JAX."""
+    return dtype_name(dtype) if isinstance(dtype, np.dtype) else str(dtype)
 
 
 def literal_array(literal: Literal) -> np.ndarray[Any, Any]:

@@ -6,25 +6,21 @@ parameters; both are told apart here by what they have, not by version.
 
 from __future__ import annotations
 
-import functools
-import inspect
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import brainunit
 import jax
 import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
-from jax.extend import source_info_util
 
 from ..backends import shape_struct, type_of
 from ..ir import (
     Builder,
     Const,
     Graph,
+    GraphError,
     Literal,
     Loc,
     Node,
@@ -34,16 +30,13 @@ from ..ir import (
     Value,
     find_op,
 )
-from .capture import HERE, Handle, Traced, View, user_loc, within
+from .capture import Handle, Traced, View, user_loc, within
 from .custom_rules import import_custom
+from .locations import loc_of
 from .opaque import opaque_op
 from .primitives import TRANSLATE
 from .region import Region
 from .while_lanes import while_any
-
-# A node's location is the innermost line that is neither ours nor the unit library's.
-for _library in (HERE, os.path.dirname(inspect.getfile(brainunit.Quantity))):
-    source_info_util.register_exclusion(_library)
 
 
 @dataclass(slots=True)
@@ -280,10 +273,12 @@ class Importer:
         translate = TRANSLATE.get(name)
         if translate is not None:
             found = translate(eqn.params, tuple(v.aval for v in eqn.invars))
-            if found is not None:
-                op = find_op(found[0])
-                if op is not None:
+            op = None if found is None else find_op(found[0])
+            if found is not None and op is not None:
+                try:
                     return builder.emit(op, operands, found[1])
+                except GraphError:
+                    pass  # JAX takes what the op does not
         op = opaque_op(eqn.primitive, bool(eqn.effects))
         return builder.emit(op, operands, eqn.params)
 
@@ -503,26 +498,8 @@ _SPECIAL: Mapping[str, Callable[[Importer, Builder, Any, Results], Results]] = {
 }
 
 
-# --- source locations and units
-# -----------------------------------------------------------------------
-
-
-def loc_of(source_info: Any) -> Loc | None:
-    """Return the user's line of an equation, our own frames left out."""
-    text = source_info_util.summarize(source_info)
-    return parse_summary(text)
-
-
-@functools.lru_cache(maxsize=4096)
-def parse_summary(text: str) -> Loc | None:
-    """Read JAX's ``file:line:column (function)``."""
-    place, _, function = text.partition(" (")
-    parts = place.rsplit(":", 2)
-    if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
-        return Loc(parts[0], int(parts[1]), int(parts[2]), function.rstrip(")"))
-    if len(parts) >= 2 and parts[-1].isdigit():
-        return Loc(place.rsplit(":", 1)[0], int(parts[-1]), 0, function.rstrip(")"))
-    return None
+# --- units
+# --------------------------------------------------------------------------------------------
 
 
 def unit_name(value: Any) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..ir import GraphError, Type, default_fill, get_op
+from ..ir import default_fill, dtype_name
 
 Attrs = dict[str, Any]
 Translation = Callable[[Mapping[str, Any], tuple[Any, ...]], "tuple[str, Attrs] | None"]
@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.dtype):
-        return value.name
+        return dtype_name(value)
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (tuple, list)):
@@ -70,16 +70,14 @@ def converted(
 ) -> Translation:
     """Return a translation to ``op`` from a function that makes its attributes of the parameters.
 
-    There is none where the function raises `Untranslatable`, or the op's inference refuses.
+    There is none where the function raises `Untranslatable`.
     """
 
     def translate(params: Mapping[str, Any], avals: tuple[Any, ...]) -> tuple[str, Attrs] | None:
         try:
-            attrs = attrs_of(params, avals)
-            get_op(op).infer(*(Type(str(a.dtype), tuple(a.shape)) for a in avals), **attrs)
-        except (Untranslatable, GraphError):
+            return op, attrs_of(params, avals)
+        except Untranslatable:
             return None
-        return op, attrs
 
     return translate
 

@@ -264,12 +264,15 @@ class Compiled:
         Which of the program's slots those are, in that order.
     consts : tuple of int
         Which of the program's consts the graph still takes, in that order.
+    io : bool
+        Whether running it talks to the host, so that it can fail there.
     """
 
     graph: Graph
     written: tuple[int, ...]
     consts: tuple[int, ...]
     executable: xla.Executable
+    io: bool
 
 
 class ExecutableCache:
@@ -396,7 +399,8 @@ def compile_program(program: Program) -> Compiled:
     used = tuple(places[const.value] for const in graph.consts)
     graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
     options = {} if program.foreign else xla.OPTIONS
-    return Compiled(graph, written, used, xla.compile(graph, options=options))
+    executable = xla.compile(graph, options=options)
+    return Compiled(graph, written, used, executable, program.has_io)
 
 
 @contextmanager
@@ -431,7 +435,7 @@ def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
     outs = compiled.executable.function(
         *given, *program.state_leaves(), *program.consts(compiled.consts)
     )
-    if program.has_io:
+    if compiled.io:
         jax.block_until_ready(outs)
     count = len(program.out_avals)
     result = jax.tree.unflatten(program.out_tree, outs[:count])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["snapshot"]
+__all__ = ["holds_array", "is_gone", "snapshot"]
 
 SMALL = 64
 """Arrays of at most so many elements are compared by value, larger ones by identity."""
@@ -36,6 +36,29 @@ def snapshot(value: object) -> Hashable:
     return tree, *map(_leaf_snapshot, leaves)
 
 
+def holds_array(snapshot: Hashable) -> bool:
+    """Tell whether part of a snapshot is an array, perhaps a traced one, that counts as itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from brainir.frontend.snapshot import holds_array, snapshot
+    >>> holds_array(snapshot(np.zeros(1000))), holds_array(snapshot(np.zeros(3)))
+    (True, False)
+    """
+    return any(part.is_array for part in _same_parts(snapshot))
+
+
+def is_gone(snapshot: Hashable) -> bool:
+    """Tell whether an object that counts as itself is part of a snapshot, and exists no more."""
+    return any(part.gone for part in _same_parts(snapshot))
+
+
+def _same_parts(snapshot: Hashable) -> Iterator[_Same]:
+    parts = snapshot if isinstance(snapshot, tuple) else ()
+    return (part for part in parts if isinstance(part, _Same))
+
+
 def _leaf_snapshot(leaf: object) -> Hashable:
     if isinstance(leaf, bool | int | float | complex | str | bytes):
         return type(leaf), leaf
@@ -53,14 +76,20 @@ def _has_few_numbers(array: np.ndarray | np.generic | jax.Array) -> bool:
 class _Same:
     """Equal only to what was made from the same object, while that is alive."""
 
-    __slots__ = ("_hash", "_object")
+    __slots__ = ("_hash", "_object", "is_array")
 
     def __init__(self, thing: object):
+        self.is_array = isinstance(thing, np.ndarray | jax.Array)
         self._hash = id(thing)
         try:
             self._object = weakref.ref(thing)
         except TypeError:
             self._object = lambda: thing
+
+    @property
+    def gone(self) -> bool:
+        """Whether the object exists no more."""
+        return self._object() is None
 
     def __eq__(self, other: object) -> bool:
         mine = self._object()

@@ -18,6 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from . import capture
+from .epoch import Loss, epoch
 from .errors import TraceContextError
 from .pretty import render, summary
 
@@ -35,15 +36,6 @@ class _Poisoned:
 
     def __repr__(self) -> str:
         return "<invalidated: created in a trace that has ended>"
-
-
-class _Epoch:
-    """Counts replacements of States anywhere, so that compiled functions know when to look."""
-
-    count = 0
-
-
-epoch = _Epoch()
 
 
 def same_trace(token: Any) -> bool:
@@ -139,6 +131,7 @@ class State(Generic[T]):
         self.name = name
         self.tag: set[str] | None = None if tag is None else _tags(tag)
         self._replaced_at = 0
+        self._losses: dict[tuple[int, str], Loss] = {}
         self.handle = capture.Handle(self)
         if name is not None:
             self.handle.name = name
@@ -245,6 +238,19 @@ class State(Generic[T]):
         """Note that a module holds this State again."""
         self._replaced_at = 0
 
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """Where modules have held this State, but hold something else now."""
+        return tuple(self._losses.values())
+
+    def note_loss(self, module: Any, attribute: str) -> None:
+        """Note that a module no longer holds this State under one of its attributes."""
+        self._losses[id(module), attribute] = Loss(module, attribute)
+
+    def note_return(self, module: Any, attribute: str) -> None:
+        """Note that a module holds this State under one of its attributes, perhaps again."""
+        self._losses.pop((id(module), attribute), None)
+
     # --- small conveniences ---
 
     def numel(self) -> int:
@@ -277,7 +283,7 @@ class State(Generic[T]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle of this State, which is another State, starts from."""
-        own = ("handle", "_trace", "_replaced_at", "_value")
+        own = ("handle", "_trace", "_replaced_at", "_losses", "_value")
         kept = {name: item for name, item in vars(self).items() if name not in own}
         dead = capture.current_frame() is None and type(self.peek()) is _Poisoned
         kept["_value"] = self.peek() if dead else self.value

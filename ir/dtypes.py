@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype([(generator, np.uint32, (KEY_WORDS[generator],))])
 
 
+@functools.cache  # numpy spells the name of a dtype anew each time it is asked
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """Return the name that `Type` has for a numpy dtype; the inverse of `numpy_dtype`."""
     return f"key<{dtype.names[0]}>" if dtype.names else dtype.name

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
+from ..epoch import epoch
 from ..filter import Filter
 from ..pretty import render
 from ..state import ParamState, State
@@ -244,15 +245,17 @@ class Module(tree.Node):
         old = self.__dict__.get(name, _MISSING)
         super().__setattr__(name, value)
         if value is not old and isinstance(value, tree.HOLDERS):
-            _attach(value, f"{type(self).__name__}.{name}")
+            _attach(value, self, name)
+            if old is None:
+                epoch.count += 1  # what was traced without it looks again
         if old is not value and isinstance(old, tree.HOLDERS):
-            _detach(old, value)
+            _detach(old, value, self, name)
 
     def __delattr__(self, name: str) -> None:
         old = self.__dict__.get(name, _MISSING)
         super().__delattr__(name)
         if isinstance(old, tree.HOLDERS):
-            _detach(old, None)
+            _detach(old, None, self, name)
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
         """Yield what is shown of the module: name, sizes, then the attributes in order of birth."""
@@ -267,20 +270,23 @@ class Module(tree.Node):
         return render(self)
 
 
-def _attach(value: object, hint: str) -> None:
+def _attach(value: object, module: Module, attribute: str) -> None:
     """Tell the states of an attribute's new value that a model holds them, and where."""
+    hint = f"{type(module).__name__}.{attribute}"
     for path, state, _ in tree.iterate(value):
         if isinstance(state, State):
             state.suggest_name(hint + "".join(f"[{key!r}]" for key in path))
             state.mark_attached()
+            state.note_return(module, attribute)
 
 
-def _detach(old: object, new: object) -> None:
+def _detach(old: object, new: object, module: Module, attribute: str) -> None:
     """Tell the states of an attribute's old value that are not in the new one."""
     kept = {id(item) for _, item, _ in tree.iterate(new)}
     for _, state, _ in tree.iterate(old):
         if isinstance(state, State) and id(state) not in kept:
             state.mark_replaced()
+            state.note_loss(module, attribute)
 
 
 def _dotted(found: FlattedDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

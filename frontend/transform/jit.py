@@ -6,7 +6,6 @@ import functools
 import html
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from types import FunctionType
 from typing import Any
@@ -16,7 +15,15 @@ import jax
 from ...backends import lax, xla
 from ...ir import Graph
 from .. import environ
-from ..capture import Traced, aval_of, current_frame, name_of, parameter_names, trace
+from ..capture import (
+    Handle,
+    Traced,
+    aval_of,
+    current_frame,
+    name_of,
+    parameter_names,
+    trace,
+)
 from ..nn.module import COMPILED_METHODS
 from ..program import (
     Program,
@@ -28,15 +35,14 @@ from ..program import (
     optimise,
 )
 from ..region import Region, bind_region, leave
+from ..snapshot import holds_array, is_gone
 from ..state import epoch, in_foreign_trace, reject_states
 from ..typing import Missing
 from . import plain
 from .arguments import Arguments
+from .kept_programs import KeptPrograms, array_type, looks_like, same_avals
 from .regions import check_callable, frame_here
 from .watch import Watch
-
-SIGNATURES = 128
-"""How many signatures of one function stay compiled, the least recently used go first."""
 
 
 def jit(
@@ -52,7 +58,9 @@ def jit(
     It is traced once for each signature: structure, shapes, dtypes and units of arguments, values
     of static ones. It is traced again, never silently wrong, when a State changes its shape, dtype
     or unit, when a module replaces a State object by another, or when a value of `environ` that it
-    has read is different.
+    has read is different. What was compiled before is kept for when all is as it was: training and
+    evaluating in turns compiles twice in all. 128 programs are kept, those that were not used for
+    the longest time go first, and so do those whose States no longer exist.
 
     Parameters
     ----------
@@ -121,9 +129,9 @@ class Jitted:
         self.origin_fun = fun
         self._name = name or name_of(fun)
         self.arguments = arguments
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.RLock()
         self._only: _Entry | None = None
+        self._kept: KeptPrograms[_Entry] = KeptPrograms(weakref.WeakMethod(self._forget))
         functools.update_wrapper(self, fun, updated=())
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -150,11 +158,14 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         entry = self._only
-        if entry is not None and current_frame() is None and entry.usable():
-            try:
-                return entry.run(args, kwargs)
-            except (_Mismatch, TypeError, AttributeError):
-                pass  # a new signature, or an argument that the careful way describes
+        if entry is not None and current_frame() is None:
+            if not entry.usable():
+                entry = self._only = self._kept.find_any()
+            if entry is not None:
+                try:
+                    return entry.run(args, kwargs)
+                except (_Mismatch, TypeError, AttributeError):
+                    pass  # a new signature, or an argument that the careful way describes
         return self._call_carefully(args, kwargs)
 
     def _call_carefully(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -168,7 +179,7 @@ class Jitted:
             return entry.run(*dynamic)
         except _Mismatch:
             # A State looks different now: its shape, dtype or unit.
-            return self._find(args, kwargs, renew=True).run(*dynamic)
+            return self._find(args, kwargs, unlike=entry).run(*dynamic)
 
     # --- what was compiled ---
 
@@ -181,18 +192,18 @@ class Jitted:
         shapes = tuple((a.shape, a.dtype, a.weak_type) for a in avals)
         return static, tree, shapes, in_foreign_trace(), is_wide(), is_sharded()
 
-    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any], renew: bool = False) -> _Entry:
+    def _find(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], unlike: _Entry | None = None
+    ) -> _Entry:
         key = self._key(args, kwargs)
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None or renew or not (entry.usable() and entry.alive()):
-                self._entries.pop(key, None)
+            entry = self._kept.find(key, unlike)
+            if entry is None:
                 entry = self._compile(args, kwargs)
-                self._entries[key] = entry
-                while len(self._entries) > SIGNATURES:
-                    self._entries.popitem(last=False)
-            self._entries.move_to_end(key)
-            alone = len(self._entries) == 1 and not self.arguments
+                if not entry.usable():  # tracing has changed what it depends on
+                    return entry
+                self._kept.add(key, entry)
+            alone = self._kept.signatures == 1 and not self.arguments
             self._only = entry if alone else None
             return entry
 
@@ -201,7 +212,12 @@ class Jitted:
         program = self._program(args, kwargs)
         names = self.arguments.dynamic(args, kwargs)[1]
         donate = self.arguments.donated(len(args))
-        return _Entry(program, list(names), donate, Watch(self.origin_fun), born)
+        return _Entry(program, list(names), donate, Watch(self.origin_fun, born))
+
+    def _forget(self, entry: _Entry) -> None:
+        """Let go of a program that is no longer kept."""
+        if self._only is entry:
+            self._only = None
 
     def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
         closed = self.arguments.closed(args, kwargs)
@@ -261,7 +277,7 @@ class Jitted:
     def clear_cache(self) -> None:
         """Forget everything that was compiled."""
         with self._lock:
-            self._entries.clear()
+            self._kept.clear()
             self._only = None
 
 
@@ -320,7 +336,9 @@ class Stages:
 
 
 class _Entry:
-    """One signature of a jitted function, compiled."""
+    """A program of a jitted function, compiled: what is kept, as `KeptPrograms` says."""
+
+    used = 0
 
     def __init__(
         self,
@@ -328,16 +346,16 @@ class _Entry:
         names: Sequence[str],
         donate: Sequence[int],
         watch: Watch,
-        born: int,
     ) -> None:
         self._names = sorted(names)
-        self._program = program
-        self._epoch = self._born = born
-        self._checks = tuple(_checks(program, watch))
-        self._states = [slot.handle for slot in program.slots]
-        self._held = [handle.reference for handle in self._states]
+        self._program, self._watch = program, watch
+        self._epoch: int | None = None
+        self._checks = self._always = tuple(_checks(program, watch))
+        self.views = {slot.handle: slot.before for slot in program.slots}
+        self.fleeting = any(map(holds_array, program.reads.values()))
+        self._held = [slot.handle.reference for slot in program.slots]
         self._io, self._custom = program.has_io, program.custom
-        self._array = _array_type()
+        self._array = array_type()
         self._compiled = compile_program(program)
         self._consts = program.consts(self._compiled.consts)
         slots = [program.slots[i] for i in self._compiled.written]
@@ -363,7 +381,22 @@ class _Entry:
 
     def alive(self) -> bool:
         """Whether every State still exists and has not been replaced by another one."""
-        return all(h.alive and h.state.replaced_at <= self._born for h in self._states)
+        return all(handle.alive for handle in self.views) and self._watch.in_place(self.views)
+
+    def hopeless(self) -> bool:
+        """Whether something that it depends on is gone for ever."""
+        return any(map(is_gone, self._program.reads.values()))
+
+    def fits(self) -> bool:
+        """Whether every State looks as it did when this was traced."""
+        return all(looks_like(handle.reference, view) for handle, view in self.views.items())
+
+    def guard(self, handles: Iterable[Handle]) -> None:
+        """Let `usable` ask, too, whether some States look as they did when this was traced."""
+        guarded = [(handle.reference, self.views[handle]) for handle in handles]
+        self._checks = self._always
+        if guarded:
+            self._checks += (lambda: all(looks_like(*pair) for pair in guarded),)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
@@ -412,12 +445,12 @@ class _Entry:
         leaves, tree = jax.tree.flatten((*args, *(kwargs[name] for name in names)))
         if names != self._names:
             raise _Mismatch
-        if tree != program.in_tree or not _same_avals(leaves, program.in_avals, weak=True):
+        if tree != program.in_tree or not same_avals(leaves, program.in_avals, weak=True):
             raise _Mismatch
         held: list[Any] = []
         for value, slot in zip(values, program.slots, strict=True):
             found, now = jax.tree.flatten(value)
-            if now != slot.before.tree or not _same_avals(found, slot.before.avals, weak=False):
+            if now != slot.before.tree or not same_avals(found, slot.before.avals, weak=False):
                 raise _Mismatch
             held.extend(slot.entry_leaves(found))
         outs = self._emitted(*leaves, *held, *consts)
@@ -427,24 +460,9 @@ class _Entry:
         return *(value for _, value in written), result
 
 
-@functools.cache
-def _array_type() -> type:
-    """Return the class of arrays that are not traced; asking starts JAX's backend."""
-    with jax.ensure_compile_time_eval():
-        return type(jax.numpy.zeros(()))
-
-
 def _checks(program: Program, watch: Watch) -> Iterator[Callable[[], bool]]:
     """Yield what has to be asked before each call; most functions need little of it."""
     if watch:
         yield watch.unchanged
     if program.reads:
         yield functools.partial(environ.unchanged, program.reads)
-
-
-def _same_avals(leaves: Sequence[Any], avals: Sequence[Any], weak: bool) -> bool:
-    found = map(jax.typeof, leaves)
-    return all(
-        a.shape == b.shape and a.dtype == b.dtype and (not weak or a.weak_type == b.weak_type)
-        for a, b in zip(found, avals, strict=True)
-    )

@@ -6,9 +6,12 @@ import functools
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from types import CellType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..capture import Handle
+from ..epoch import Loss, epoch
 from ..nn import Module
+from ..nn.tree import HOLDERS
 from ..state import State
 
 DEPTH = 4
@@ -21,17 +24,48 @@ Reach = Callable[[], Any]
 Items = list[tuple[Any, weakref.ref[Any]]]
 
 
+def _nothing() -> None:
+    return None
+
+
+class Attributes(NamedTuple):
+    """The attributes of a module: what those hold that are States, Modules or None; and which are
+    watched with all that they hold."""
+
+    places: dict[str, Callable[[], Any]]
+    watched: frozenset[Hashable]
+
+    @classmethod
+    def among(cls, items: Iterable[tuple[str, Any]], watched: Iterable[Hashable]) -> Attributes:
+        """Note what the attributes of a module hold."""
+        places = {
+            name: _nothing if part is None else weakref.ref(part)
+            for name, part in items
+            if part is None or isinstance(part, State | Module)
+        }
+        return cls(places, frozenset(watched))
+
+
 class Watch:
     """The places where a function finds its States and Modules.
 
-    A module tells when one of its attributes is given another State. Nothing else does, so we look:
-    the closure and the globals of the function, and of the functions that it finds there, the
-    attributes of the objects in these variables, the object that a method is bound to, and every
-    list and dictionary that stands in one of these or in a Module must still hold the same States
-    and Modules. None of them is kept alive.
+    A module tells when one of its attributes is given another State; only then do we look at the
+    modules. Nothing else tells, so we look: the closure and the globals of the function, and of the
+    functions that it finds there, the attributes of the objects in these variables, the object that
+    a method is bound to, and every list and dictionary that stands in one of these or in a Module
+    must still hold the same States and Modules. None of them is kept alive.
+
+    Parameters
+    ----------
+    function : callable
+        What was traced.
+    born : int
+        What `epoch` counted before that.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], born: int) -> None:
+        self._born, self._made = born, epoch.count
+        self._modules: dict[int, tuple[weakref.ref[Any], Attributes]] = {}
         self._cells: list[tuple[CellType, weakref.ref[Any]]] = []
         self._containers: list[tuple[Reach, Items]] = []
         self._lengths: list[tuple[Reach, int]] = []
@@ -60,6 +94,31 @@ class Watch:
         except (LookupError, TypeError, ValueError):
             return False  # a place is gone
         return True
+
+    def in_place(self, handles: Iterable[Handle]) -> bool:
+        """Whether every attribute of a module holds what it held; asked when `epoch` has changed.
+
+        Some of the States that ``handles`` name may have left modules that the watch has not found.
+        These count as replaced until they are put back, and so does what tracing has replaced.
+        """
+        for alive, attributes in self._modules.values():
+            module = alive()
+            if module is None:
+                return False
+            now = vars(module)
+            if any(now.get(name) is not thing() for name, thing in attributes.places.items()):
+                return False
+        losses = (loss for handle in handles for loss in handle.state.losses)
+        return not any(
+            loss.epoch > self._born and (loss.epoch <= self._made or not self._looks_at(loss))
+            for loss in losses
+        )
+
+    def _looks_at(self, loss: Loss) -> bool:
+        module = loss.module()
+        alive, attributes = self._modules.get(id(module), (_nothing, None))
+        seen = attributes is not None and loss.attribute in attributes.watched
+        return seen and alive() is module
 
     # --- functions and their variables ---
 
@@ -112,24 +171,34 @@ class Watch:
             alive = weakref.ref(thing)
         except TypeError:
             return
-        attributes = dict(vars(thing))
+        items = dict(vars(thing)).items()
         if not isinstance(thing, Module):
-            self._places(lambda: vars(alive()), attributes.items())
-        self._parts(lambda: vars(alive()), attributes.items())
+            self._places(lambda: vars(alive()), items)
+        watched = self._parts(lambda: vars(alive()), items)
+        if isinstance(thing, Module):
+            self._modules[id(thing)] = alive, Attributes.among(items, watched)
 
-    def _container(self, thing: Any, reach: Reach) -> None:
-        if len(thing) <= LARGE and not self._met(thing):
-            items = list(thing.items() if isinstance(thing, dict) else enumerate(thing))
-            if self._places(reach, items):
-                self._lengths.append((reach, len(items)))
-            self._parts(reach, items)
+    def _container(self, thing: Any, reach: Reach) -> bool:
+        """Look at what a container holds; return whether all of it is watched in this place."""
+        if len(thing) > LARGE or self._met(thing):
+            return False
+        items = list(thing.items() if isinstance(thing, dict) else enumerate(thing))
+        if self._places(reach, items):
+            self._lengths.append((reach, len(items)))
+        return len(self._parts(reach, items)) == len(items)
 
-    def _parts(self, reach: Reach, items: Iterable[tuple[Hashable, Any]]) -> None:
+    def _parts(self, reach: Reach, items: Iterable[tuple[Hashable, Any]]) -> set[Hashable]:
+        """Look into parts; return the keys of those that are watched with all that they hold."""
+        watched: set[Hashable] = set()
         for key, part in items:
+            whole = not isinstance(part, HOLDERS) or isinstance(part, State | Module)
             if isinstance(part, Module):
                 self._object(part)
             elif isinstance(part, list | tuple | dict):
-                self._container(part, lambda key=key: reach()[key])
+                whole = self._container(part, lambda key=key: reach()[key])
+            if whole:
+                watched.add(key)
+        return watched
 
     def _places(self, reach: Reach, items: Iterable[tuple[Hashable, Any]]) -> bool:
         """Watch which States and Modules a mapping or sequence holds; return whether it has any."""

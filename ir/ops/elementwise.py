@@ -7,6 +7,7 @@ implicitly: rank 0, and axes of length 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import log, pi, sqrt
 from typing import Any
 
@@ -39,6 +40,12 @@ REAL_PART = {"complex64": "float32", "complex128": "float64"}
 
 def kind(type: Type) -> str:
     """Return one letter for what elements are: b(ool) i(nt) u(nsigned) f(loat) c(omplex) k(ey)."""
+    return _kind(type.dtype)
+
+
+@cache
+def _kind(dtype: str) -> str:
+    type = Type(dtype)
     if type.is_integer:
         return type.dtype[0]
     return "k" if type.is_key else "b" if type.dtype == "bool" else "c" if type.is_complex else "f"

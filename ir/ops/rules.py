@@ -33,9 +33,11 @@ def shown(types: Sequence[Type]) -> str:
 
 def same_dtype(types: Sequence[Type]) -> str:
     """Return the one dtype that all types have."""
-    if any(t.dtype != types[0].dtype for t in types):
-        raise GraphError(f"operands of one dtype expected, not {shown(types)}")
-    return types[0].dtype
+    dtype = types[0].dtype
+    for type in types:
+        if type.dtype != dtype:
+            raise GraphError(f"operands of one dtype expected, not {shown(types)}")
+    return dtype
 
 
 def common_shape(types: Sequence[Type]) -> tuple[int, ...]:
@@ -46,7 +48,7 @@ def common_shape(types: Sequence[Type]) -> tuple[int, ...]:
     shapes = [t.shape for t in types if t.shape]
     if not shapes:
         return ()
-    if all(shape == shapes[0] for shape in shapes):
+    if shapes.count(shapes[0]) == len(shapes):
         return shapes[0]
     require(len({len(s) for s in shapes}) == 1, f"operands differ in rank: {shown(types)}")
     lengths = [{n for n in axis if n != 1} for axis in zip(*shapes, strict=True)]
