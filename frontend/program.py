@@ -330,7 +330,11 @@ def optimise_with_writes(graph: Graph, foreign: bool) -> tuple[Graph, tuple[Stat
     return _run_passes(graph, foreign, [note]), tuple(writes)
 
 
-FOREIGN_PIPELINE = tuple(step for step in PIPELINE if step.name != "forget-derivatives")
+FOREIGN_PIPELINE = tuple(
+    step.with_options(differentiated=True) if step.name == "expand-vmap" else step
+    for step in PIPELINE
+    if step.name != "forget-derivatives"
+)
 """For what somebody else may differentiate."""
 
 

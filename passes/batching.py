@@ -19,6 +19,7 @@ from ..ir import (
     mapped,
     replay_region,
 )
+from .guards import Guard
 from .lane_dependence import lane_dependent
 from .lanes import choose, move_axis, repeat, take
 
@@ -26,10 +27,20 @@ Operands = tuple[Operand, ...]
 
 
 class Batching:
-    """One replay of a region in which the values that differ between lanes get a leading axis."""
+    """One replay of a region in which the values that differ between lanes get a leading axis.
 
-    def __init__(self, size: int, dependent: set[Value], mapping: dict[Value, Operand]) -> None:
+    If what comes out is still to be differentiated, it is ``guarded``; see `brainir.passes.guards`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        dependent: set[Value],
+        mapping: dict[Value, Operand],
+        guarded: bool = False,
+    ) -> None:
         self.size, self.dependent, self.mapping = size, dependent, mapping
+        self.guarded = guarded
         self.rules: dict[str, Callable[[Builder, Node], Sequence[Operand]]] = {
             "for_loop": self._for_loop,
             "while": self._while,
@@ -186,16 +197,33 @@ class Batching:
         if not self.differs(index):
             regions = [self.region(branch, node.results) for branch in node.regions]
             return self._emit(builder, node, [self.now(index)], regions)
-        columns: list[list[Operand]] = []
-        for branch in node.regions:
-            self.nodes(builder, branch.nodes)
+        which, columns = self._in_range(builder, self.now(index), len(node.regions)), []
+        for number, branch in enumerate(node.regions):
+            self._branch(builder, branch, which, number)
             columns.append([self.lanes(builder, result) for result in branch.results])
-        builder.loc, which = node.loc, self.now(index)
-        if which.type.dtype != "bool":
-            bounds = [Literal(bound, Type(which.type.dtype)) for bound in (0, len(columns) - 1)]
-            which = builder("clamp", bounds[0], which, bounds[1])
+            builder.loc = node.loc
         choices = zip(zip(*columns, strict=True), node.results, strict=True)
         return [choose(builder, which, cases, result.hint) for cases, result in choices]
+
+    def _in_range(self, builder: Builder, index: Operand, branches: int) -> Operand:
+        if index.type.dtype == "bool":
+            return index
+        bounds = [Literal(bound, Type(index.type.dtype)) for bound in (0, branches - 1)]
+        return builder("clamp", bounds[0], index, bounds[1])
+
+    def _branch(self, builder: Builder, branch: Graph, which: Operand, number: int) -> None:
+        """Build the nodes of one of the branches that lanes choose from."""
+        guarded: dict[Value, Operand] = {}
+        if self.guarded and self.size:
+            taken = which if number else builder("not", which)
+            if which.type.dtype != "bool":
+                wanted = builder.full(which.type, number)
+                taken = builder("eq", which, wanted)
+            guarded = Guard(branch, taken, self.now, self.differs).inputs(builder)
+        before = {value: self.now(value) for value in guarded}
+        self.mapping.update(guarded)
+        self.nodes(builder, branch.nodes)
+        self.mapping.update(before)
 
     def _call(self, builder: Builder, node: Node) -> Sequence[Operand]:
         (body,) = node.regions
@@ -224,7 +252,7 @@ class Batching:
         lanes = [v for v in captures(region) if self.differs(v)]
         lanes += [p for p, has in zip(region.params, batched, strict=True) if has]
         dependent = self.dependent | lane_dependent(region, lanes)
-        return Batching(self.size, dependent, self.mapping)
+        return Batching(self.size, dependent, self.mapping, self.guarded)
 
     def backward(self, region: Graph, batched: Sequence[bool]) -> Graph:
         """Build a backward rule; the cotangent of what all lanes share is summed over them."""
