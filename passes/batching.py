@@ -18,6 +18,7 @@ from ..ir import (
     copy_node,
     mapped,
     replay_region,
+    walk,
 )
 from .guards import Guard
 from .lane_dependence import lane_dependent
@@ -41,6 +42,8 @@ class Batching:
     ) -> None:
         self.size, self.dependent, self.mapping = size, dependent, mapping
         self.guarded = guarded
+        self.running: Operand | None = None
+        """Which lanes are in the branch or loop at hand, where they do not all run the same."""
         self.rules: dict[str, Callable[[Builder, Node], Sequence[Operand]]] = {
             "for_loop": self._for_loop,
             "while": self._while,
@@ -77,7 +80,7 @@ class Batching:
         """Build nodes with their lanes."""
         for node in nodes:
             builder.loc = node.loc
-            if not any(map(self.differs, (*node.operands, *captures(*node.regions)))):
+            if not self._has_lanes(node) and not self._may_have_no_end(node):
                 regions = [replay_region(region, self.mapping) for region in node.regions]
                 results = copy_node(builder, node, mapped(node.operands, self.mapping), regions)
             elif node.op.has_regions:
@@ -85,6 +88,15 @@ class Batching:
             else:
                 results = self._batch(builder, node)
             self.mapping.update(zip(node.results, results, strict=True))
+
+    def _has_lanes(self, node: Node) -> bool:
+        return any(map(self.differs, (*node.operands, *captures(*node.regions))))
+
+    def _may_have_no_end(self, node: Node) -> bool:
+        """Whether a node has a loop that need only come to its end where a lane runs it."""
+        if self.running is None or node.op.name == "custom_derivative":
+            return False
+        return node.op.name == "while" or any(map(_has_while, node.regions))
 
     def _rule(self, node: Node) -> Callable[[Builder, Node], Sequence[Operand]]:
         if node.op.name not in self.rules:
@@ -158,6 +170,11 @@ class Batching:
             return self._while_any(builder, node)
         initial = self.like(builder, node.operands, body.params)
         regions = [self.region(condition, condition.results), self.region(body, body.params)]
+        if self.running is not None:
+            some, check = builder("reduce_or", self.running, axes=(0,)), Builder(node.loc)
+            check.nodes += regions[0].nodes
+            proceed = check("and", some, regions[0].results[0])
+            regions[0] = check.graph(regions[0].params, [proceed], like=regions[0])
         return self._emit(builder, node, initial, regions)
 
     def _while_any(self, builder: Builder, node: Node) -> Sequence[Operand]:
@@ -165,6 +182,8 @@ class Batching:
         condition, body = node.regions
         initial = [self.lanes(builder, operand) for operand in node.operands]
         live = self._predicate(builder, condition, initial)
+        if self.running is not None:
+            live = builder("and", self.running, live)
 
         flags, check = Value(live.type, "live"), Builder(node.loc)
         held = [Value(carry.type, p.hint) for carry, p in zip(initial, body.params, strict=True)]
@@ -173,12 +192,16 @@ class Batching:
 
         flags, step = Value(live.type, "live"), Builder(node.loc)
         params = self.params(body)
+        around, self.running = self.running, flags
         self.nodes(step, body.nodes)
+        self.running = around
         following = [self.lanes(step, result) for result in body.results]
         step.loc = node.loc
         pairs = zip(params, following, node.results, strict=True)
         kept = [choose(step, flags, pair, result.hint) for *pair, result in pairs]
         still = self._predicate(step, condition, kept)
+        if self.running is not None:
+            still = step("and", flags, still)
         run = step.graph([flags, *params], [still, *kept], like=body)
 
         builder.loc = node.loc
@@ -213,16 +236,18 @@ class Batching:
 
     def _branch(self, builder: Builder, branch: Graph, which: Operand, number: int) -> None:
         """Build the nodes of one of the branches that lanes choose from."""
-        guarded: dict[Value, Operand] = {}
-        if self.guarded and self.size:
+        around, before = self.running, {}
+        if self.guarded or _has_while(branch):
             taken = which if number else builder("not", which)
             if which.type.dtype != "bool":
-                wanted = builder.full(which.type, number)
-                taken = builder("eq", which, wanted)
-            guarded = Guard(branch, taken, self.now, self.differs).inputs(builder)
-        before = {value: self.now(value) for value in guarded}
-        self.mapping.update(guarded)
+                taken = builder("eq", which, builder.full(which.type, number))
+            self.running = taken if around is None else builder("and", around, taken)
+            if self.guarded and self.size:
+                guarded = Guard(branch, taken, self.now, self.differs).inputs(builder)
+                before = {value: self.now(value) for value in guarded}
+                self.mapping.update(guarded)
         self.nodes(builder, branch.nodes)
+        self.running = around
         self.mapping.update(before)
 
     def _call(self, builder: Builder, node: Node) -> Sequence[Operand]:
@@ -270,6 +295,10 @@ class Batching:
                 new = self.now(result)
                 results.append(take(builder, new, 0) if self.differs(result) else new)
         return builder.graph(params, results, like=region)
+
+
+def _has_while(region: Graph) -> bool:
+    return any(node.op.name == "while" for node in walk(region))
 
 
 def _with_hints(nodes: list[Node], results: Sequence[Operand], node: Node) -> Sequence[Operand]:
