@@ -35,11 +35,13 @@ class Mutant:
 PASSES = (
     "tests/test_passes.py::test_the_pipeline_keeps_the_meaning_and_reaches_the_form_of_every_pass",
     "tests/test_passes.py::test_every_pass_by_itself_keeps_the_meaning",
+    "tests/test_passes.py::test_near_twins_are_told_apart",
     "tests/test_laws.py",
 )
 GRADIENTS = (
     "tests/test_grad_pass.py::test_gradients_agree_with_finite_differences",
     "tests/test_grad_pass.py::test_gradients_agree_with_jax",
+    "tests/test_grad_pass.py::test_the_gradient_of_a_recurrent_net_is_that_of_its_steps_in_a_row",
     "tests/test_laws.py",
 )
 TANGENTS = ("tests/test_jvp_pass.py", "tests/test_laws.py")

@@ -6,10 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import Inputs, assert_close, assert_same_outcome, graphs, inputs_for
+from random_graphs import COMMON, KEY, Inputs, assert_close, assert_same_outcome, graphs, inputs_for
 
 from brainir.backends.reference import evaluate
-from brainir.ir import Effect, Graph, equal, touched_by, verify, walk
+from brainir.ir import (
+    Builder,
+    Effect,
+    Graph,
+    Value,
+    copy_node,
+    equal,
+    is_pure,
+    mapped,
+    replay,
+    touched_by,
+    verify,
+    walk,
+)
 from brainir.passes import (
     CAPTURE,
     PASSES,
@@ -39,16 +52,49 @@ def drawn(data: st.DataObject, **options) -> tuple[Graph, Inputs]:
 @settings(max_examples=2 * settings().max_examples)
 @given(data=st.data())
 def test_every_pass_by_itself_keeps_the_meaning(name, data):
-    graph, inputs = drawn(data, transformations=name != "hoist-state", nodes=12)
+    dtypes = data.draw(st.sampled_from([COMMON, (*COMMON, KEY)]))
+    graph, inputs = drawn(data, transformations=name != "hoist-state", nodes=12, dtypes=dtypes)
     step = PASSES[name]
     after = step(graph)
     verify(after, step.form if name == "hoist-state" else "any")
     assert_same_outcome(outcome(after, inputs), outcome(graph, inputs))
 
 
+def with_near_twins(graph: Graph) -> Graph:
+    """The graph, with a copy of each node of which one operand is another one of its type."""
+    builder, strangers, twins, changed = Builder(), {}, [], 0
+    mapping = {}
+    for node in graph.nodes:
+        replay([node], builder, mapping)
+        places = [i for i, o in enumerate(node.operands) if not node.regions and is_pure(node)]
+        if places:
+            changed += 1
+            place, operands = places[changed % len(places)], list(mapped(node.operands, mapping))
+            type = operands[place].type
+            operands[place] = strangers.setdefault(type, Value(type, "stranger"))
+            twins += [mapping[node.results[0]], copy_node(builder, node, operands)[0]]
+    results = (*mapped(graph.results, mapping), *twins)
+    params = (*graph.params, *strangers.values())
+    return builder.graph(params, results, like=graph).with_(param_units=(), result_units=())
+
+
+@settings(max_examples=2 * settings().max_examples)
+@given(data=st.data())
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_near_twins_are_told_apart(data):
+    dtypes = data.draw(st.sampled_from([COMMON, (KEY, "uint32", "float32")]))
+    graph = with_near_twins(data.draw(graphs(states=False, dtypes=dtypes, nodes=12)))
+    inputs = data.draw(inputs_for(graph))
+    for name in ("simplify", "common-subexpressions", "dead-code"):
+        after = PASSES[name](graph)
+        verify(after)
+        assert_same_outcome(outcome(after, inputs), outcome(graph, inputs))
+
+
 @given(data=st.data())
 def test_the_pipeline_keeps_the_meaning_and_reaches_the_form_of_every_pass(data):
-    graph, inputs = drawn(data, transformations=True, nodes=20)
+    dtypes = data.draw(st.sampled_from([COMMON, (*COMMON, KEY)]))
+    graph, inputs = drawn(data, transformations=True, nodes=20, dtypes=dtypes)
     expected, forms = outcome(graph, inputs), ["any"]
 
     def compare(step, before, after, seconds):

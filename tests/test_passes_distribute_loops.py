@@ -82,23 +82,11 @@ def networks(draw: st.DrawFn) -> Graph:
     for _ in range(draw(st.integers(1, 10))):
         op = draw(st.sampled_from(NETWORK_OPS))
         pool.append(piece(draw, build, op, one, weights, gains))
-    added: list[Operand] = []
-    outers: list[Operand] = []
-    for total in totals:
-        axes = tuple(range(len(rows)))
-        dims = ((axes, axes), ((), ()))
-        parts: list[Operand] = [total]
-        for _ in range(draw(st.integers(1, 3))):
-            outer = build("dot_general", one(), one(), dimension_numbers=dims, **DOT)
-            outers.append(outer)
-            turned = draw(st.booleans())
-            parts.append(build("transpose", outer, permutation=(1, 0)) if turned else outer)
-        while len(parts) > 1:
-            a, b, *rest = draw(st.permutations(parts))
-            parts = [build("add", a, b), *rest]
-        added += parts
+    added, outers = sums_of_products(draw, build, one, totals)
     nexts = [build("tanh", one()) if draw(st.booleans()) else one() for _ in held]
-    turned = [build("cos", gain) for gain in gains]
+    axes = tuple(range(layer.rank))
+    seen = [draw(st.sampled_from([gain, build("reduce_max", one(), axes=axes)])) for gain in gains]
+    turned = [build("cos", value) for value in seen]
     pool += draw(st.sampled_from([[], added, outers]))
     yields = draw(st.lists(st.sampled_from(pool), max_size=3))
     body = build.graph([*held, *gains, *totals, *slices], [*nexts, *turned, *added, *yields])
@@ -112,6 +100,29 @@ def networks(draw: st.DrawFn) -> Graph:
     }
     results = around.emit("for_loop", [*starts, *arrays], attrs, [body])
     return around.graph([*weights, *starts, *arrays], results)
+
+
+def sums_of_products(
+    draw: st.DrawFn, build: Builder, one: Callable[[], Operand], totals: list[Value]
+) -> tuple[list[Operand], list[Operand]]:
+    """What totals become by outer products that are added to them, and these products."""
+    added: list[Operand] = []
+    outers: list[Operand] = []
+    for total in totals:
+        parts: list[Operand] = [total]
+        for _ in range(draw(st.integers(1, 3))):
+            x = one()
+            axes = tuple(range(x.type.rank - 1))
+            dims = ((axes, axes), ((), ()))
+            outer = build("dot_general", x, one(), dimension_numbers=dims, **DOT)
+            outers.append(outer)
+            turned = draw(st.booleans())
+            parts.append(build("transpose", outer, permutation=(1, 0)) if turned else outer)
+        while len(parts) > 1:
+            a, b, *rest = draw(st.permutations(parts))
+            parts = [build("add", a, b), *rest]
+        added += parts
+    return added, outers
 
 
 NETWORK_OPS = ("product", "product", "tanh", "add", "mul", "scaled", "spike")
