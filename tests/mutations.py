@@ -48,6 +48,7 @@ TANGENTS = ("tests/test_jvp_pass.py", "tests/test_laws.py")
 LANES = (
     "tests/test_passes_lanes.py::test_batching_equals_stacking",
     "tests/test_passes_lanes.py::test_what_does_not_depend_on_lanes_is_the_same_whatever_they_hold",
+    "tests/test_passes_lanes.py::test_a_lane_that_has_left_a_while_stays_outside",
     "tests/test_passes_lanes.py",
     "tests/test_laws.py",
 )

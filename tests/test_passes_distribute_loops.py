@@ -83,7 +83,8 @@ def networks(draw: st.DrawFn) -> Graph:
         op = draw(st.sampled_from(NETWORK_OPS))
         pool.append(piece(draw, build, op, one, weights, gains))
     added, outers = sums_of_products(draw, build, one, totals)
-    nexts = [build("tanh", one()) if draw(st.booleans()) else one() for _ in held]
+    ends = [draw(st.sampled_from(["tanh", "spike", "add"])) for _ in held]
+    nexts = [piece(draw, build, end, one, weights, gains) for end in ends]
     axes = tuple(range(layer.rank))
     seen = [draw(st.sampled_from([gain, build("reduce_max", one(), axes=axes)])) for gain in gains]
     turned = [build("cos", value) for value in seen]
