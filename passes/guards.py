@@ -21,9 +21,9 @@ from ..ir import Builder, Graph, Operand, Value, captures, walk
 from .lanes import choose
 
 HARMLESS = frozenset(
-    "abs add and argmax argmin broadcast_in_dim ceil clamp concatenate convert_element_type copy cos "
-    "cumsum dot_general dynamic_slice dynamic_update_slice eq erf expand_dims floor gather ge gt "
-    "iota le logistic lt max min mul ne neg not or pad reduce_max reduce_min reduce_sum reshape "
+    "abs add and argmax argmin broadcast_in_dim ceil clamp concatenate convert_element_type copy "
+    "cos cumsum dot_general dynamic_slice dynamic_update_slice eq erf expand_dims floor gather ge "
+    "gt iota le logistic lt max min mul ne neg not or pad reduce_max reduce_min reduce_sum reshape "
     "rev round select_n sign sin slice split square squeeze stack stop_gradient sub tanh tile "
     "transpose unstack xor".split()
 )

@@ -723,7 +723,7 @@ MUTANTS = (
     Mutant(
         "a cotangent that is repeated along another axis is taken for the same in all steps",
         "passes/reverse_loops.py",
-        'dims is None or 0 in dims:',
+        "dims is None or 0 in dims:",
         "dims is None:",
         GRADIENTS,
     ),
@@ -740,6 +740,22 @@ MUTANTS = (
         "                self.mapping.update(guarded)\n",
         "",
         PROGRAMS,
+    ),
+    Mutant(
+        "a sum over lanes goes to what they share though none of them takes the branch",
+        "passes/guards.py",
+        "guarded.update((v, gate(builder, some, self.now(v))) for v in shared)",
+        "pass",
+        ("tests/test_guarded_branches.py",),
+    ),
+    Mutant(
+        "a lane outside of a branch keeps on with a loop in it",
+        "passes/batching.py",
+        '            live = builder("and", self.running, live)\n',
+        "            pass\n",
+        (
+            "tests/test_guarded_branches.py::test_a_loop_in_a_branch_runs_only_for_lanes_that_take_it",
+        ),
     ),
 )
 """All of them."""
