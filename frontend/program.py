@@ -346,7 +346,7 @@ def optimise_with_writes(graph: Graph, foreign: bool) -> tuple[Graph, tuple[Stat
     return _run_passes(graph, foreign, [note]), tuple(writes)
 
 
-_SHARING = ("hoist-invariant", "common-subexpressions")
+_SHARING = ("expand-vmap", "hoist-invariant", "common-subexpressions")
 """Passes that let one computation serve several users."""
 
 FOREIGN_PIPELINE = tuple(

@@ -18,7 +18,9 @@ from ..ir import (
     copy_node,
     mapped,
     replay_region,
+    walk,
 )
+from .guards import Guard
 from .lane_dependence import lane_dependent
 from .lanes import choose, move_axis, repeat, take
 
@@ -26,10 +28,22 @@ Operands = tuple[Operand, ...]
 
 
 class Batching:
-    """One replay of a region in which the values that differ between lanes get a leading axis."""
+    """One replay of a region in which the values that differ between lanes get a leading axis.
 
-    def __init__(self, size: int, dependent: set[Value], mapping: dict[Value, Operand]) -> None:
+    If what comes out is still to be differentiated, it is ``guarded``; see `brainir.passes.guards`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        dependent: set[Value],
+        mapping: dict[Value, Operand],
+        guarded: bool = False,
+    ) -> None:
         self.size, self.dependent, self.mapping = size, dependent, mapping
+        self.guarded = guarded
+        self.running: Operand | None = None
+        """Which lanes are in the branch or loop at hand, where they do not all run the same."""
         self.rules: dict[str, Callable[[Builder, Node], Sequence[Operand]]] = {
             "for_loop": self._for_loop,
             "while": self._while,
@@ -66,7 +80,7 @@ class Batching:
         """Build nodes with their lanes."""
         for node in nodes:
             builder.loc = node.loc
-            if not any(map(self.differs, (*node.operands, *captures(*node.regions)))):
+            if not self._has_lanes(node) and not self._may_have_no_end(node):
                 regions = [replay_region(region, self.mapping) for region in node.regions]
                 results = copy_node(builder, node, mapped(node.operands, self.mapping), regions)
             elif node.op.has_regions:
@@ -74,6 +88,15 @@ class Batching:
             else:
                 results = self._batch(builder, node)
             self.mapping.update(zip(node.results, results, strict=True))
+
+    def _has_lanes(self, node: Node) -> bool:
+        return any(map(self.differs, (*node.operands, *captures(*node.regions))))
+
+    def _may_have_no_end(self, node: Node) -> bool:
+        """Whether a node has a loop that need only come to its end where a lane runs it."""
+        if self.running is None or node.op.name == "custom_derivative":
+            return False
+        return node.op.name == "while" or any(map(_has_while, node.regions))
 
     def _rule(self, node: Node) -> Callable[[Builder, Node], Sequence[Operand]]:
         if node.op.name not in self.rules:
@@ -147,6 +170,11 @@ class Batching:
             return self._while_any(builder, node)
         initial = self.like(builder, node.operands, body.params)
         regions = [self.region(condition, condition.results), self.region(body, body.params)]
+        if self.running is not None:
+            some, check = builder("reduce_or", self.running, axes=(0,)), Builder(node.loc)
+            check.nodes += regions[0].nodes
+            proceed = check("and", some, regions[0].results[0])
+            regions[0] = check.graph(regions[0].params, [proceed], like=regions[0])
         return self._emit(builder, node, initial, regions)
 
     def _while_any(self, builder: Builder, node: Node) -> Sequence[Operand]:
@@ -154,6 +182,8 @@ class Batching:
         condition, body = node.regions
         initial = [self.lanes(builder, operand) for operand in node.operands]
         live = self._predicate(builder, condition, initial)
+        if self.running is not None:
+            live = builder("and", self.running, live)
 
         flags, check = Value(live.type, "live"), Builder(node.loc)
         held = [Value(carry.type, p.hint) for carry, p in zip(initial, body.params, strict=True)]
@@ -162,12 +192,16 @@ class Batching:
 
         flags, step = Value(live.type, "live"), Builder(node.loc)
         params = self.params(body)
+        around, self.running = self.running, flags
         self.nodes(step, body.nodes)
+        self.running = around
         following = [self.lanes(step, result) for result in body.results]
         step.loc = node.loc
         pairs = zip(params, following, node.results, strict=True)
         kept = [choose(step, flags, pair, result.hint) for *pair, result in pairs]
         still = self._predicate(step, condition, kept)
+        if self.running is not None:
+            still = step("and", flags, still)
         run = step.graph([flags, *params], [still, *kept], like=body)
 
         builder.loc = node.loc
@@ -186,16 +220,35 @@ class Batching:
         if not self.differs(index):
             regions = [self.region(branch, node.results) for branch in node.regions]
             return self._emit(builder, node, [self.now(index)], regions)
-        columns: list[list[Operand]] = []
-        for branch in node.regions:
-            self.nodes(builder, branch.nodes)
+        which, columns = self._in_range(builder, self.now(index), len(node.regions)), []
+        for number, branch in enumerate(node.regions):
+            self._branch(builder, branch, which, number)
             columns.append([self.lanes(builder, result) for result in branch.results])
-        builder.loc, which = node.loc, self.now(index)
-        if which.type.dtype != "bool":
-            bounds = [Literal(bound, Type(which.type.dtype)) for bound in (0, len(columns) - 1)]
-            which = builder("clamp", bounds[0], which, bounds[1])
+            builder.loc = node.loc
         choices = zip(zip(*columns, strict=True), node.results, strict=True)
         return [choose(builder, which, cases, result.hint) for cases, result in choices]
+
+    def _in_range(self, builder: Builder, index: Operand, branches: int) -> Operand:
+        if index.type.dtype == "bool":
+            return index
+        bounds = [Literal(bound, Type(index.type.dtype)) for bound in (0, branches - 1)]
+        return builder("clamp", bounds[0], index, bounds[1])
+
+    def _branch(self, builder: Builder, branch: Graph, which: Operand, number: int) -> None:
+        """Build the nodes of one of the branches that lanes choose from."""
+        around, before = self.running, {}
+        if self.guarded or _has_while(branch):
+            taken = which if number else builder("not", which)
+            if which.type.dtype != "bool":
+                taken = builder("eq", which, builder.full(which.type, number))
+            self.running = taken if around is None else builder("and", around, taken)
+            if self.guarded and self.size:
+                guarded = Guard(branch, taken, self.now, self.differs).inputs(builder)
+                before = {value: self.now(value) for value in guarded}
+                self.mapping.update(guarded)
+        self.nodes(builder, branch.nodes)
+        self.running = around
+        self.mapping.update(before)
 
     def _call(self, builder: Builder, node: Node) -> Sequence[Operand]:
         (body,) = node.regions
@@ -224,7 +277,7 @@ class Batching:
         lanes = [v for v in captures(region) if self.differs(v)]
         lanes += [p for p, has in zip(region.params, batched, strict=True) if has]
         dependent = self.dependent | lane_dependent(region, lanes)
-        return Batching(self.size, dependent, self.mapping)
+        return Batching(self.size, dependent, self.mapping, self.guarded)
 
     def backward(self, region: Graph, batched: Sequence[bool]) -> Graph:
         """Build a backward rule; the cotangent of what all lanes share is summed over them."""
@@ -242,6 +295,10 @@ class Batching:
                 new = self.now(result)
                 results.append(take(builder, new, 0) if self.differs(result) else new)
         return builder.graph(params, results, like=region)
+
+
+def _has_while(region: Graph) -> bool:
+    return any(node.op.name == "while" for node in walk(region))
 
 
 def _with_hints(nodes: list[Node], results: Sequence[Operand], node: Node) -> Sequence[Operand]:

@@ -201,6 +201,7 @@ class _Distribution:
 
     def run(self) -> list[Operand]:
         """Build everything and return what stands for the loop's results."""
+        self._at_once(self.step.fixed)
         for stage in self.plan.stages:
             if stage.at_once:
                 self._at_once(stage.nodes)
@@ -236,7 +237,9 @@ class _Distribution:
         handed_on = self.plan.handed_on(stage)
 
         inner, params = Builder(), fresh((*carried, *slices))
-        mapping: dict[Value, Operand] = dict(zip((*carried, *slices), params, strict=True))
+        fixed = (result for node in self.step.fixed for result in node.results)
+        mapping = {value: self.batching.now(value) for value in fixed}
+        mapping.update(zip((*carried, *slices), params, strict=True))
         replay(nodes, inner, mapping)
         yields = mapped((*self.plan.next(stage), *handed_on), mapping)
         region = inner.graph(params, yields, name=self.step.body.name)

@@ -10,12 +10,14 @@ from .lane_dependence import lane_dependent
 from .lanes import move_axis
 
 
-def expand_vmap(graph: Graph) -> Graph:
+def expand_vmap(graph: Graph, differentiable: bool = False) -> Graph:
     """Replace every `vmap` by its region, with a leading lane axis on what differs between lanes.
 
     What is the same for all lanes is computed once, without that axis. A `while` whose
     condition differs between lanes runs as long as any lane does, and a lane that is done keeps its
-    values; of a `cond` whose index differs, all branches run and each lane takes its own.
+    values; of a `cond` whose index differs, all branches run and each lane takes its own. Inside a
+    `grad` or `jvp`, branches that a lane does not take are kept from its derivatives; everywhere if
+    the whole graph is still to be ``differentiable``.
 
     Raises
     ------
@@ -49,17 +51,28 @@ def expand_vmap(graph: Graph) -> Graph:
           return %1
         }
     """
-    return expand(graph, "vmap")
+    return expand(graph, "vmap", differentiable)
 
 
 @expands("vmap")
 def _expand(builder: Builder, node: Node, operands: tuple[Operand, ...]) -> list[Operand]:
+    return _in_lanes(builder, node, operands, guarded=False)
+
+
+@expands("vmap", differentiated=True)
+def _expand_guarded(builder: Builder, node: Node, operands: tuple[Operand, ...]) -> list[Operand]:
+    return _in_lanes(builder, node, operands, guarded=True)
+
+
+def _in_lanes(
+    builder: Builder, node: Node, operands: tuple[Operand, ...], guarded: bool
+) -> list[Operand]:
     (region,) = node.regions
     for state in touched_by(region).states:
         raise GraphError(f"state @{state.name} is touched inside a vmap: hoist it first")
     in_axes, out_axes = node.attrs["in_axes"], node.attrs["out_axes"]
     lanes = [p for p, axis in zip(region.params, in_axes, strict=True) if axis is not None]
-    batching = Batching(node.attrs["size"], lane_dependent(region, lanes), {})
+    batching = Batching(node.attrs["size"], lane_dependent(region, lanes), {}, guarded)
     for param, operand, axis in zip(region.params, operands, in_axes, strict=True):
         moved = operand if axis is None else move_axis(builder, operand, axis, 0)
         batching.mapping[param] = moved

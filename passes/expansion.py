@@ -9,39 +9,68 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..ir import Builder, Graph, Node, Operand, Value, replay_graph, replay_region, walk
+from ..ir import (
+    Builder,
+    Graph,
+    Node,
+    Operand,
+    Value,
+    copy_node,
+    replay_graph,
+    replay_region,
+    walk,
+)
 
 Expander = Callable[[Builder, Node, tuple[Operand, ...]], Sequence[Operand]]
 
-_expanders: dict[str, Expander] = {}
+Rewrite = Callable[
+    [Builder, Node, tuple[Operand, ...], dict[Value, Operand]], Sequence[Operand] | None
+]
+
+_expanders: dict[tuple[str, bool], Expander] = {}
+
+_DERIVATIVES = ("grad", "jvp")
 
 
-def expands(name: str) -> Callable[[Expander], Expander]:
-    """Register a function as the expander of the transformation of that name."""
+def expands(name: str, differentiated: bool = False) -> Callable[[Expander], Expander]:
+    """Register a function as the expander of the transformation of that name.
+
+    If ``differentiated``, it is for those that stand inside a derivative that is yet to be
+    expanded, and goes before one that is not.
+    """
 
     def register(expander: Expander) -> Expander:
-        _expanders[name] = expander
+        _expanders[name, differentiated] = expander
         return expander
 
     return register
 
 
-def expand(graph: Graph, name: str) -> Graph:
-    """Expand all nodes of one transformation, and first those of any other inside them."""
+def expand(graph: Graph, name: str, differentiated: bool = False) -> Graph:
+    """Expand all nodes of one transformation, and first those of any other inside them.
+
+    ``differentiated`` says that derivatives of the whole graph may be asked for later.
+    """
     if not has_op(graph, name):
         return graph
+    return replay_graph(graph, _rewriting(name, differentiated))
 
-    def outside(
+
+def _rewriting(name: str | None, differentiated: bool) -> Rewrite:
+    """Return what expands one transformation, or all if that is None."""
+
+    def rewrite(
         builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
     ) -> Sequence[Operand] | None:
-        return inside(builder, node, operands, mapping) if node.op.name == name else None
-
-    def inside(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
-    ) -> Sequence[Operand] | None:
-        expander = _expanders.get(node.op.name)
-        if expander is None:
-            return None
+        within = differentiated or node.op.name in _DERIVATIVES
+        expander = _expanders.get((node.op.name, differentiated))
+        expander = expander or _expanders.get((node.op.name, False))
+        if expander is None or name not in (None, node.op.name):
+            if within == differentiated:
+                return None
+            regions = [replay_region(r, mapping, _rewriting(name, within)) for r in node.regions]
+            return copy_node(builder, node, operands, regions)
+        inside = _rewriting(None, within)
         regions = tuple(replay_region(region, mapping, inside) for region in node.regions)
         closed = Node(node.op, operands, node.attrs, regions, node.results, node.loc)
         around, builder.loc = builder.loc, node.loc
@@ -49,7 +78,7 @@ def expand(graph: Graph, name: str) -> Graph:
         builder.loc = around
         return results
 
-    return replay_graph(graph, outside)
+    return rewrite
 
 
 def has_op(graph: Graph, *names: str) -> bool:

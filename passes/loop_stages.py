@@ -81,6 +81,9 @@ class Step:
     light : set of Node
         What is cheap, and made only of slices of the input and of what is light: better computed
         again in each stage than kept for all steps.
+    fixed : list of Node
+        What is not cheap, and the same in each step, as what is left of a loop inside this one can
+        be: computed once, before all stages.
     """
 
     def __init__(self, body: Graph, carries: int) -> None:
@@ -88,6 +91,7 @@ class Step:
         self.over = body.params[carries:]
         self.varying: set[Value] = set(body.params)
         self.light: set[Node] = set()
+        self.fixed: list[Node] = []
         self.producers: dict[Value, Node | Value] = {p: p for p in body.params[:carries]}
         self.uses: Counter[Operand] = Counter(body.results)
         self._carry = {param: i for i, param in enumerate(body.params[:carries])}
@@ -107,6 +111,8 @@ class Step:
             if repeatable(node) and varying <= at_hand:
                 self.light.add(node)
                 at_hand.update(node.results)
+            elif not varying:
+                self.fixed.append(node)
 
     def grows(self, node: Node) -> bool:
         """Whether a node takes something like a one-hot code, which is small until it is needed."""
@@ -161,7 +167,7 @@ class Step:
     def stages(self, products: set[Node], gone: set[Node | Value]) -> list[Stage]:
         """Return the stages in order, with each product that does not recur in one without a loop.
 
-        What is light is in none of them, nor is what is ``gone``.
+        What is light or fixed is in none of them, nor is what is ``gone``.
         """
         dependences = self._dependences(gone)
         parts = nx.condensation(dependences)
@@ -178,7 +184,7 @@ class Step:
 
     def _dependences(self, gone: set[Node | Value]) -> nx.DiGraph[Node | Value]:
         """Return who needs whom, round the loop too."""
-        left_out = gone | self.light
+        left_out = gone.union(self.light, self.fixed)
         graph: nx.DiGraph[Node | Value] = nx.DiGraph()
         pairs = zip(self.body.params, self.body.results[: self.count], strict=False)
         needs: list[tuple[Node | Value, list[Any]]] = [(param, [last]) for param, last in pairs]

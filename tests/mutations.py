@@ -35,17 +35,20 @@ class Mutant:
 PASSES = (
     "tests/test_passes.py::test_the_pipeline_keeps_the_meaning_and_reaches_the_form_of_every_pass",
     "tests/test_passes.py::test_every_pass_by_itself_keeps_the_meaning",
+    "tests/test_passes.py::test_near_twins_are_told_apart",
     "tests/test_laws.py",
 )
 GRADIENTS = (
     "tests/test_grad_pass.py::test_gradients_agree_with_finite_differences",
     "tests/test_grad_pass.py::test_gradients_agree_with_jax",
+    "tests/test_grad_pass.py::test_the_gradient_of_a_recurrent_net_is_that_of_its_steps_in_a_row",
     "tests/test_laws.py",
 )
 TANGENTS = ("tests/test_jvp_pass.py", "tests/test_laws.py")
 LANES = (
     "tests/test_passes_lanes.py::test_batching_equals_stacking",
     "tests/test_passes_lanes.py::test_what_does_not_depend_on_lanes_is_the_same_whatever_they_hold",
+    "tests/test_passes_lanes.py::test_a_lane_that_has_left_a_while_stays_outside",
     "tests/test_passes_lanes.py",
     "tests/test_laws.py",
 )
@@ -788,6 +791,100 @@ MUTANTS = (
         "joined = [a | b for",
         "joined = [a for",
         FOREIGN,
+    ),
+    # --- what laws once did not see ---------------------------------------------------------------
+    Mutant(
+        "the first step of a loop that runs backwards is taken to be index 0",
+        "passes/loop_residuals.py",
+        'length - 1 if attrs["reverse"] else 0',
+        "0",
+        GRADIENTS,
+    ),
+    Mutant(
+        "random bits of one shape are merged whatever their keys",
+        "passes/common_subexpressions.py",
+        "key = (node.op, tuple(operands), _attrs_key",
+        "key = (node.op, tuple(o for o in operands if not o.type.is_key), _attrs_key",
+        PASSES,
+    ),
+    Mutant(
+        "carries that become the same are merged although they start differently",
+        "passes/simplify.py",
+        "first = seen.setdefault((initial[i], final), i)",
+        "first = seen.setdefault((final, final), i)",
+        PASSES,
+    ),
+    Mutant(
+        "a carry without axes is taken to be at hand in all steps",
+        "passes/loop_stages.py",
+        "at_hand = set(self.over)",
+        "at_hand = {*self.over, *(p for p in body.params[:carries] if not p.type.shape)}",
+        ("tests/test_passes_distribute_loops.py",),
+    ),
+    Mutant(
+        "the lanes of a product are moved from a place that leaves out its batch axes",
+        "ir/ops/contraction.py",
+        "return move_axis(builder, result, len(left_batch) + free_before, 0)",
+        "return move_axis(builder, result, free_before, 0)",
+        (*op_laws("dot_general"), *LANES),
+    ),
+    Mutant(
+        "a slice at a place of each lane is filled up where it lies outside",
+        "ir/ops/indexing.py",
+        'rows(len(axes), axes, "clip"), slice_sizes)',
+        'rows(len(axes), axes, "fill"), slice_sizes)',
+        (*op_laws("dynamic_slice"), *LANES),
+    ),
+    Mutant(
+        "a slice at a place of each lane of an array is filled up where it lies outside",
+        "ir/ops/indexing.py",
+        'axes, (0,), (0,), "clip", unique=True, sorted=False)',
+        'axes, (0,), (0,), "fill", unique=True, sorted=False)',
+        (*op_laws("dynamic_slice"), *LANES),
+    ),
+    Mutant(
+        "a lane that has left a loop may come back",
+        "passes/batching.py",
+        "still = self._predicate(step, condition, kept)",
+        "still = self._predicate(step, condition, following)",
+        LANES,
+    ),
+    Mutant(
+        "a cotangent that is repeated along another axis is taken for the same in all steps",
+        "passes/reverse_loops.py",
+        "dims is None or 0 in dims:",
+        "dims is None:",
+        GRADIENTS,
+    ),
+    Mutant(
+        "what an inner loop leaves in each step is not built before the stages",
+        "passes/distribute_loops.py",
+        "        self._at_once(self.step.fixed)\n",
+        "",
+        ("tests/test_passes_distribute_loops.py",),
+    ),
+    Mutant(
+        "a lane brings its own values into a branch that it does not take",
+        "passes/batching.py",
+        "                self.mapping.update(guarded)\n",
+        "",
+        PROGRAMS,
+    ),
+    Mutant(
+        "a sum over lanes goes to what they share though none of them takes the branch",
+        "passes/guards.py",
+        "guarded.update((v, gate(builder, some, self.now(v))) for v in shared)",
+        "pass",
+        ("tests/test_guarded_branches.py",),
+    ),
+    Mutant(
+        "a lane outside of a branch keeps on with a loop in it",
+        "passes/batching.py",
+        '            live = builder("and", self.running, live)\n',
+        "            pass\n",
+        (
+            "tests/test_guarded_branches.py::test_a_loop_in_a_branch_runs_only_for_lanes_that_take_it",
+        ),
     ),
 )
 """All of them."""

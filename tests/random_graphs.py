@@ -248,14 +248,33 @@ def draw_body(
 
 
 def _carries(d: Draft, count: int) -> tuple[list[Operand], list[Value], list[Range]]:
-    """Draw what a loop begins with, and its parameters."""
-    operands = [resting(d, v) for v in draw_operands(d, count)]
+    """Draw what a loop begins with, and its parameters; often several of one type."""
+    operands = [resting(d, v) for v in draw_operands(d, min(count, 1))]
+    for _ in range(count - 1):
+        last = operands[-1].type if operands else None
+        alike = last is not None and d.choose([True, False])
+        found = [d.operand(last)] if alike and last is not None else draw_operands(d, 1)
+        operands += [resting(d, v) for v in found]
     params = [Value(o.type, "c") for o in operands]
     return operands, params, [resting_range(o.type.dtype) for o in operands]
 
 
 def _next_of(d: Draft, params: Sequence[Value]) -> list[Operand]:
-    return [resting(d, d.operand(p.type)) for p in params]
+    """Draw what carries become; some become the same as one before, if they can."""
+    found: dict[Type, Operand] = {}
+    following: list[Operand] = []
+    for param in params:
+        same = found.get(param.type)
+        if same is None or d.choose([False, True]):
+            same = resting(d, d.operand(param.type))
+        found[param.type] = same
+        following.append(same)
+    return following
+
+
+def _seen_by_steps(d: Draft, carried: Sequence[Value]) -> list[Value]:
+    """Draw carries to yield as each step finds them, so that it shows what the first one finds."""
+    return [value for value in carried if d.choose([False, True])]
 
 
 def _slices(d: Draft, length: int, count: int) -> list[Operand]:
@@ -282,7 +301,7 @@ def _draw_for_loop(d: Draft, op: str) -> None:
         d,
         [*carried, *slices],
         ranges,
-        lambda: [*_next_of(d, carried), *draw_results(d, yields)],
+        lambda: [*_next_of(d, carried), *draw_results(d, yields), *_seen_by_steps(d, carried)],
     )
     attrs = {
         "carries": len(carry),
@@ -297,12 +316,20 @@ def _draw_for_loop(d: Draft, op: str) -> None:
 def _draw_while(d: Draft, op: str) -> None:
     count, first = Type("int32"), Literal(0, Type("int32"))
     carry, carried, ranges = _carries(d, d.choose([0, 1, 2, 1, 2]))
+    stop = d.choose([None, 0, 1, 2])
+    if stop is not None:
+        # A loop that a lane leaves, although it would not have stopped a step later.
+        carry, carried = [d.operand(count), *carry], [Value(count, "s"), *carried]
+        ranges = [resting_range("int32"), *ranges]
     carry, ranges = [first, *carry], [Range(8.0, 0), *ranges]
     limit = Literal(d.integer(0, 3), count)
     tested = [Value(count, "k"), *(Value(p.type, "c") for p in carried)]
 
     def test() -> list[Operand]:
         (more,) = d.emit("lt", [tested[0], limit])
+        if stop is not None:
+            (there,) = d.emit("ne", [tested[1], Literal(stop, count)])
+            (more,) = d.emit("and", [more, there])
         if d.choose([False, True]):
             (more,) = d.emit("and", [more, d.operand(Type("bool"))])
         return [more]
@@ -313,6 +340,8 @@ def _draw_while(d: Draft, op: str) -> None:
 
     def step() -> list[Operand]:
         rest = _next_of(d, carried)
+        if stop is not None:
+            rest[:1] = d.emit("add", [carried[0], Literal(1, count)])
         return [*d.emit("add", [turned[0], Literal(1, count)], ranges=[Range(8.0, 0)]), *rest]
 
     body, _ = draw_body(d, turned, ranges, step)

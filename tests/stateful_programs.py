@@ -42,6 +42,15 @@ BINARY = {
     "dot": lambda x, y: jnp.tanh(jnp.dot(x, y)) * x,
 }
 
+GUARDED = {
+    "log": jnp.log,
+    "sqrt": jnp.sqrt,
+    "root of the inverse": lambda x: 1 / jnp.sqrt(x),
+    "inverse": lambda x: 1 / x,
+    "power": lambda x: x**0.3,
+}
+"""Functions of numbers above 0, which have no slope at 0."""
+
 
 def expressions() -> st.SearchStrategy[Recipe]:
     """Draw an expression of shape ``(3,)``."""
@@ -70,6 +79,7 @@ def statements(depth: int) -> st.SearchStrategy[Recipe]:
         st.tuples(st.just("let"), expressions()),
         st.just(("count",)),
         st.just(("random",)),
+        delicate(),
     ]
     if depth == 0:
         return st.one_of(simple)
@@ -95,6 +105,25 @@ def statements(depth: int) -> st.SearchStrategy[Recipe]:
 def blocks(depth: int) -> st.SearchStrategy[Recipe]:
     """Draw a list of statements and the expression that they end in."""
     return st.tuples(st.lists(statements(depth), max_size=3).map(tuple), expressions())
+
+
+def delicate() -> st.SearchStrategy[Recipe]:
+    """Draw a statement with branches that guard their operands, or loops over the same data."""
+    state = st.integers(0, STATES - 1)
+    return st.one_of(
+        st.tuples(st.just("guarded"), st.sampled_from(sorted(GUARDED)), expressions()),
+        st.tuples(st.just("guarded_net"), state, expressions()),
+        st.tuples(st.just("nested"), state, expressions(), st.booleans()),
+    )
+
+
+def gradients(depth: int) -> st.SearchStrategy[Recipe]:
+    """Draw a program that is the gradient, by a State and its argument, of what ends delicately."""
+    before = st.lists(statements(depth - 1), max_size=2)
+    body = st.tuples(before, delicate()).map(lambda parts: (*parts[0], parts[1]))
+    result = st.tuples(st.just("binary"), st.just("add"), st.just(("local", 0)), expressions())
+    gradient = st.tuples(st.just("grad"), st.integers(0, STATES - 1), st.tuples(body, result))
+    return gradient.map(lambda one: ((one,), ("local", 0)))
 
 
 class World:
@@ -240,3 +269,63 @@ class Runner:
             loss, grad_states=[state], argnums=0, return_value=True
         )(local[-1])
         return jnp.tanh(by_state[0] + by_argument + value)
+
+    # --- what must not be seen from outside, or is seen by two loops ------------------------------
+
+    def _guarded(self, local: Sequence[Any], name: str, expression: Recipe) -> Any:
+        """Let each element choose a branch; only one of them takes zeros."""
+        x = self.value(expression, local)
+        weight = jnp.mean(local[-1])
+
+        def lane(one: Any) -> Any:
+            outside, inside = (lambda: weight * one), lambda: weight * GUARDED[name](one)
+            return transform.cond(one > 0, inside, outside)
+
+        return jnp.tanh(transform.vmap(lane)(above_zero(x)))
+
+    def _guarded_net(self, local: Sequence[Any], i: int, expression: Recipe) -> Any:
+        """Let each lane choose how a State of its own goes on from step to step."""
+        start = above_zero(self.value(expression, local))
+        held = brainir.ShortTermState(start)
+        gain = jnp.mean(self.states[i].value)
+
+        def step(x: Any) -> Any:
+            kinds = [jnp.log, jnp.sqrt, lambda v: 1 / v]
+            run = [lambda f=f: gain * f(held.value) + x for f in kinds]
+            near = jnp.where(held.value > 0.5, 2, 1)
+            which = jnp.where(held.value > 0, near, 3)
+            held.value = above_zero(jnp.tanh(transform.switch(which, [*run, lambda: x * gain])))
+            return held.value
+
+        def lane(x: Any) -> Any:
+            return transform.for_loop(step, x * jnp.array([1.0, -1.0, 0.5])).sum()
+
+        return jnp.tanh(transform.vmap(lane, in_states=held)(local[-1]))
+
+    def _nested(self, local: Sequence[Any], i: int, expression: Recipe, read: bool) -> Any:
+        """Go over the same rows in each step of a loop, with sums of them and two products."""
+        rows = jnp.linspace(0.1, 1.0, 2 * WIDTH).reshape(2, WIDTH)
+        matrix = jnp.outer(self.value(expression, local), jnp.array([0.3, -0.2, 0.1]))
+        state = self.states[i]
+
+        def inner(x: Any) -> Any:
+            large = x.sum() > 1.5
+            kept = x * large.astype(x.dtype)
+            state.value = jnp.tanh(state.value * 0.5 + kept @ matrix)
+            return large, (state.value if read else x) @ matrix
+
+        large, read_out = transform.for_loop(lambda: transform.for_loop(inner, rows), length=2)
+        return (read_out * large[..., None].astype(read_out.dtype)).sum((0, 1))
+
+
+def above_zero(x: Any) -> Any:
+    """Return something like x that is either 0 or far from it."""
+    return jnp.where(x > 0, x + 0.25, 0.0)
+
+
+def has_lanes(recipe: Any) -> bool:
+    """Whether a program, or a piece of one, runs statements of its own in lanes."""
+    if not isinstance(recipe, tuple) or not recipe:
+        return False
+    batched = recipe[0] == "map" and isinstance(recipe[1], int)
+    return recipe[0] in ("vmap", "lanes") or batched or any(map(has_lanes, recipe))

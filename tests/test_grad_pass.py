@@ -4,19 +4,22 @@ import jax
 import numpy as np
 import pytest
 from derivative_cases import CASES, gradient_graph, tangent_graph, traced
-from hypothesis import given, note
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from jax import numpy as jnp
 from random_graphs import graphs, inputs_for
+from test_passes_distribute_loops import arguments_for, networks
 
 from brainir.backends.reference import run
 from brainir.ir import (
+    Builder,
     Effect,
     Graph,
     NotDifferentiable,
     Type,
     inline,
     parse,
+    replay,
     replay_graph,
     verify,
     walk,
@@ -151,6 +154,30 @@ def test_the_gradient_of_a_loop_is_that_of_its_steps_in_a_row(drawn):
         run(expand_grad(gradient_graph(g, wrt, losses)), *inputs) for g in (graph, unrolled(graph))
     )
     close(looped, straight, 1e-9)
+
+
+@st.composite
+def read_out(draw):
+    """A net, of whose results a nonlinear function of the sums along some of their axes is left."""
+    graph, build = draw(networks()), Builder()
+    replay(graph.nodes, build, {param: param for param in graph.params})
+    results = []
+    for result in build.nodes[0].results:
+        axes = tuple(axis for axis in range(result.type.rank) if draw(st.booleans()))
+        results.append(build("sin", build("reduce_sum", result, axes=axes)))
+    return build.graph(graph.params, results)
+
+
+@settings(max_examples=4 * settings().max_examples)
+@given(graph=read_out(), seed=st.integers(0, 9))
+def test_the_gradient_of_a_recurrent_net_is_that_of_its_steps_in_a_row(graph, seed):
+    note(str(graph))
+    inputs, wrt = arguments_for(graph, seed), range(len(graph.params))
+    count = len(graph.results)
+    looped, straight = (
+        run(expand_grad(gradient_graph(g, wrt, count)), *inputs) for g in (graph, unrolled(graph))
+    )
+    close(looped, straight)
 
 
 # --- what is and is not there ---------------------------------------------------------------------

@@ -89,6 +89,9 @@ LOOPS = """
 BODIES = {
     "two_carries_that_only_start_alike": LOOPS,
     "two_carries_that_swap": LOOPS.replace("yield %s, %t, %p", "yield %q, %s, %r"),
+    "two_carries_that_only_end_alike": LOOPS.replace("%q = %x", "%q = %y")
+    .replace("yield %s, %t, %p", "%u = add %r, %t\nyield %s, %s, %u")
+    .replace("%m = add %a, %b", "%m = add %b, %b"),
     "a_choice_by_not": "%n = not %w\n%z = select_n %n, %x, %y",
     "a_choice_by_what_is_known": "%z = select_n 1:i32, %x, %y, %x",
     "an_addition_of_a_negative": "%n = neg %y\n%z = add %x, %n",

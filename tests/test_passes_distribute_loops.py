@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,6 +70,7 @@ def networks(draw: st.DrawFn) -> Graph:
     arrays = [Value(Type("float32", (LENGTH, *layer.shape)), "xs") for _ in range(2)]
     count, sums = draw(st.integers(0, 3)), draw(st.integers(0, 2))
     held = [Value(layer, f"v{i}") for i in range(count)]
+    gains = [Value(Type("float32"), f"g{i}") for i in range(draw(st.integers(0, 1)))]
     totals = [Value(matrix, f"t{i}") for i in range(sums)]
     slices = [Value(layer, "x") for _ in arrays]
     build = Builder()
@@ -76,38 +79,20 @@ def networks(draw: st.DrawFn) -> Graph:
     def one() -> Operand:
         return draw(st.sampled_from(pool))
 
-    last = len(rows)
     for _ in range(draw(st.integers(1, 10))):
-        match draw(st.sampled_from(["product", "product", "tanh", "add", "mul"])):
-            case "product":
-                dims = (((last,), (draw(st.integers(0, 1)),)), ((), ()))
-                weight = draw(st.sampled_from(weights))
-                pool.append(build("dot_general", one(), weight, dimension_numbers=dims, **DOT))
-            case "tanh":
-                pool.append(build("tanh", one()))
-            case op:
-                pool.append(build(op, one(), one()))
-    added: list[Operand] = []
-    outers: list[Operand] = []
-    for total in totals:
-        axes = tuple(range(len(rows)))
-        dims = ((axes, axes), ((), ()))
-        parts: list[Operand] = [total]
-        for _ in range(draw(st.integers(1, 3))):
-            outer = build("dot_general", one(), one(), dimension_numbers=dims, **DOT)
-            outers.append(outer)
-            turned = draw(st.booleans())
-            parts.append(build("transpose", outer, permutation=(1, 0)) if turned else outer)
-        while len(parts) > 1:
-            a, b, *rest = draw(st.permutations(parts))
-            parts = [build("add", a, b), *rest]
-        added += parts
-    nexts = [build("tanh", one()) for _ in held]
+        op = draw(st.sampled_from(NETWORK_OPS))
+        pool.append(piece(draw, build, op, one, weights, gains))
+    added, outers = sums_of_products(draw, build, one, totals)
+    ends = [draw(st.sampled_from(["tanh", "spike", "add"])) for _ in held]
+    nexts = [piece(draw, build, end, one, weights, gains) for end in ends]
+    axes = tuple(range(layer.rank))
+    seen = [draw(st.sampled_from([gain, build("reduce_max", one(), axes=axes)])) for gain in gains]
+    turned = [build("cos", value) for value in seen]
     pool += draw(st.sampled_from([[], added, outers]))
     yields = draw(st.lists(st.sampled_from(pool), max_size=3))
-    body = build.graph([*held, *totals, *slices], [*nexts, *added, *yields])
+    body = build.graph([*held, *gains, *totals, *slices], [*nexts, *turned, *added, *yields])
     around = Builder()
-    starts = [Value(v.type, f"s{i}") for i, v in enumerate((*held, *totals))]
+    starts = [Value(v.type, f"s{i}") for i, v in enumerate((*held, *gains, *totals))]
     attrs = {
         "carries": len(starts),
         "length": LENGTH,
@@ -116,6 +101,62 @@ def networks(draw: st.DrawFn) -> Graph:
     }
     results = around.emit("for_loop", [*starts, *arrays], attrs, [body])
     return around.graph([*weights, *starts, *arrays], results)
+
+
+def sums_of_products(
+    draw: st.DrawFn, build: Builder, one: Callable[[], Operand], totals: list[Value]
+) -> tuple[list[Operand], list[Operand]]:
+    """What totals become by outer products that are added to them, and these products."""
+    added: list[Operand] = []
+    outers: list[Operand] = []
+    for total in totals:
+        parts: list[Operand] = [total]
+        for _ in range(draw(st.integers(1, 3))):
+            x = one()
+            axes = tuple(range(x.type.rank - 1))
+            dims = ((axes, axes), ((), ()))
+            outer = build("dot_general", x, one(), dimension_numbers=dims, **DOT)
+            outers.append(outer)
+            turned = draw(st.booleans())
+            parts.append(build("transpose", outer, permutation=(1, 0)) if turned else outer)
+        while len(parts) > 1:
+            a, b, *rest = draw(st.permutations(parts))
+            parts = [build("add", a, b), *rest]
+        added += parts
+    return added, outers
+
+
+NETWORK_OPS = ("product", "product", "tanh", "add", "mul", "scaled", "spike")
+
+
+def piece(
+    draw: st.DrawFn,
+    build: Builder,
+    op: str,
+    one: Callable[[], Operand],
+    weights: list[Value],
+    gains: list[Value],
+) -> Operand:
+    """One more value of the shape of a layer, made of some that there are."""
+    x = one()
+    shape, last = x.type.shape, x.type.rank - 1
+    match op:
+        case "product":
+            dims = (((last,), (draw(st.integers(0, 1)),)), ((), ()))
+            weight = draw(st.sampled_from(weights))
+            return build("dot_general", x, weight, dimension_numbers=dims, **DOT)
+        case "tanh":
+            return build("tanh", x)
+        case "spike":
+            fires = build("gt", x, build.full(x.type, 0.17))
+            return build("convert_element_type", fires, new_dtype="float32")
+        case "scaled":
+            by = draw(st.sampled_from([one(), *gains]))
+            scale = build("reduce_max", by, axes=(last,)) if by.type.shape else by
+            dims = tuple(range(scale.type.rank))
+            return build("mul", x, build("broadcast_in_dim", scale, shape=shape, dims=dims))
+        case _:
+            return build(op, x, one())
 
 
 def arguments_for(graph: Graph, seed: int) -> list[np.ndarray]:
@@ -140,6 +181,32 @@ def test_distribution_keeps_the_meaning_and_leaves_no_product_that_need_not_wait
                 assert waits_for_itself(body, carries, node) or not fixed
     again = distribute_loops(after)
     assert equal(again, after), f"{graph}\n{after}\n{again}"
+
+
+def in_a_loop(graph: Graph, draw: st.DrawFn) -> Graph:
+    """The graph once more in each step of a loop, which carries what comes out for what came in."""
+    (inner,) = graph.nodes
+    count = inner.attrs["carries"]
+    carried = [Value(o.type, "c") for o in inner.operands[:count]]
+    build, around = Builder(), Builder()
+    results = build.emit(inner.op, [*carried, *inner.operands[count:]], inner.attrs, inner.regions)
+    if draw(st.booleans()):
+        results = [build("tanh", r) for r in results]
+    attrs = {**inner.attrs, "length": draw(st.integers(2, 3)), "reverse": draw(st.booleans())}
+    body = build.graph(carried, results)
+    return around.graph(
+        graph.params, around.emit(inner.op, inner.operands[:count], attrs, [body]), "nested"
+    )
+
+
+@settings(max_examples=8 * settings().max_examples)
+@given(graph=networks(), seed=st.integers(0, 9), data=st.data())
+def test_loops_inside_loops_over_the_same_data_keep_their_meaning(graph, seed, data):
+    for _ in range(data.draw(st.integers(1, 2))):
+        graph = in_a_loop(graph, data.draw)
+    after = distribute_loops(graph)
+    verify(after, "expanded")
+    assert_same(graph, after, arguments_for(graph, seed))
 
 
 @settings(max_examples=2 * settings().max_examples)

@@ -104,6 +104,29 @@ def test_every_lane_leaves_a_while_when_its_own_condition_says_so():
     np.testing.assert_allclose(run(graph, floats(1, 4, 0))[0], expected, rtol=1e-6)
 
 
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=3, max_size=3))
+def test_a_lane_that_has_left_a_while_stays_outside(table):
+    graph = expanded(
+        """(%a: bool[5] = %x) {ATTRS} : i32[3] do {
+          %n = while carry(%k = 0:i32) : i32[] do {
+            %s = dynamic_slice %a, %k {slice_sizes=(1,)} : bool[1]
+            %c = squeeze %s {dimensions=(0,)} : bool[]
+            yield %c
+          } and {
+            %k1 = add %k, 1:i32 : i32[]
+            yield %k1
+          }
+          yield %n
+        }""",
+        "0,",
+        "%x: bool[3,5]",
+        "i32[3]",
+        "0,",
+    )
+    goes_on = np.array([[*row, False] for row in table])
+    np.testing.assert_array_equal(run(graph, goes_on)[0], goes_on.argmin(1))
+
+
 def test_a_while_that_all_lanes_leave_together_keeps_its_condition():
     graph = expanded(
         """(%a: f32[] = %x) {ATTRS} : f32[3] do {
