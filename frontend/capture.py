@@ -132,6 +132,10 @@ class Frame:
             yield frame
             frame = frame.parent
 
+    def touched_outside(self) -> list[Handle]:
+        """Return what was touched of the States that were there before."""
+        return [handle for handle in self.views if handle in self.touched - {*self.created}]
+
     def resolve(self, handle: Handle) -> Handle:
         """Return the view of a State that code in this frame means by it."""
         for frame in reversed(list(self.chain())):

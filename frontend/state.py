@@ -70,6 +70,8 @@ class Recorder:
         self.originals: dict[State[Any], Any] = {}
         self.written: dict[State[Any], None] = {}
         self.created: set[State[Any]] = set()
+        self.needs_mentions = False
+        """Whether it matters that a State is mentioned by code that does not run."""
         self._on_touch = on_touch
 
     def touch(self, state: State[Any], written: bool) -> None:
@@ -99,6 +101,11 @@ class _Recording(threading.local):
 
 
 _recording = _Recording()
+
+
+def recorders() -> tuple[Recorder, ...]:
+    """Return the recorders that are active, outermost first."""
+    return tuple(_recording.stack)
 
 
 class State(Generic[T]):
@@ -444,6 +451,16 @@ def catch_new_states(
         yield catcher
     finally:
         _catchers.active.remove(catcher)
+
+
+@contextmanager
+def catching_nothing() -> Iterator[None]:
+    """Hide States that are created in a ``with`` block from whoever collects new ones."""
+    active, _catchers.active = _catchers.active, []
+    try:
+        yield
+    finally:
+        _catchers.active = active
 
 
 def assign_all(values: Sequence[tuple[State[Any], Any]]) -> None:

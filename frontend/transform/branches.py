@@ -57,7 +57,7 @@ def cond(
     check_callable("false_fun of cond", false_fun)
     _check_scalar("the predicate of cond", pred, "biuf")
     if plain.is_asked_for() and plain.is_concrete(pred):
-        return (true_fun if pred else false_fun)(*operands)
+        return _take([false_fun, true_fun], int(bool(pred)), operands)
 
     def bind(pred: Any, operands: tuple[Any, ...]) -> Any:
         index = pred if jnp.result_type(pred) == np.bool_ else jnp.not_equal(pred, 0)
@@ -103,13 +103,21 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     if len(branches) == 1:
         return branches[0](*operands)
     if plain.is_asked_for() and plain.is_concrete(index):
-        return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
+        return _take(branches, min(max(int(index), 0), len(branches) - 1), operands)
 
     def bind(index: Any, operands: tuple[Any, ...]) -> Any:
         names = [label(branch, f"branch {i}") for i, branch in enumerate(branches)]
         return _bind("switch", _clamped(index, len(branches) - 1), names, branches, operands)
 
     return in_capture(bind, index, operands, name="switch")
+
+
+def _take(functions: Sequence[Callable[..., Any]], chosen: int, operands: tuple[Any, ...]) -> Any:
+    """Run one branch as plain Python."""
+    for i, function in enumerate(functions):
+        if i != chosen:
+            plain.pass_by(function, *operands)
+    return functions[chosen](*operands)
 
 
 def _is_integer(value: Any) -> bool:

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from ..capture import aval_of, current_frame, trace
 from ..errors import BatchAxisError
-from ..state import Recorder, State
+from ..state import Recorder, State, catching_nothing, recorders
 
 
 def is_asked_for() -> bool:
@@ -82,9 +83,34 @@ def _progress(bar: Any, length: int) -> Iterator[Callable[[int], None]]:
 
 def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], val: Any) -> Any:
     """Run a while loop step by step; see `loops.while_loop`."""
+    if not cond_fun(val):
+        pass_by(body_fun, val)
+        return val
+    val = body_fun(val)
     while cond_fun(val):
         val = body_fun(val)
     return val
+
+
+def pass_by(function: Callable[..., Any], *operands: Any) -> None:
+    """Tell of the States in a function that is not run, where that makes a difference.
+
+    A lane splits a random key if its code mentions the generator, whether it comes to draw or not:
+    else what one lane draws would depend on what other lanes do. So inside `vmap` a branch that is
+    not taken is traced, for what it mentions. What cannot be traced cannot be compiled either, and
+    then there is nothing to agree with.
+    """
+    if not any(recorder.needs_mentions for recorder in recorders()) or current_frame() is not None:
+        return
+    try:
+        with jax.disable_jit(False), catching_nothing():
+            avals = jax.tree.map(aval_of, operands)
+            touched = trace(function, avals).frame.touched_outside()
+    except Exception:  # whatever the user's function raises on values that it would never get
+        return
+    for handle in touched:
+        for recorder in recorders():
+            recorder.touch(handle.state, written=False)
 
 
 # --- vmap
@@ -113,7 +139,9 @@ class _Lanes:
                     self.keys[state] = keys[1:], jax.random.split(keys[0], 2)[1]
                 state.accept(self.keys[state][0][lane])
 
-        return Recorder(on_touch)
+        recorder = Recorder(on_touch)
+        recorder.needs_mentions = True
+        return recorder
 
     def _entering(self, state: State[Any], lane: int) -> Any:
         """Return what a declared State holds as a lane begins."""
