@@ -28,6 +28,7 @@ from jax.interpreters import ad, batching, mlir
 
 from ..ir import Loc
 from .errors import TraceContextError
+from .explain import explain
 
 if TYPE_CHECKING:
     from .state import State
@@ -194,13 +195,18 @@ def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
         frame.alive = False
 
 
+def is_users(file: str) -> bool:
+    """Whether a file is neither brainir's nor a library's."""
+    return not file.startswith((HERE, "<")) and "site-packages" not in file
+
+
 def user_loc() -> Loc | None:
     """Return the innermost line of Python that is not brainir's or a library's."""
     frame = sys._getframe(1)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(HERE) and "site-packages" not in file and not file.startswith("<"):
-            return Loc(file, frame.f_lineno, 0, frame.f_code.co_qualname)
+        code = frame.f_code
+        if is_users(code.co_filename):
+            return Loc(code.co_filename, frame.f_lineno, 0, code.co_qualname)
         frame = frame.f_back
     return None
 
@@ -453,7 +459,11 @@ def trace_within(
 
     names = names or parameter_names(function)
     _stand_for(flat, function, names if len(names) == len(avals) else ())
-    closed = jax.make_jaxpr(flat)(*avals)
+    try:
+        closed = jax.make_jaxpr(flat)(*avals)
+    except Exception as error:
+        explain(error, is_users)
+        raise
     jaxpr = getattr(closed, "jaxpr", closed)
     lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
