@@ -27,6 +27,7 @@ from jax.extend.core import get_opaque_trace_state
 from jax.interpreters import ad, batching, mlir
 
 from ..ir import Loc
+from .containers import Held, Holdings, is_container, lost_change
 from .errors import TraceContextError
 from .explain import explain
 
@@ -125,6 +126,7 @@ class Frame:
     trace: Any = None
     lanes: Mapping[Handle, Handle] = field(default_factory=dict)
     alive: bool = True
+    held: Holdings = field(default_factory=Holdings)
 
     def chain(self) -> Iterator[Frame]:
         """Yield this frame and those around it, outermost last."""
@@ -157,7 +159,13 @@ class Frame:
             if found is not None:
                 return found
         view = frames[-1].views[handle] = view_of(handle.state)
+        if is_container(view.tree):
+            frames[-1].held.found_outside(handle, handle.state.peek())
         return view
+
+    def replays(self, handle: Handle) -> bool:
+        """Whether plain JAX functions that touch a State may run again without telling."""
+        return any(handle in frame.held.deep for frame in self.chain())
 
 
 class _Frames(threading.local):
@@ -182,6 +190,8 @@ def current_frame() -> Frame | None:
 def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
     """Trace something: States read and written in the block belong to the captured program."""
     parent = _frames.top
+    if parent is not None:
+        settle(parent)
     frame = Frame(parent, lanes=lanes or {})
     _frames.top = frame
     try:
@@ -193,6 +203,8 @@ def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
     finally:
         _frames.top = parent
         frame.alive = False
+        frame.held.restore_outside()
+        frame.held.forget()
 
 
 def is_users(file: str) -> bool:
@@ -312,30 +324,112 @@ for _primitive in (state_read_p, state_write_p, state_new_p):
 
 def read(handle: Handle) -> Any:
     """Bind a read of a State and return the traced value."""
-    frame = _active()
-    handle = frame.resolve(handle)
+    frame, handle, token = _active(handle)
+    _settle_one(frame, handle, token)
     view = frame.view(handle)
     frame.touched.add(handle)
+    container = is_container(view.tree)
+    if container and not frame.replays(handle):
+        known = frame.held.here(handle, token)
+        if known is not None and known.local:
+            return known.value
     leaves = state_read_p.bind(handle=handle, avals=view.avals)
-    return jax.tree.unflatten(view.tree, leaves)
+    value = jax.tree.unflatten(view.tree, leaves)
+    return frame.held.hand_out(handle, value, token, user_loc()) if container else value
 
 
 def write(handle: Handle, value: Any) -> None:
     """Bind a write of a State."""
-    frame = _active()
-    handle = frame.resolve(handle)
+    frame, handle, token = _active(handle)
     frame.view(handle)  # a State that was never readable cannot be written either
-    view = _bind_value(state_write_p, handle, value)
-    frame.views[handle] = view
+    loc = user_loc()
+    _write(frame, handle, value, loc)
+    outer = [one for up in list(frame.chain())[1:] for one in up.held.of(handle)]
+    before = any(one.value is value for one in outer)
+    frame.held.give(handle, value, token, loc, before)
+
+
+def _write(frame: Frame, handle: Handle, value: Any, loc: Loc | None) -> None:
+    frame.views[handle] = _bind_value(state_write_p, handle, value)
     frame.touched.add(handle)
-    frame.written[handle] = user_loc()
+    frame.written[handle] = loc
 
 
 def create(handle: Handle, value: Any) -> None:
     """Bind the creation of a State inside the captured program."""
-    frame = _active()
+    frame, handle, token = _active(handle)
     frame.views[handle] = _bind_value(state_new_p, handle, value)
     frame.created.append(handle)
+    frame.held.give(handle, value, token, user_loc(), before=False)
+
+
+# --- containers that are changed in place
+# -------------------------------------------------------------
+
+
+def settle(frame: Frame) -> None:
+    """Let changes that were made to containers of States in place be writes.
+
+    Raises
+    ------
+    TraceContextError
+        If one was made where it cannot become a write.
+    """
+    for handle in frame.held.handles():
+        _settle_one(frame, handle, trace_token())
+
+
+def _settle_one(frame: Frame, handle: Handle, token: Any) -> None:
+    for one in list(frame.held.of(handle)):
+        if not one.changed():
+            continue
+        if one.trace != token:
+            raise _lost(handle, one, "inside or around a plain JAX function")
+        if frame.replays(handle):
+            raise _lost(handle, one, "although a plain JAX function uses the State, too")
+        _write(frame, handle, one.value, one.loc)
+        one.look()
+
+
+def settle_finally(frame: Frame) -> None:
+    """As `settle`, for a frame of which the function has returned."""
+    settle(frame)
+    for handle, one in frame.held.doubtful():
+        if one.changed():
+            raise _lost(handle, one, "after the State may have been given another one")
+    for outer in list(frame.chain())[1:]:
+        for handle in outer.held.handles():
+            for one in outer.held.of(handle):
+                if one.changed():
+                    one.restore()
+                    raise _lost(handle, one, "by a transformed function that did not read it")
+    if frame.held.restore_outside():
+        raise TraceContextError(
+            "a container that a State holds was changed in place inside a transformed function "
+            "that got hold of it outside; read .value inside, and change that"
+        )
+
+
+def _lost(handle: Handle, one: Held, why: str) -> TraceContextError:
+    return TraceContextError(lost_change(handle.state.describe(), one, why))
+
+
+def region_wrote(frame: Frame, handle: Handle, assigned: bool) -> None:
+    """Bring the container of a State up to date after a region that changed it in place.
+
+    Whether the State still has the same container after a region that assigned one to it is not
+    known in general, so then it may no longer be changed.
+    """
+    if assigned:
+        frame.held.assigned.add(handle)
+    token = trace_token()
+    for one in list(frame.held.of(handle)):
+        if one.trace == token and not assigned and one.local:
+            view = frame.view(handle)
+            leaves = state_read_p.bind(handle=handle, avals=view.avals)
+            frame.held.hand_out(handle, jax.tree.unflatten(view.tree, leaves), token, one.loc)
+        else:
+            frame.held.doubt(handle, one)
 
 
 def _bind_value(primitive: Any, handle: Handle, value: Any) -> View:
@@ -359,13 +453,16 @@ def _bind_value(primitive: Any, handle: Handle, value: Any) -> View:
     return View(tree, tuple(avals))
 
 
-def _active() -> Frame:
+def _active(handle: Handle) -> tuple[Frame, Handle, Any]:
+    """Return the frame under way, what a handle means there, and the trace under way."""
     frame = _frames.top
     if frame is None:
         raise RuntimeError("no capture is active")
-    if frame.trace != trace_token():
+    handle, token = frame.resolve(handle), trace_token()
+    if frame.trace != token:
         _frames.touched_deeper = True
-    return frame
+        frame.held.deep.add(handle)
+    return frame, handle, token
 
 
 def trace_token() -> Any:
@@ -455,6 +552,7 @@ def trace_within(
         results, out_tree = jax.tree.flatten(out)
         for result in results:
             _check_array(function, result)
+        settle_finally(frame)
         return results
 
     names = names or parameter_names(function)

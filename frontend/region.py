@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .capture import Frame, Traced, new_primitive, shaped
+from .capture import Frame, Traced, new_primitive, region_wrote, shaped, trace_token
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,11 +41,15 @@ def leave(body: Traced, parent: Frame) -> None:
     """Tell the frame around a region what the region did to States, lane views apart."""
     created = set(body.frame.created)
     lanes = {lane: outer for outer, lane in body.frame.lanes.items()}
-    parent.touched.update(lanes.get(h, h) for h in body.frame.touched - created)
+    touched = {lanes.get(h, h) for h in body.frame.touched - created}
+    parent.touched.update(touched)
+    parent.held.deep.update(lanes.get(h, h) for h in body.frame.held.deep - created)
+    if parent.trace != trace_token():
+        parent.held.deep.update(touched)
     for handle, loc in body.frame.written.items():
         if handle in created:
             continue
-        if handle in lanes:
-            continue
-        parent.written.setdefault(handle, loc)
-        parent.views[handle] = body.frame.views[handle]
+        if handle not in lanes:
+            parent.written.setdefault(handle, loc)
+            parent.views[handle] = body.frame.views[handle]
+        region_wrote(parent, lanes.get(handle, handle), handle in body.frame.held.assigned)

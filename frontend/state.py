@@ -18,6 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from . import capture
+from .containers import Held, held, is_container
 from .errors import TraceContextError
 from .pretty import render, summary
 
@@ -68,7 +69,8 @@ class Recorder:
 
     def __init__(self, on_touch: Callable[[State[Any]], None] | None = None) -> None:
         self.originals: dict[State[Any], Any] = {}
-        self.written: dict[State[Any], None] = {}
+        self._written: dict[State[Any], None] = {}
+        self._given: dict[State[Any], Held] = {}
         self.created: set[State[Any]] = set()
         self.needs_mentions = False
         """Whether it matters that a State is mentioned by code that does not run."""
@@ -79,11 +81,30 @@ class Recorder:
         if state in self.created:
             return
         if state not in self.originals:
-            self.originals[state] = state.peek()
-            if self._on_touch is not None:
-                self._on_touch(state)
+            self.replace(state, state.peek())
         if written:
-            self.written.setdefault(state)
+            self._written.setdefault(state)
+
+    def replace(self, state: State[Any], value: Any) -> None:
+        """Let a State hold something else from now on, which may be changed in place."""
+        self.originals.setdefault(state, state.peek())
+        if is_container(jax.tree.structure(value)):
+            value = jax.tree.map(lambda leaf: leaf, value)
+        state.accept(value)
+        if self._on_touch is not None:
+            self._on_touch(state)
+        given = state.peek()
+        found = held(given, None, None) if is_container(jax.tree.structure(given)) else None
+        if found is not None:
+            self._given[state] = found
+
+    @property
+    def written(self) -> tuple[State[Any], ...]:
+        """The States that were written, or whose container was changed in place."""
+        for state, found in self._given.items():
+            if state.peek() is found.value and found.changed():
+                self._written.setdefault(state)
+        return tuple(self._written)
 
     def __enter__(self) -> Recorder:
         _recording.stack.append(self)

@@ -237,8 +237,7 @@ def value_and_vjp(
     def pure(wrt: Any, held: Sequence[Any]) -> tuple[Any, Any]:
         with Recorder() as recorder:
             for state, value in zip(states, held, strict=True):
-                recorder.originals.setdefault(state, state.peek())
-                state.accept(value)
+                recorder.replace(state, value)
             reads = _Touches(states)
             with reads:
                 out, aux = f(wrt)

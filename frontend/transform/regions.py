@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from ...ir import Loc
-from ..capture import Frame, Handle, Traced, View, current_frame, name_of, read, trace, write
+from ..capture import Frame, Handle, Traced, View, current_frame, name_of, read, settle, trace, write
+from ..containers import merge
 
 
 def frame_here() -> Frame:
@@ -18,6 +19,7 @@ def frame_here() -> Frame:
     frame = current_frame()
     if frame is None:
         raise RuntimeError("a region can only be bound inside a capture")
+    settle(frame)
     return frame
 
 
@@ -183,7 +185,7 @@ def cast_state(handle: Handle, avals: Sequence[Any]) -> None:
     value = read(handle)
     leaves, tree = jax.tree.flatten(value)
     new = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]
-    write(handle, jax.tree.unflatten(tree, new))
+    write(handle, merge(value, jax.tree.unflatten(tree, new)))
     frame = frame_here()
     frame.views[frame.resolve(handle)] = View(tree, tuple(avals))
 
