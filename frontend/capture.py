@@ -159,8 +159,11 @@ class Frame:
             if found is not None:
                 return found
         view = frames[-1].views[handle] = view_of(handle.state)
-        if is_container(view.tree):
-            frames[-1].held.found_outside(handle, handle.state.peek())
+        container = handle.state.peek()
+        if is_container(container):
+            if handle.state.is_leaked(container):
+                raise TraceContextError(_CHANGED_OUTSIDE)
+            frames[-1].held.found_outside(handle, container)
         return view
 
     def replays(self, handle: Handle) -> bool:
@@ -328,14 +331,14 @@ def read(handle: Handle) -> Any:
     _settle_one(frame, handle, token)
     view = frame.view(handle)
     frame.touched.add(handle)
-    container = is_container(view.tree)
-    if container and not frame.replays(handle):
-        known = frame.held.here(handle, token)
-        if known is not None and known.local:
-            return known.value
+    known = frame.held.here(handle, token)
+    if known is not None and known.local and not frame.replays(handle):
+        return known.value
     leaves = state_read_p.bind(handle=handle, avals=view.avals)
     value = jax.tree.unflatten(view.tree, leaves)
-    return frame.held.hand_out(handle, value, token, user_loc()) if container else value
+    if is_container(value):
+        return frame.held.hand_out(handle, value, token, user_loc())
+    return value
 
 
 def write(handle: Handle, value: Any) -> None:
@@ -365,6 +368,12 @@ def create(handle: Handle, value: Any) -> None:
 
 # --- containers that are changed in place
 # -------------------------------------------------------------
+
+
+_CHANGED_OUTSIDE = (
+    "a container that a State holds was changed in place inside a transformed function that got "
+    "hold of it outside. Read .value inside the function, and change that."
+)
 
 
 def settle(frame: Frame) -> None:
@@ -404,10 +413,7 @@ def settle_finally(frame: Frame) -> None:
                     one.restore()
                     raise _lost(handle, one, "by a transformed function that did not read it")
     if frame.held.restore_outside():
-        raise TraceContextError(
-            "a container that a State holds was changed in place inside a transformed function "
-            "that got hold of it outside; read .value inside, and change that"
-        )
+        raise TraceContextError(_CHANGED_OUTSIDE)
 
 
 def _lost(handle: Handle, one: Held, why: str) -> TraceContextError:

@@ -1,4 +1,4 @@
-"""Containers that States hold: dictionaries, lists, Quantities, ... and what changes them in place.
+"""Containers that States hold: dictionaries, lists, dataclasses, and what changes them in place.
 
 In plain Python ``state.value["v"] = x`` changes the State, and everybody who holds the dictionary
 sees it. While a program is captured, a State hands out a copy of its container with traced arrays
@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+import brainunit
 import jax
 import numpy as np
 from jax.core import Tracer
@@ -63,9 +64,15 @@ class Held:
         merge(self.value, jax.tree.unflatten(self._tree, self._leaves))
 
 
-def is_container(tree: Any) -> bool:
-    """Whether a structure is more than one array."""
-    return not jax.tree_util.treedef_is_leaf(tree)
+_WHOLE = (jax.Array, brainunit.Quantity, np.ndarray, np.generic, bool, int, float, complex)
+
+
+def is_container(value: Any) -> bool:
+    """Whether a value has parts that could be exchanged.
+
+    A Quantity does not count: with a traced array in it, it refuses to be changed in place.
+    """
+    return not isinstance(value, _WHOLE) and not jax.tree_util.all_leaves([value])
 
 
 def held(value: Any, trace: Any, loc: Loc | None, local: bool | None = None) -> Held | None:
@@ -202,7 +209,7 @@ class Holdings:
             same.look()
         elif same is not None:
             self.doubt(handle, same)
-        elif not before and is_container(jax.tree.structure(value)):
+        elif not before and is_container(value):
             self._hold(handle, held(value, trace, loc))
 
     def _hold(self, handle: Any, one: Held | None) -> None:

@@ -213,7 +213,7 @@ def capture(
 def _slot(var: StateVar, handle: Handle, frame: Frame) -> Slot:
     after = frame.view(handle)
     final = tuple(type_of(a) for a in after.avals) == var.types
-    in_place = is_container(after.tree) and handle not in frame.held.assigned
+    in_place = is_container(handle.state.peek()) and handle not in frame.held.assigned
     return Slot(var, handle, view_of(handle.state), after, final, in_place)
 
 

@@ -88,13 +88,13 @@ class Recorder:
     def replace(self, state: State[Any], value: Any) -> None:
         """Let a State hold something else from now on, which may be changed in place."""
         self.originals.setdefault(state, state.peek())
-        if is_container(jax.tree.structure(value)):
+        if is_container(value):
             value = jax.tree.map(lambda leaf: leaf, value)
         state.accept(value)
         if self._on_touch is not None:
             self._on_touch(state)
         given = state.peek()
-        found = held(given, None, None) if is_container(jax.tree.structure(given)) else None
+        found = held(given, None, None) if is_container(given) else None
         if found is not None:
             self._given[state] = found
 
@@ -105,6 +105,10 @@ class Recorder:
             if state.peek() is found.value and found.changed():
                 self._written.setdefault(state)
         return tuple(self._written)
+
+    def keeps(self, state: State[Any]) -> bool:
+        """Whether a State holds the container that it came with, changed or not."""
+        return state in self._given and state.peek() is self._given[state].value
 
     def __enter__(self) -> Recorder:
         _recording.stack.append(self)
@@ -214,7 +218,7 @@ class State(Generic[T]):
 
     def check_writable(self, value: Any) -> None:
         """Refuse to store a tracer that outlives the JAX trace it belongs to."""
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)) and (
+        if _has_tracers(value) and (
             type(self._value) is _Poisoned or not same_trace(self._trace)
         ):
             raise TraceContextError(
@@ -222,6 +226,10 @@ class State(Generic[T]):
                 "transformation, which cannot carry States. Use brainir.transform.jit, grad, vmap, "
                 "for_loop, ... there, or create the State inside the transformed function."
             )
+
+    def is_leaked(self, value: Any) -> bool:
+        """Whether a value cannot have been stored here: traced, for a State outside of traces."""
+        return self._trace == _OUTSIDE and not _recording.stack and _has_tracers(value)
 
     def restore_value(self, value: T) -> None:
         """Give the State another value of the same structure.
@@ -325,6 +333,10 @@ class State(Generic[T]):
 
     def __repr__(self) -> str:
         return render(self)
+
+
+def _has_tracers(value: Any) -> bool:
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def _tags(tag: str | Iterable[str]) -> set[str]:

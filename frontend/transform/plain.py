@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from ..capture import aval_of, current_frame, trace
+from ..containers import merge
 from ..errors import BatchAxisError
 from ..state import Recorder, State, catching_nothing, recorders
 
@@ -126,6 +127,7 @@ class _Lanes:
         self.size, self.in_states, self.out_states = size, in_states, out_states
         self.keys: dict[State[Any], tuple[Any, Any]] = {}
         self.written: dict[State[Any], dict[int, Any]] = {}
+        self.assigned: set[State[Any]] = set()
 
     def enter(self, lane: int) -> Recorder:
         """Return a recorder that gives declared and random States their value of one lane."""
@@ -155,6 +157,8 @@ class _Lanes:
         for state in recorder.written:
             if state not in self.keys:
                 self.written.setdefault(state, {})[lane] = state.peek()
+                if not recorder.keeps(state):
+                    self.assigned.add(state)
 
     def finish(self) -> None:
         """Give States what they hold after all lanes.
@@ -177,7 +181,12 @@ class _Lanes:
             else:
                 raise BatchAxisError(undeclared_write(state.describe()))
         for state, value in pending:
-            state.value = value
+            accept(state, value, in_place=state not in self.assigned)
+
+
+def accept(state: State[Any], value: Any, in_place: bool) -> None:
+    """Give a State what it holds after a transformation, which may have kept its container."""
+    state.value = merge(state.value, value) if in_place else value
 
 
 def undeclared_write(what: str) -> str:
@@ -233,6 +242,7 @@ def value_and_vjp(
     """
     touched: set[State[Any]] = set()
     changed: list[State[Any]] = []
+    kept: set[State[Any]] = set()
 
     def pure(wrt: Any, held: Sequence[Any]) -> tuple[Any, Any]:
         with Recorder() as recorder:
@@ -243,11 +253,12 @@ def value_and_vjp(
                 out, aux = f(wrt)
             touched.update(reads.touched)
             changed[:] = recorder.written
+            kept.update(filter(recorder.keeps, changed))
             return out, (aux, [state.peek() for state in recorder.written])
 
     out, pull, (aux, values) = jax.vjp(pure, wrt, [state.value for state in states], has_aux=True)
     for state, value in zip(changed, values, strict=True):
-        state.value = value
+        accept(state, value, in_place=state in kept)
     return out, aux, touched, pull
 
 
