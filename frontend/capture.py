@@ -8,10 +8,7 @@ jaxpr and binds one *region* primitive that carries it. `importer` turns the who
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,14 +24,13 @@ from jax.extend.core import get_opaque_trace_state
 from jax.interpreters import ad, batching, mlir
 
 from ..ir import Loc
-from .containers import Held, Holdings, is_container, lost_change
+from . import containers
 from .errors import TraceContextError
-from .explain import explain
+from .explain import explain, user_loc
+from .naming import describe_tree, leaf_names, name_of, parameter_names, stand_for
 
 if TYPE_CHECKING:
     from .state import State
-
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Handle:
@@ -95,25 +91,6 @@ class View:
         return describe_tree(self.tree, self.avals)
 
 
-def describe_tree(tree: Any, avals: Sequence[Any]) -> str:
-    """Spell a pytree of array types, units included, for an error message."""
-    strings = [f"{a.dtype}{list(a.shape)}" for a in avals]
-    try:
-        return str(jax.tree.unflatten(tree, [_Spelled(s) for s in strings]))
-    except (TypeError, ValueError, AttributeError):
-        return f"{tree} of {', '.join(strings)}"
-
-
-class _Spelled:
-    """A leaf that prints as the type it stands for."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Frame:
     """One function being traced: what it has made of the States so far."""
@@ -126,7 +103,7 @@ class Frame:
     trace: Any = None
     lanes: Mapping[Handle, Handle] = field(default_factory=dict)
     alive: bool = True
-    held: Holdings = field(default_factory=Holdings)
+    held: containers.Holdings = field(default_factory=containers.Holdings)
 
     def chain(self) -> Iterator[Frame]:
         """Yield this frame and those around it, outermost last."""
@@ -160,9 +137,7 @@ class Frame:
                 return found
         view = frames[-1].views[handle] = view_of(handle.state)
         container = handle.state.peek()
-        if is_container(container):
-            if handle.state.is_leaked(container):
-                raise TraceContextError(_CHANGED_OUTSIDE)
+        if containers.is_container(container):
             frames[-1].held.found_outside(handle, container)
         return view
 
@@ -208,22 +183,6 @@ def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
         frame.alive = False
         frame.held.restore_outside()
         frame.held.forget()
-
-
-def is_users(file: str) -> bool:
-    """Whether a file is neither brainir's nor a library's."""
-    return not file.startswith((HERE, "<")) and "site-packages" not in file
-
-
-def user_loc() -> Loc | None:
-    """Return the innermost line of Python that is not brainir's or a library's."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        code = frame.f_code
-        if is_users(code.co_filename):
-            return Loc(code.co_filename, frame.f_lineno, 0, code.co_qualname)
-        frame = frame.f_back
-    return None
 
 
 # --- avals
@@ -328,17 +287,22 @@ for _primitive in (state_read_p, state_write_p, state_new_p):
 def read(handle: Handle) -> Any:
     """Bind a read of a State and return the traced value."""
     frame, handle, token = _active(handle)
-    _settle_one(frame, handle, token)
+    containers.settle_one(frame, handle, token, _write)
     view = frame.view(handle)
     frame.touched.add(handle)
     known = frame.held.here(handle, token)
     if known is not None and known.local and not frame.replays(handle):
         return known.value
-    leaves = state_read_p.bind(handle=handle, avals=view.avals)
-    value = jax.tree.unflatten(view.tree, leaves)
-    if is_container(value):
+    value = read_afresh(handle, view)
+    if containers.is_container(value):
         return frame.held.hand_out(handle, value, token, user_loc())
     return value
+
+
+def read_afresh(handle: Handle, view: View) -> Any:
+    """Bind a read of a State that looks like ``view``, and nothing else."""
+    leaves = state_read_p.bind(handle=handle, avals=view.avals)
+    return jax.tree.unflatten(view.tree, leaves)
 
 
 def write(handle: Handle, value: Any) -> None:
@@ -347,9 +311,7 @@ def write(handle: Handle, value: Any) -> None:
     frame.view(handle)  # a State that was never readable cannot be written either
     loc = user_loc()
     _write(frame, handle, value, loc)
-    outer = [one for up in list(frame.chain())[1:] for one in up.held.of(handle)]
-    before = any(one.value is value for one in outer)
-    frame.held.give(handle, value, token, loc, before)
+    frame.held.give(handle, value, token, loc, containers.is_held_around(frame, handle, value))
 
 
 def _write(frame: Frame, handle: Handle, value: Any, loc: Loc | None) -> None:
@@ -366,76 +328,9 @@ def create(handle: Handle, value: Any) -> None:
     frame.held.give(handle, value, token, user_loc(), before=False)
 
 
-# --- containers that are changed in place
-# -------------------------------------------------------------
-
-
-_CHANGED_OUTSIDE = (
-    "a container that a State holds was changed in place inside a transformed function that got "
-    "hold of it outside. Read .value inside the function, and change that."
-)
-
-
 def settle(frame: Frame) -> None:
-    """Let changes that were made to containers of States in place be writes.
-
-    Raises
-    ------
-    TraceContextError
-        If one was made where it cannot become a write.
-    """
-    for handle in frame.held.handles():
-        _settle_one(frame, handle, trace_token())
-
-
-def _settle_one(frame: Frame, handle: Handle, token: Any) -> None:
-    for one in list(frame.held.of(handle)):
-        if not one.changed():
-            continue
-        if one.trace != token:
-            raise _lost(handle, one, "inside or around a plain JAX function")
-        if frame.replays(handle):
-            raise _lost(handle, one, "although a plain JAX function uses the State, too")
-        _write(frame, handle, one.value, one.loc)
-        one.look()
-
-
-def settle_finally(frame: Frame) -> None:
-    """As `settle`, for a frame of which the function has returned."""
-    settle(frame)
-    for handle, one in frame.held.doubtful():
-        if one.changed():
-            raise _lost(handle, one, "after the State may have been given another one")
-    for outer in list(frame.chain())[1:]:
-        for handle in outer.held.handles():
-            for one in outer.held.of(handle):
-                if one.changed():
-                    one.restore()
-                    raise _lost(handle, one, "by a transformed function that did not read it")
-    if frame.held.restore_outside():
-        raise TraceContextError(_CHANGED_OUTSIDE)
-
-
-def _lost(handle: Handle, one: Held, why: str) -> TraceContextError:
-    return TraceContextError(lost_change(handle.state.describe(), one, why))
-
-
-def region_wrote(frame: Frame, handle: Handle, assigned: bool) -> None:
-    """Bring the container of a State up to date after a region that changed it in place.
-
-    Whether the State still has the same container after a region that assigned one to it is not
-    known in general, so then it may no longer be changed.
-    """
-    if assigned:
-        frame.held.assigned.add(handle)
-    token = trace_token()
-    for one in list(frame.held.of(handle)):
-        if one.trace == token and not assigned and one.local:
-            view = frame.view(handle)
-            leaves = state_read_p.bind(handle=handle, avals=view.avals)
-            frame.held.hand_out(handle, jax.tree.unflatten(view.tree, leaves), token, one.loc)
-        else:
-            frame.held.doubt(handle, one)
+    """Let changes that were made to containers of States in place be writes; see `containers`."""
+    containers.settle(frame, trace_token(), _write)
 
 
 def _bind_value(primitive: Any, handle: Handle, value: Any) -> View:
@@ -558,46 +453,21 @@ def trace_within(
         results, out_tree = jax.tree.flatten(out)
         for result in results:
             _check_array(function, result)
-        settle_finally(frame)
+        containers.settle_finally(frame, trace_token(), _write)
         return results
 
     names = names or parameter_names(function)
-    _stand_for(flat, function, names if len(names) == len(avals) else ())
+    stand_for(flat, function, names if len(names) == len(avals) else ())
     try:
         closed = jax.make_jaxpr(flat)(*avals)
     except Exception as error:
-        explain(error, is_users)
+        explain(error)
         raise
     jaxpr = getattr(closed, "jaxpr", closed)
     lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
-    hints = tuple(_leaf_names(names, avals))
+    hints = tuple(leaf_names(names, avals))
     return Traced(lines, tuple(closed.consts), out_tree, out_avals, frame, hints)
-
-
-def _stand_for(flat: Any, function: Any, names: Sequence[str]) -> None:
-    """Let what JAX says of ``flat`` name a function of the user, its line and its parameters."""
-    origin = inspect.unwrap(function)
-    flat.__name__ = name_of(origin)
-    if hasattr(origin, "__code__"):
-        flat.__wrapped__ = origin
-    if names and len(set(names)) == len(names) and all(map(str.isidentifier, names)):
-        kind = inspect.Parameter.POSITIONAL_ONLY
-        flat.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
-
-
-def parameter_names(function: Any) -> list[str]:
-    """Return the names of a function's positional parameters, as far as they can be known."""
-    function = getattr(function, "__wrapped__", function)
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    names = list(code.co_varnames[: code.co_argcount]) if code is not None else []
-    return names[1:] if hasattr(function, "__self__") else names
-
-
-def _leaf_names(names: Sequence[str], args: tuple[Any, ...]) -> Iterator[str]:
-    """Yield a name for every leaf of the arguments."""
-    for i, arg in enumerate(args):
-        yield from [names[i] if i < len(names) else ""] * len(jax.tree.leaves(arg))
 
 
 def aval_of_abstract(aval: Any) -> Any:
@@ -613,9 +483,3 @@ def _check_array(function: Any, leaf: Any) -> None:
             f"{name_of(function)} returned {leaf!r} of type {type(leaf).__name__}; a transformed "
             "function returns arrays, or containers of them"
         ) from None
-
-
-def name_of(function: Any) -> str:
-    """Return how messages and graphs call a function."""
-    name = getattr(function, "__name__", None) or type(function).__name__
-    return "lambda" if name == "<lambda>" else str(name)

@@ -10,7 +10,7 @@ before a region is bound, and when the function returns. A change counts as a wr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import brainunit
@@ -19,6 +19,7 @@ import numpy as np
 from jax.core import Tracer
 
 from ..ir import Loc
+from .errors import TraceContextError
 
 
 class Held:
@@ -136,20 +137,6 @@ def _is_frozen(value: Any) -> bool:
     return type(value).__dataclass_params__.frozen
 
 
-def lost_change(what: str, found: Held, why: str) -> str:
-    """Return the message for a change in place that cannot become a write."""
-    where = f" at {found.loc}" if found.loc else ""
-    return (
-        f"the container that {what} handed out{where} was changed in place {why}. Make the change "
-        "to a copy and assign that to .value where it is to take effect."
-    )
-
-
-def first_changed(those: Iterable[Held]) -> Held | None:
-    """Return one that was changed, if any was."""
-    return next((one for one in those if one.changed()), None)
-
-
 class Holdings:
     """The containers that one frame of a capture knows to belong to States, by their handles.
 
@@ -226,7 +213,15 @@ class Holdings:
         return self._doubtful
 
     def found_outside(self, handle: Any, value: Any) -> None:
-        """Note the container that a State holds outside of the capture."""
+        """Note the container that a State holds outside of the capture.
+
+        Raises
+        ------
+        TraceContextError
+            If code that was traced has put something of its own into it.
+        """
+        if handle.state.is_leaked(value):
+            raise TraceContextError(_CHANGED_OUTSIDE)
         one = held(value, None, None)
         if one is not None:
             self._outside[handle] = one
@@ -243,3 +238,88 @@ class Holdings:
         self._held.clear()
         self._doubtful.clear()
         self._outside.clear()
+
+
+# --- what frames of a capture do
+# ----------------------------------------------------------------------------------------
+
+
+Write = Callable[[Any, Any, Any, Any], None]
+"""Writes a State: frame, handle, value, and where it happens."""
+
+_CHANGED_OUTSIDE = (
+    "a container that a State holds was changed in place inside a transformed function that got "
+    "hold of it outside. Read .value inside the function, and change that."
+)
+
+
+def settle(frame: Any, trace: Any, write: Write) -> None:
+    """Let changes that were made in place to what a frame knows be writes.
+
+    Raises
+    ------
+    TraceContextError
+        If one was made where it cannot become a write.
+    """
+    for handle in frame.held.handles():
+        settle_one(frame, handle, trace, write)
+
+
+def settle_one(frame: Any, handle: Any, trace: Any, write: Write) -> None:
+    """As `settle`, for one State."""
+    for one in list(frame.held.of(handle)):
+        if not one.changed():
+            continue
+        if one.trace != trace:
+            raise _lost(handle, one, "inside or around a plain JAX function")
+        if frame.replays(handle):
+            raise _lost(handle, one, "although a plain JAX function uses the State, too")
+        write(frame, handle, one.value, one.loc)
+        one.look()
+
+
+def settle_finally(frame: Any, trace: Any, write: Write) -> None:
+    """As `settle`, for a frame of which the function has returned."""
+    settle(frame, trace, write)
+    for handle, one in frame.held.doubtful():
+        if one.changed():
+            raise _lost(handle, one, "after the State may have been given another one")
+    for outer in list(frame.chain())[1:]:
+        for handle in outer.held.handles():
+            for one in outer.held.of(handle):
+                if one.changed():
+                    one.restore()
+                    raise _lost(handle, one, "by a transformed function that did not read it")
+    if frame.held.restore_outside():
+        raise TraceContextError(_CHANGED_OUTSIDE)
+
+
+def _lost(handle: Any, one: Held, why: str) -> TraceContextError:
+    where = f" at {one.loc}" if one.loc else ""
+    return TraceContextError(
+        f"the container that {handle.state.describe()} handed out{where} was changed in place "
+        f"{why}. Make the change to a copy and assign that to .value where it is to take effect."
+    )
+
+
+def is_held_around(frame: Any, handle: Any, value: Any) -> bool:
+    """Whether a frame around knows a container to be that of a State."""
+    outer = [one for up in list(frame.chain())[1:] for one in up.held.of(handle)]
+    return any(one.value is value for one in outer)
+
+
+def region_wrote(
+    frame: Any, handle: Any, assigned: bool, trace: Any, read: Callable[[], Any]
+) -> None:
+    """Bring the container of a State up to date after a region that changed it in place.
+
+    Whether the State still has the same container after a region that assigned one to it is not
+    known in general, so then it may no longer be changed.
+    """
+    if assigned:
+        frame.held.assigned.add(handle)
+    for one in list(frame.held.of(handle)):
+        if one.trace == trace and not assigned and one.local:
+            frame.held.hand_out(handle, read(), trace, one.loc)
+        else:
+            frame.held.doubt(handle, one)

@@ -8,11 +8,14 @@ runs, what to write instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
 from types import TracebackType
 
 import jax
 
+from ..ir import Loc
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 _JAX = os.path.dirname(os.path.abspath(jax.__file__))
 _UNKNOWN = "This value is known only when the compiled program runs"
 
@@ -47,7 +50,23 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def explain(error: Exception, is_users: Callable[[str], bool]) -> None:
+def is_users(file: str) -> bool:
+    """Whether a file is neither brainir's nor a library's."""
+    return not file.startswith((HERE, "<")) and "site-packages" not in file
+
+
+def user_loc() -> Loc | None:
+    """Return the innermost line of Python that is not brainir's or a library's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if is_users(code.co_filename):
+            return Loc(code.co_filename, frame.f_lineno, 0, code.co_qualname)
+        frame = frame.f_back
+    return None
+
+
+def explain(error: Exception) -> None:
     """Add to the message of what JAX raised where in the user's code it was, and what to do.
 
     Parameters
@@ -55,12 +74,10 @@ def explain(error: Exception, is_users: Callable[[str], bool]) -> None:
     error : Exception
         What tracing raised. Errors that were not raised by JAX, and do not speak of its traced
         values, show their line by themselves and are left alone.
-    is_users : callable
-        Tells from the path of a file whether it is the user's.
     """
     if getattr(error, "_brainir_explained", False):
         return
-    where, raised_in = _places(error.__traceback__, is_users)
+    where, raised_in = _places(error.__traceback__)
     advice = _advice(error, str(error))
     # JAX may have taken its own frames out of the traceback by now.
     if where is None or not (raised_in.startswith(_JAX) or advice):
@@ -73,9 +90,7 @@ def explain(error: Exception, is_users: Callable[[str], bool]) -> None:
     error._brainir_explained = True  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _places(
-    traceback: TracebackType | None, is_users: Callable[[str], bool]
-) -> tuple[str | None, str]:
+def _places(traceback: TracebackType | None) -> tuple[str | None, str]:
     """Return the innermost line of the user's, and the file of the innermost line of all."""
     where, file = None, ""
     while traceback is not None:

@@ -34,8 +34,9 @@ from ..ir import (
     find_op,
     replay_region,
 )
-from .capture import HERE, Handle, Traced, View, user_loc
+from .capture import Handle, Traced, View, user_loc
 from .custom_rules import jvp_rule, vjp_rules
+from .explain import HERE
 from .opaque import bind, opaque_op
 from .primitives import TRANSLATE
 from .region import Region

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .capture import Frame, Traced, new_primitive, region_wrote, shaped, trace_token
+from .capture import Frame, Traced, new_primitive, read_afresh, shaped, trace_token
+from .containers import region_wrote
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,4 +54,7 @@ def leave(body: Traced, parent: Frame) -> None:
         if handle not in lanes:
             parent.written.setdefault(handle, loc)
             parent.views[handle] = body.frame.views[handle]
-        region_wrote(parent, lanes.get(handle, handle), handle in body.frame.held.assigned)
+        outer = lanes.get(handle, handle)
+        read = functools.partial(read_afresh, outer, parent.view(outer))
+        assigned = handle in body.frame.held.assigned
+        region_wrote(parent, outer, assigned, trace_token(), read)

@@ -18,9 +18,9 @@ import numpy as np
 from jax.core import Tracer
 
 from . import capture
-from .containers import Held, held, is_container
 from .errors import TraceContextError
 from .pretty import render, summary
+from .recording import recording
 
 T = TypeVar("T")
 
@@ -58,79 +58,6 @@ _OUTSIDE = capture.trace_token()
 def in_foreign_trace() -> bool:
     """Whether a JAX transformation that is not ours is tracing right now."""
     return not same_trace(_OUTSIDE)
-
-
-class Recorder:
-    """Notes which States plain Python touches, so that a transformation can undo what it did.
-
-    Recorders nest; a touch is told to the outermost first. ``on_touch`` is called once for each
-    State that was there before, ahead of the touch itself.
-    """
-
-    def __init__(self, on_touch: Callable[[State[Any]], None] | None = None) -> None:
-        self.originals: dict[State[Any], Any] = {}
-        self._written: dict[State[Any], None] = {}
-        self._given: dict[State[Any], Held] = {}
-        self.created: set[State[Any]] = set()
-        self.needs_mentions = False
-        """Whether it matters that a State is mentioned by code that does not run."""
-        self._on_touch = on_touch
-
-    def touch(self, state: State[Any], written: bool) -> None:
-        """Note that a State is read or written."""
-        if state in self.created:
-            return
-        if state not in self.originals:
-            self.replace(state, state.peek())
-        if written:
-            self._written.setdefault(state)
-
-    def replace(self, state: State[Any], value: Any) -> None:
-        """Let a State hold something else from now on, which may be changed in place."""
-        self.originals.setdefault(state, state.peek())
-        if is_container(value):
-            value = jax.tree.map(lambda leaf: leaf, value)
-        state.accept(value)
-        if self._on_touch is not None:
-            self._on_touch(state)
-        given = state.peek()
-        found = held(given, None, None) if is_container(given) else None
-        if found is not None:
-            self._given[state] = found
-
-    @property
-    def written(self) -> tuple[State[Any], ...]:
-        """The States that were written, or whose container was changed in place."""
-        for state, found in self._given.items():
-            if state.peek() is found.value and found.changed():
-                self._written.setdefault(state)
-        return tuple(self._written)
-
-    def keeps(self, state: State[Any]) -> bool:
-        """Whether a State holds the container that it came with, changed or not."""
-        return state in self._given and state.peek() is self._given[state].value
-
-    def __enter__(self) -> Recorder:
-        _recording.stack.append(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _recording.stack.remove(self)
-        for state, value in self.originals.items():
-            state.accept(value)
-
-
-class _Recording(threading.local):
-    def __init__(self) -> None:
-        self.stack: list[Recorder] = []
-
-
-_recording = _Recording()
-
-
-def recorders() -> tuple[Recorder, ...]:
-    """Return the recorders that are active, outermost first."""
-    return tuple(_recording.stack)
 
 
 class State(Generic[T]):
@@ -180,7 +107,7 @@ class State(Generic[T]):
         if frame is None:
             self._trace = capture.trace_token()
             self._value: Any = value
-            for recorder in _recording.stack:
+            for recorder in recording.stack:
                 recorder.created.add(self)
         else:
             self._value = _Poisoned(frame)
@@ -193,7 +120,7 @@ class State(Generic[T]):
         """The value; assigning gives the State a new one."""
         if capture.current_frame() is not None:
             return capture.read(self.handle)
-        for recorder in _recording.stack:
+        for recorder in recording.stack:
             recorder.touch(self, written=False)
         if type(self._value) is _Poisoned:
             raise self._dead()
@@ -206,9 +133,9 @@ class State(Generic[T]):
         if capture.current_frame() is not None:
             capture.write(self.handle, value)
             return
-        for recorder in _recording.stack:
+        for recorder in recording.stack:
             recorder.touch(self, written=True)
-        if not _recording.stack:
+        if not recording.stack:
             self.check_writable(value)
         self._value = value
 
@@ -218,9 +145,7 @@ class State(Generic[T]):
 
     def check_writable(self, value: Any) -> None:
         """Refuse to store a tracer that outlives the JAX trace it belongs to."""
-        if _has_tracers(value) and (
-            type(self._value) is _Poisoned or not same_trace(self._trace)
-        ):
+        if _has_tracers(value) and (type(self._value) is _Poisoned or not same_trace(self._trace)):
             raise TraceContextError(
                 f"{self.describe()} would be given a traced value inside a plain JAX "
                 "transformation, which cannot carry States. Use brainir.transform.jit, grad, vmap, "
@@ -229,7 +154,7 @@ class State(Generic[T]):
 
     def is_leaked(self, value: Any) -> bool:
         """Whether a value cannot have been stored here: traced, for a State outside of traces."""
-        return self._trace == _OUTSIDE and not _recording.stack and _has_tracers(value)
+        return self._trace == _OUTSIDE and not recording.stack and _has_tracers(value)
 
     def restore_value(self, value: T) -> None:
         """Give the State another value of the same structure.
@@ -498,7 +423,7 @@ def catching_nothing() -> Iterator[None]:
 
 def assign_all(values: Sequence[tuple[State[Any], Any]]) -> None:
     """Give States new values, or none of them if one cannot take its own."""
-    if capture.current_frame() is None and not _recording.stack:
+    if capture.current_frame() is None and not recording.stack:
         for state, value in values:
             state.check_writable(value)
     for state, value in values:

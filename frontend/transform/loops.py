@@ -209,9 +209,7 @@ def _trace_carried(
         avals = joined
 
 
-def _joined_carry(
-    body: Traced, tree: Any, avals: list[Any]
-) -> tuple[list[Any], TypeError | None]:
+def _joined_carry(body: Traced, tree: Any, avals: list[Any]) -> tuple[list[Any], TypeError | None]:
     """Return the types that the carry of a scan should enter with, and what they do not mend."""
     out = jax.tree.unflatten(body.out_tree, body.out_avals)[0]
     outs, out_tree = jax.tree.flatten(out)

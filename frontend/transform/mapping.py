@@ -14,8 +14,9 @@ from ..capture import Handle, Traced, View, aval_of, name_of, trace
 from ..errors import BatchAxisError
 from ..importer import state_ref
 from ..program import in_capture
+from ..recording import Recorder
 from ..region import Region, bind_region, leave
-from ..state import Recorder, State
+from ..state import State
 from ..typing import Missing
 from . import plain
 from .regions import check_callable, frame_here, leading_length, trace_stable, with_shape

@@ -14,7 +14,8 @@ from jax.core import Tracer
 from ..capture import aval_of, current_frame, trace
 from ..containers import merge
 from ..errors import BatchAxisError
-from ..state import Recorder, State, catching_nothing, recorders
+from ..recording import Recorder, recorders
+from ..state import State, catching_nothing
 
 
 def is_asked_for() -> bool:

@@ -10,7 +10,18 @@ import jax
 import jax.numpy as jnp
 
 from ...ir import Loc
-from ..capture import Frame, Handle, Traced, View, current_frame, name_of, read, settle, trace, write
+from ..capture import (
+    Frame,
+    Handle,
+    Traced,
+    View,
+    current_frame,
+    name_of,
+    read,
+    settle,
+    trace,
+    write,
+)
 from ..containers import merge
 
 
