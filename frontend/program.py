@@ -75,7 +75,7 @@ class Slot:
         A slot of a type that the State only gets later is written before it is read, so zeros do.
         """
         if tuple(type_of(a) for a in self.before.avals) == self.var.types:
-            return list(leaves)
+            return [*map(_strong, leaves, self.before.avals)]
         return [np.zeros(s.shape, s.dtype) for s in map(shape_struct, self.var.types)]
 
 

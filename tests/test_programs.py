@@ -19,7 +19,7 @@ INPUT = jnp.array([0.3, -0.7, 1.1], jnp.float32)
 
 
 def outcome(recipe: Recipe, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
-    """Return what a program returns and leaves behind, or the class of what it raises."""
+    """Return what a program returns and leaves behind, or what it raises."""
     world = World()
     before = world.values()
     program = wrap(lambda x: Runner(world).block(recipe, [x]))
@@ -27,7 +27,7 @@ def outcome(recipe: Recipe, wrap: Callable[[Callable[..., Any]], Callable[..., A
         result = program(INPUT)
     except (brainir.BrainIRError, ValueError, TypeError) as error:
         note(f"{type(error).__name__}: {error}")
-        return type(error), before, world.values()
+        return error, before, world.values()
     return result, before, world.values()
 
 
@@ -47,12 +47,14 @@ def test_compiled_programs_equal_plain_python(recipe: Recipe) -> None:
         expected, _, left = outcome(recipe, lambda f: f)
     for wrap in (transform.jit, lambda f: f):
         found, before, after = outcome(recipe, wrap)
-        if not isinstance(found, type):
+        if not isinstance(found, Exception):
             assert_same((expected, left), (found, after))
             continue
         # Plain Python compares what lanes wrote, the compiler what it depends on: lanes may agree
-        # by chance, and only the compiler refuses them.
-        assert found is expected or found is brainir.BatchAxisError
+        # by chance, and only the compiler refuses them. Nor does plain Python come by everything
+        # that a batch may not do.
+        refused = isinstance(found, brainir.BatchAxisError) or "map with a batch_size" in str(found)
+        assert refused or type(found) is type(expected)
         if wrap is transform.jit:
             assert_same(before, after)
 
