@@ -189,11 +189,19 @@ class Runner:
         )
 
     def _chain(self, local: Sequence[Any], dtype: str) -> Any:
-        """Move on a chain of States that begin as Python numbers."""
+        """Move on a chain of States that begin as Python numbers.
+
+        In a loop, which gives all of them their types: outside of `jit`, a number that a program
+        leaves behind without one is an array, of the dtype that JAX has for it.
+        """
         first, second, last = self.world.chains[dtype]
-        last.value = last.value + second.value
-        second.value = second.value + first.value
-        first.value = first.value + jnp.ones((), dtype)
+
+        def step() -> None:
+            last.value = last.value + second.value
+            second.value = second.value + first.value
+            first.value = first.value + jnp.ones((), dtype)
+
+        transform.for_loop(lambda: step() or 0.0, length=2)
         return jnp.full((WIDTH,), 0.1) * jnp.real(jnp.asarray(last.value)).astype(jnp.float32)
 
     def _box(self, local: Sequence[Any], expression: Recipe) -> Any:
