@@ -66,7 +66,9 @@ class State(Generic[T]):
     Parameters
     ----------
     value : pytree
-        The initial value: arrays, Quantities, numbers, or containers of them.
+        The initial value: arrays, Quantities, numbers, or containers of them. What is changed in
+        place in a container that the State holds is changed in the State, also in transformed
+        functions, as long as these read it there.
     name : str, optional
         A name for error messages and graph dumps.
     tag : str or iterable of str, optional

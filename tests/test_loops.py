@@ -348,6 +348,19 @@ def test_a_while_loop_takes_types_from_a_chain_of_states() -> None:
     assert (a.value, b.value) == (2.0, 3.0)
 
 
+def test_a_python_number_in_a_state_is_an_array_to_what_runs_eagerly() -> None:
+    total = brainir.State(0)
+
+    def halve(x: Any) -> Any:
+        total.value = total.value + 1.5
+        return x * 0.5
+
+    run = lambda x: transform.while_loop(lambda x: x > 0.1, halve, x)  # noqa: E731
+    with jax.disable_jit():  # under a derivative of JAX's, values are traced all the same
+        np.testing.assert_array_equal(jax.jvp(run, (1.0,), (1.0,)), [0.0625, 0.0625])
+    assert total.value == 6
+
+
 @jax.numpy_dtype_promotion("standard")
 def test_types_that_only_fit_at_last_are_not_refused_before() -> None:
     whole, real = brainir.State(0), brainir.State(0.0)
