@@ -8,10 +8,7 @@ jaxpr and binds one *region* primitive that carries it. `importer` turns the who
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,12 +24,13 @@ from jax.extend.core import get_opaque_trace_state
 from jax.interpreters import ad, batching, mlir
 
 from ..ir import Loc, manual_axes
+from . import containers
 from .errors import TraceContextError
+from .explain import explain, user_loc
+from .naming import describe_tree, leaf_names, name_of, parameter_names, stand_for
 
 if TYPE_CHECKING:
     from .state import State
-
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Handle:
@@ -93,25 +91,6 @@ class View:
         return describe_tree(self.tree, self.avals)
 
 
-def describe_tree(tree: Any, avals: Sequence[Any]) -> str:
-    """Spell a pytree of array types, units included, for an error message."""
-    strings = [f"{a.dtype}{list(a.shape)}" for a in avals]
-    try:
-        return str(jax.tree.unflatten(tree, [_Spelled(s) for s in strings]))
-    except (TypeError, ValueError, AttributeError):
-        return f"{tree} of {', '.join(strings)}"
-
-
-class _Spelled:
-    """A leaf that prints as the type it stands for."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Frame:
     """One function being traced: what it has made of the States so far."""
@@ -121,7 +100,7 @@ class Frame:
     written: dict[Handle, Loc | None] = field(default_factory=dict)
     touched: set[Handle] = field(default_factory=set)
     created: list[Handle] = field(default_factory=list)
-    held: dict[Handle, Any] = field(default_factory=dict)
+    lifted: dict[Handle, Any] = field(default_factory=dict)
     """Values of States that a plain JAX transformation in this frame has lifted, see `_lifted`."""
     born: dict[Handle, Any] = field(default_factory=dict)
     """The JAX traces in which States were created."""
@@ -132,6 +111,7 @@ class Frame:
     """Whether it is traced as part of the body of a ``jax.shard_map``."""
     lanes: Mapping[Handle, Handle] = field(default_factory=dict)
     alive: bool = True
+    held: containers.Holdings = field(default_factory=containers.Holdings)
 
     def chain(self) -> Iterator[Frame]:
         """Yield this frame and those around it, outermost last."""
@@ -139,6 +119,10 @@ class Frame:
         while frame is not None:
             yield frame
             frame = frame.parent
+
+    def touched_outside(self) -> list[Handle]:
+        """Return what was touched of the States that were there before."""
+        return [handle for handle in self.views if handle in self.touched - {*self.created}]
 
     def resolve(self, handle: Handle) -> Handle:
         """Return the view of a State that code in this frame means by it."""
@@ -160,7 +144,14 @@ class Frame:
             if found is not None:
                 return found
         view = frames[-1].views[handle] = view_of(handle.state)
+        container = handle.state.peek()
+        if containers.is_container(container):
+            frames[-1].held.found_outside(handle, container)
         return view
+
+    def replays(self, handle: Handle) -> bool:
+        """Whether plain JAX functions that touch a State may run again without telling."""
+        return any(handle in frame.held.deep for frame in self.chain())
 
 
 class _Frames(threading.local):
@@ -186,6 +177,8 @@ def current_frame() -> Frame | None:
 def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
     """Trace something: States read and written in the block belong to the captured program."""
     parent = _frames.top
+    if parent is not None:
+        settle(parent)
     frame = Frame(parent, lanes=lanes or {}, sharded=manual_axes.is_manual(jax))
     _frames.top = frame
     try:
@@ -197,6 +190,8 @@ def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
     finally:
         _frames.top = parent
         frame.alive = False
+        frame.held.restore_outside()
+        frame.held.forget()
 
 
 @contextmanager
@@ -208,17 +203,6 @@ def within(frame: Frame) -> Iterator[None]:
         yield
     finally:
         _frames.top = around
-
-
-def user_loc() -> Loc | None:
-    """Return the innermost line of Python that is not brainir's or a library's."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(HERE) and "site-packages" not in file and not file.startswith("<"):
-            return Loc(file, frame.f_lineno, 0, frame.f_code.co_qualname)
-        frame = frame.f_back
-    return None
 
 
 # --- avals
@@ -321,12 +305,23 @@ for _primitive in (state_read_p, state_write_p, state_new_p):
 
 def read(handle: Handle) -> Any:
     """Bind a read of a State and return the traced value."""
-    frame = _active()
-    handle = frame.resolve(handle)
-    if handle in frame.held:
-        return frame.held[handle]
+    frame, handle, token = _active(handle)
+    if handle in frame.lifted:
+        return frame.lifted[handle]
+    containers.settle_one(frame, handle, token, _write)
     view = frame.view(handle)
     frame.touched.add(handle)
+    known = frame.held.here(handle, token)
+    if known is not None and known.local and not frame.replays(handle):
+        return known.value
+    value = read_afresh(frame, handle, view)
+    if containers.is_container(value):
+        return frame.held.hand_out(handle, value, token, user_loc())
+    return value
+
+
+def read_afresh(frame: Frame, handle: Handle, view: View) -> Any:
+    """Bind a read of a State that looks like ``view``, and nothing else."""
     return jax.tree.unflatten(view.tree, read_leaves(frame, handle, view.avals))
 
 
@@ -352,16 +347,23 @@ def write(handle: Handle, value: Any) -> None:
         If a plain JAX transformation is under way in which the State was not created, and the value
         has lanes or tangents of it.
     """
-    frame = _active()
-    handle = frame.resolve(handle)
+    frame, handle, token = _active(handle)
     frame.view(handle)  # a State that was never readable cannot be written either
-    view, lifted = _bind_value(state_write_p, handle, value)
-    if lifted or handle in frame.held:
+    loc = user_loc()
+    _write(frame, handle, value, loc)
+    if handle not in frame.lifted:
+        around = containers.is_held_around(frame, handle, value)
+        frame.held.give(handle, value, token, loc, around)
+
+
+def _write(frame: Frame, handle: Handle, value: Any, loc: Loc | None) -> None:
+    view, lifted = _bind_value(frame, state_write_p, handle, value)
+    if lifted or handle in frame.lifted:
         check_local(frame, handle)
-        frame.held[handle] = value
+        frame.lifted[handle] = value
     frame.views[handle] = view
     frame.touched.add(handle)
-    frame.written[handle] = user_loc()
+    frame.written[handle] = loc
 
 
 def check_local(frame: Frame, handle: Handle) -> None:
@@ -382,12 +384,19 @@ def check_local(frame: Frame, handle: Handle) -> None:
 
 def create(handle: Handle, value: Any) -> None:
     """Bind the creation of a State inside the captured program."""
-    frame = _active()
-    frame.views[handle], lifted = _bind_value(state_new_p, handle, value)
+    frame, handle, token = _active(handle)
+    frame.views[handle], lifted = _bind_value(frame, state_new_p, handle, value)
     frame.created.append(handle)
-    frame.born[handle] = trace_token()
+    frame.born[handle] = token
     if lifted:
-        frame.held[handle] = value
+        frame.lifted[handle] = value
+    else:
+        frame.held.give(handle, value, token, user_loc(), before=False)
+
+
+def settle(frame: Frame) -> None:
+    """Let changes that were made to containers of States in place be writes; see `containers`."""
+    containers.settle(frame, trace_token(), _write)
 
 
 def is_local(frame: Frame, handle: Handle) -> bool:
@@ -396,7 +405,7 @@ def is_local(frame: Frame, handle: Handle) -> bool:
     return token != frame.trace and frame.born.get(handle) == token
 
 
-def _bind_value(primitive: Any, handle: Handle, value: Any) -> tuple[View, bool]:
+def _bind_value(frame: Frame, primitive: Any, handle: Handle, value: Any) -> tuple[View, bool]:
     """Bind a primitive of a State; return what that looks like now, and whether it was lifted."""
     leaves, tree = jax.tree.flatten(value)
     avals: list[Any] = []
@@ -414,12 +423,11 @@ def _bind_value(primitive: Any, handle: Handle, value: Any) -> tuple[View, bool]
         leaf.astype(aval.dtype) if isinstance(leaf, np.ndarray | np.generic) else leaf
         for leaf, aval in zip(leaves, avals, strict=True)
     ]
-    return View(tree, tuple(avals)), _lifts(primitive, handle, arrays)
+    return View(tree, tuple(avals)), _lifts(frame, primitive, handle, arrays)
 
 
-def _lifts(primitive: Any, handle: Handle, leaves: Sequence[Any]) -> bool:
+def _lifts(frame: Frame, primitive: Any, handle: Handle, leaves: Sequence[Any]) -> bool:
     """Bind a primitive of a State, and return whether it was lifted out of the program instead."""
-    frame = _active()
     _frames.lifted = in_shard_map(frame)
     if not _frames.lifted:
         primitive.bind(*leaves, handle=handle)
@@ -434,17 +442,20 @@ def write_leaves(frame: Frame, handle: Handle, leaves: Sequence[Any]) -> None:
     TraceContextError
         If the transformation that asked for that gives it lanes or tangents.
     """
-    if _lifts(state_write_p, handle, leaves):
+    if _lifts(frame, state_write_p, handle, leaves):
         check_local(frame, handle)
 
 
-def _active() -> Frame:
+def _active(handle: Handle) -> tuple[Frame, Handle, Any]:
+    """Return the frame under way, what a handle means there, and the trace under way."""
     frame = _frames.top
     if frame is None:
         raise RuntimeError("no capture is active")
-    if frame.trace != trace_token():
+    handle, token = frame.resolve(handle), trace_token()
+    if frame.trace != token:
         _frames.touched_deeper = True
-    return frame
+        frame.held.deep.add(handle)
+    return frame, handle, token
 
 
 def trace_token() -> Any:
@@ -536,43 +547,23 @@ def trace_within(
         results, out_tree = jax.tree.flatten(out)
         for result in results:
             _check_array(function, result)
+        containers.settle_finally(frame, trace_token(), _write)
         return results
 
     names = names or parameter_names(function)
-    _stand_for(flat, function, names if len(names) == len(avals) else ())
+    stand_for(flat, function, names if len(names) == len(avals) else ())
     around = frame.trace, frame.origin
-    closed = jax.make_jaxpr(flat)(*avals)
+    try:
+        closed = jax.make_jaxpr(flat)(*avals)
+    except Exception as error:
+        explain(error)
+        raise
     frame.trace, frame.origin = around
     jaxpr = getattr(closed, "jaxpr", closed)
     lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
-    hints = tuple(_leaf_names(names, avals))
+    hints = tuple(leaf_names(names, avals))
     return Traced(lines, tuple(closed.consts), out_tree, out_avals, frame, hints)
-
-
-def _stand_for(flat: Any, function: Any, names: Sequence[str]) -> None:
-    """Let what JAX says of ``flat`` name a function of the user, its line and its parameters."""
-    origin = inspect.unwrap(function)
-    flat.__name__ = name_of(origin)
-    if hasattr(origin, "__code__"):
-        flat.__wrapped__ = origin
-    if names and len(set(names)) == len(names) and all(map(str.isidentifier, names)):
-        kind = inspect.Parameter.POSITIONAL_ONLY
-        flat.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
-
-
-def parameter_names(function: Any) -> list[str]:
-    """Return the names of a function's positional parameters, as far as they can be known."""
-    function = getattr(function, "__wrapped__", function)
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    names = list(code.co_varnames[: code.co_argcount]) if code is not None else []
-    return names[1:] if hasattr(function, "__self__") else names
-
-
-def _leaf_names(names: Sequence[str], args: tuple[Any, ...]) -> Iterator[str]:
-    """Yield a name for every leaf of the arguments."""
-    for i, arg in enumerate(args):
-        yield from [names[i] if i < len(names) else ""] * len(jax.tree.leaves(arg))
 
 
 def aval_of_abstract(aval: Any) -> Any:
@@ -588,9 +579,3 @@ def _check_array(function: Any, leaf: Any) -> None:
             f"{name_of(function)} returned {leaf!r} of type {type(leaf).__name__}; a transformed "
             "function returns arrays, or containers of them"
         ) from None
-
-
-def name_of(function: Any) -> str:
-    """Return how messages and graphs call a function."""
-    name = getattr(function, "__name__", None) or type(function).__name__
-    return "lambda" if name == "<lambda>" else str(name)

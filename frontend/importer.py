@@ -30,8 +30,9 @@ from ..ir import (
     Value,
     find_op,
 )
-from .capture import Handle, Traced, View, user_loc, within
+from .capture import Handle, Traced, View, within
 from .custom_rules import import_custom
+from .explain import user_loc
 from .locations import loc_of
 from .opaque import opaque_op
 from .primitives import TRANSLATE

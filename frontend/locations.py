@@ -11,7 +11,7 @@ import brainunit
 from jax.extend import source_info_util
 
 from ..ir import Loc
-from .capture import HERE
+from .explain import HERE
 
 # A node's location is the innermost line that is neither ours nor the unit library's.
 for _library in (HERE, os.path.dirname(inspect.getfile(brainunit.Quantity))):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,7 @@ from .capture import (
     trace_within,
     view_of,
 )
+from .containers import is_container, merge
 from .errors import BatchAxisError
 from .importer import import_traced, unit_name
 from .state import in_foreign_trace, reject_states
@@ -66,7 +67,7 @@ class Slot:
 
     A State that changes its type in the program has a slot for each type; ``before`` is how the
     program finds the State, ``after`` how it leaves it, and ``final`` says whether it leaves it in
-    this slot.
+    this slot. ``in_place`` says that it keeps its container, as far as that can be changed.
     """
 
     var: StateVar
@@ -74,6 +75,7 @@ class Slot:
     before: View
     after: View
     final: bool
+    in_place: bool = False
 
     def entry_leaves(self, leaves: Sequence[Any]) -> list[Any]:
         """Return what the program is given for this slot, from the leaves that the State holds.
@@ -81,7 +83,7 @@ class Slot:
         A slot of a type that the State only gets later is written before it is read, so zeros do.
         """
         if tuple(type_of(a) for a in self.before.avals) == self.var.types:
-            return list(leaves)
+            return [*map(_strong, leaves, self.before.avals)]
         return [np.zeros(s.shape, s.dtype) for s in map(shape_struct, self.var.types)]
 
 
@@ -130,6 +132,10 @@ class Program:
         """Whether running it talks to the host, so that it can fail there."""
         return touched_by(self.graph).io
 
+    def changed_in_place(self) -> frozenset[Handle]:
+        """Return the States of which the program changes the container that they hold."""
+        return frozenset(slot.handle for slot in self.slots if slot.final and slot.in_place)
+
     def state_leaves(self) -> list[Any]:
         """Return the present leaves of all States, as an executable takes them."""
         return [
@@ -141,7 +147,10 @@ class Program:
     def written_values(
         self, written: Sequence[int], leaves: Sequence[Any]
     ) -> list[tuple[Handle, Any]]:
-        """Return what States are left with, from the leaves of the ``written`` slots."""
+        """Return what States are left with, from the leaves of the ``written`` slots.
+
+        Those of `changed_in_place` are to be merged into what they hold.
+        """
         values: list[tuple[Handle, Any]] = []
         start = 0
         for slot in (self.slots[i] for i in written):
@@ -217,7 +226,8 @@ def capture(
 def _slot(var: StateVar, handle: Handle, frame: Frame) -> Slot:
     after = frame.view(handle)
     final = tuple(type_of(a) for a in after.avals) == var.types
-    return Slot(var, handle, view_of(handle.state), after, final)
+    in_place = is_container(handle.state.peek()) and handle not in frame.held.assigned
+    return Slot(var, handle, view_of(handle.state), after, final, in_place)
 
 
 def argument_aval(name: str, leaf: Any) -> Any:
@@ -439,7 +449,8 @@ def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
         jax.block_until_ready(outs)
     count = len(program.out_avals)
     result = jax.tree.unflatten(program.out_tree, outs[:count])
-    give_back(program.written_values(compiled.written, outs[count:]), program.foreign)
+    values = program.written_values(compiled.written, outs[count:])
+    give_back(values, program.foreign, program.changed_in_place())
     return result
 
 
@@ -448,14 +459,19 @@ def _strong(leaf: Any, aval: Any) -> Any:
     return leaf if hasattr(leaf, "dtype") else np.asarray(leaf, aval.dtype)
 
 
-def give_back(values: Sequence[tuple[Handle, Any]], foreign: bool) -> None:
-    """Give States their new values, after all of them are known to be acceptable."""
+def give_back(
+    values: Sequence[tuple[Handle, Any]], foreign: bool, in_place: Container[Handle] = ()
+) -> None:
+    """Give States their new values, after all of them are known to be acceptable.
+
+    Those ``in_place`` keep their containers, so that whoever holds one sees what was changed.
+    """
     pairs = [(handle.state, value) for handle, value in values]
     if foreign:
         for state, value in pairs:
             state.check_writable(value)
     for state, value in pairs:
-        state.accept(value)
+        state.accept(merge(state.peek(), value) if state.handle in in_place else value)
 
 
 def in_capture(function: Callable[..., Any], *args: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +19,12 @@ from .capture import (
     is_local,
     new_primitive,
     read,
+    read_afresh,
     shaped,
+    trace_token,
     write,
 )
+from .containers import region_wrote
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,11 +103,18 @@ def leave(body: Traced, parent: Frame) -> None:
     """Tell the frame around a region what the region did to States, lane views apart."""
     created = set(body.frame.created)
     lanes = {lane: outer for outer, lane in body.frame.lanes.items()}
-    parent.touched.update(lanes.get(h, h) for h in body.frame.touched - created)
+    touched = {lanes.get(h, h) for h in body.frame.touched - created}
+    parent.touched.update(touched)
+    parent.held.deep.update(lanes.get(h, h) for h in body.frame.held.deep - created)
+    if parent.trace != trace_token():
+        parent.held.deep.update(touched)
     for handle, loc in body.frame.written.items():
         if handle in created:
             continue
-        if handle in lanes:
-            continue
-        parent.written.setdefault(handle, loc)
-        parent.views[handle] = body.frame.views[handle]
+        if handle not in lanes:
+            parent.written.setdefault(handle, loc)
+            parent.views[handle] = body.frame.views[handle]
+        outer = lanes.get(handle, handle)
+        read = functools.partial(read_afresh, parent, outer, parent.view(outer))
+        assigned = handle in body.frame.held.assigned
+        region_wrote(parent, outer, assigned, trace_token(), read)

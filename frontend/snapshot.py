@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import decimal
 import weakref
 from collections.abc import Hashable, Iterator
 
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["holds_array", "is_gone", "snapshot"]
+__all__ = ["holds_array", "identity", "is_gone", "snapshot"]
 
 SMALL = 64
 """Arrays of at most so many elements are compared by value, larger ones by identity."""
@@ -61,7 +63,7 @@ def _same_parts(snapshot: Hashable) -> Iterator[_Same]:
 
 def _leaf_snapshot(leaf: object) -> Hashable:
     if isinstance(leaf, bool | int | float | complex | str | bytes):
-        return type(leaf), leaf
+        return identity(leaf)
     if isinstance(leaf, np.ndarray | np.generic | jax.Array) and _has_few_numbers(leaf):
         return type(leaf), leaf.dtype, leaf.shape, np.asarray(leaf).tobytes()
     return _Same(leaf)
@@ -71,6 +73,54 @@ def _has_few_numbers(array: np.ndarray | np.generic | jax.Array) -> bool:
     if isinstance(array, Tracer) or array.size > SMALL or array.dtype == object:
         return False
     return not jnp.issubdtype(array.dtype, jax.dtypes.extended)
+
+
+def identity(value: object) -> Hashable:
+    """Return what equals the identity of another hashable value only if nothing tells them apart.
+
+    Python has ``2 == 2.0``, ``1 == True`` and ``0.0 == -0.0``, on which programs may act
+    differently, and NaN is not equal to itself. Here types count, zeros have a sign, and NaN is
+    NaN; also inside tuples, frozen sets and dataclasses. Objects of other classes are compared by
+    their own ``==``.
+
+    Examples
+    --------
+    >>> from brainir.frontend.snapshot import identity
+    >>> identity((2, 0.0)) == identity((2, 0.0)), identity((2, 0.0)) == identity((2, -0.0))
+    (True, False)
+    >>> identity(2) == identity(2.0), identity(float("nan")) == identity(float("nan"))
+    (False, True)
+    """
+    return type(value), _parts(value)
+
+
+def _parts(value: object) -> Hashable:
+    if isinstance(value, np.generic):
+        return value.dtype, value.tobytes()
+    if isinstance(value, float):
+        return value.hex()
+    if isinstance(value, complex):
+        return value.real.hex(), value.imag.hex()
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, range):
+        return value.start, value.stop, value.step
+    if isinstance(value, tuple):
+        return tuple(map(identity, value))
+    if isinstance(value, frozenset):
+        return frozenset(map(identity, value))
+    if _compares_fields(value):
+        compared = [f.name for f in dataclasses.fields(value) if f.compare]  # pyright: ignore
+        return tuple(identity(getattr(value, name)) for name in compared)
+    return value  # pyright: ignore[reportReturnType]
+
+
+def _compares_fields(value: object) -> bool:
+    """Whether a value is of a dataclass with the ``==`` that such classes get by themselves."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return False
+    code = getattr(type(value).__eq__, "__code__", None)
+    return code is not None and code.co_filename.startswith("<")
 
 
 class _Same:

@@ -21,6 +21,7 @@ from . import capture
 from .epoch import Loss, epoch
 from .errors import TraceContextError
 from .pretty import render, summary
+from .recording import recording
 
 T = TypeVar("T")
 
@@ -51,55 +52,15 @@ def in_foreign_trace() -> bool:
     return not same_trace(_OUTSIDE)
 
 
-class Recorder:
-    """Notes which States plain Python touches, so that a transformation can undo what it did.
-
-    Recorders nest; a touch is told to the outermost first. ``on_touch`` is called once for each
-    State that was there before, ahead of the touch itself.
-    """
-
-    def __init__(self, on_touch: Callable[[State[Any]], None] | None = None) -> None:
-        self.originals: dict[State[Any], Any] = {}
-        self.written: dict[State[Any], None] = {}
-        self.created: set[State[Any]] = set()
-        self._on_touch = on_touch
-
-    def touch(self, state: State[Any], written: bool) -> None:
-        """Note that a State is read or written."""
-        if state in self.created:
-            return
-        if state not in self.originals:
-            self.originals[state] = state.peek()
-            if self._on_touch is not None:
-                self._on_touch(state)
-        if written:
-            self.written.setdefault(state)
-
-    def __enter__(self) -> Recorder:
-        _recording.stack.append(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _recording.stack.remove(self)
-        for state, value in self.originals.items():
-            state.accept(value)
-
-
-class _Recording(threading.local):
-    def __init__(self) -> None:
-        self.stack: list[Recorder] = []
-
-
-_recording = _Recording()
-
-
 class State(Generic[T]):
     """A mutable cell that holds a pytree of arrays.
 
     Parameters
     ----------
     value : pytree
-        The initial value: arrays, Quantities, numbers, or containers of them.
+        The initial value: arrays, Quantities, numbers, or containers of them. What is changed in
+        place in a container that the State holds is changed in the State, also in transformed
+        functions, as long as these read it there.
     name : str, optional
         A name for error messages and graph dumps.
     tag : str or iterable of str, optional
@@ -141,7 +102,7 @@ class State(Generic[T]):
         if frame is None:
             self._trace = capture.trace_token()
             self._value: Any = value
-            for recorder in _recording.stack:
+            for recorder in recording.stack:
                 recorder.created.add(self)
         else:
             self._value = _Poisoned(frame)
@@ -154,7 +115,7 @@ class State(Generic[T]):
         """The value; assigning gives the State a new one."""
         if capture.current_frame() is not None:
             return capture.read(self.handle)
-        for recorder in _recording.stack:
+        for recorder in recording.stack:
             recorder.touch(self, written=False)
         if type(self._value) is _Poisoned:
             raise self._dead()
@@ -167,9 +128,9 @@ class State(Generic[T]):
         if capture.current_frame() is not None:
             capture.write(self.handle, value)
             return
-        for recorder in _recording.stack:
+        for recorder in recording.stack:
             recorder.touch(self, written=True)
-        if not _recording.stack:
+        if not recording.stack:
             self.check_writable(value)
         self._value = value
 
@@ -179,14 +140,16 @@ class State(Generic[T]):
 
     def check_writable(self, value: Any) -> None:
         """Refuse to store a tracer that outlives the JAX trace it belongs to."""
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)) and (
-            type(self._value) is _Poisoned or not same_trace(self._trace)
-        ):
+        if _has_tracers(value) and (type(self._value) is _Poisoned or not same_trace(self._trace)):
             raise TraceContextError(
                 f"{self.describe()} would be given a traced value inside a plain JAX "
                 "transformation, which cannot carry States. Use brainir.transform.jit, grad, vmap, "
                 "for_loop, ... there, or create the State inside the transformed function."
             )
+
+    def is_leaked(self, value: Any) -> bool:
+        """Whether a value cannot have been stored here: traced, for a State outside of traces."""
+        return self._trace == _OUTSIDE and not recording.stack and _has_tracers(value)
 
     def restore_value(self, value: T) -> None:
         """Give the State another value of the same structure.
@@ -303,6 +266,10 @@ class State(Generic[T]):
 
     def __repr__(self) -> str:
         return render(self)
+
+
+def _has_tracers(value: Any) -> bool:
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def _tags(tag: str | Iterable[str]) -> set[str]:
@@ -452,9 +419,19 @@ def catch_new_states(
         _catchers.active.remove(catcher)
 
 
+@contextmanager
+def catching_nothing() -> Iterator[None]:
+    """Hide States that are created in a ``with`` block from whoever collects new ones."""
+    active, _catchers.active = _catchers.active, []
+    try:
+        yield
+    finally:
+        _catchers.active = active
+
+
 def assign_all(values: Sequence[tuple[State[Any], Any]]) -> None:
     """Give States new values, or none of them if one cannot take its own."""
-    if capture.current_frame() is None and not _recording.stack:
+    if capture.current_frame() is None and not recording.stack:
         for state, value in values:
             state.check_writable(value)
     for state, value in values:

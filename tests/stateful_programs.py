@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from hypothesis import strategies as st
 
 import brainir
@@ -18,6 +20,11 @@ from brainir import transform
 
 WIDTH = 3
 STATES = 3
+
+CHAINED = ("float32", "bfloat16", "float16", "int8", "uint8", "complex64")
+"""What States that begin as Python numbers are given; one chain for each."""
+
+INDICES = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 
 Recipe = tuple[Any, ...]
 
@@ -80,6 +87,9 @@ def statements(depth: int) -> st.SearchStrategy[Recipe]:
         st.just(("count",)),
         st.just(("random",)),
         delicate(),
+        st.tuples(st.just("maybe"), expressions()),
+        st.tuples(st.just("chain"), st.sampled_from(CHAINED)),
+        st.tuples(st.just("box"), expressions()),
     ]
     if depth == 0:
         return st.one_of(simple)
@@ -90,6 +100,10 @@ def statements(depth: int) -> st.SearchStrategy[Recipe]:
         st.tuples(st.just("scan"), st.integers(1, 3), inner),
         st.tuples(st.just("cond"), expressions(), inner, inner),
         st.tuples(st.just("switch"), st.integers(-1, 3), inner, inner, inner),
+        st.tuples(
+            st.just("switch_by"), st.sampled_from(INDICES), st.integers(-1, 300), inner, inner
+        ),
+        st.tuples(st.just("hold"), inner),
         st.tuples(st.just("while"), st.integers(0, 3), inner),
         st.tuples(st.just("jit"), inner),
         st.tuples(st.just("vmap"), st.integers(1, 3), inner),
@@ -134,12 +148,16 @@ class World:
             brainir.HiddenState(jnp.linspace(-1.0, 1.0, WIDTH) * (i + 1) / 2) for i in range(STATES)
         ]
         self.count = brainir.ShortTermState(jnp.int32(1))
+        self.chains = {dtype: [brainir.State(0) for _ in range(3)] for dtype in CHAINED}
+        self.box = brainir.State({"v": jnp.ones(WIDTH), "deep": [jnp.zeros(WIDTH)]})
         brainir.random.seed(7)
 
     def values(self) -> list[Any]:
         """Return everything that a program can have changed."""
         key = brainir.random.get_key()
-        return [*(s.value for s in self.states), self.count.value, key]
+        chains = [state.value for chain in self.chains.values() for state in chain]
+        box = jax.tree.map(lambda leaf: leaf, self.box.value)  # which may change in place
+        return [*(s.value for s in self.states), self.count.value, key, chains, box]
 
 
 class Runner:
@@ -190,6 +208,50 @@ class Runner:
 
     def _random(self, local: Sequence[Any]) -> Any:
         return brainir.random.uniform(-1.0, 1.0, (WIDTH,))
+
+    def _maybe(self, local: Sequence[Any], test: Recipe) -> Any:
+        """Draw only where an expression says so."""
+        return transform.cond(
+            jnp.sum(self.value(test, local)) > 1.0,
+            lambda: brainir.random.uniform(-1.0, 1.0, (WIDTH,)),
+            lambda: jnp.zeros(WIDTH),
+        )
+
+    def _chain(self, local: Sequence[Any], dtype: str) -> Any:
+        """Move on a chain of States that begin as Python numbers.
+
+        In a loop, which gives all of them their types: outside of `jit`, a number that a program
+        leaves behind without one is an array, of the dtype that JAX has for it.
+        """
+        first, second, last = self.world.chains[dtype]
+
+        def step() -> None:
+            last.value = last.value + second.value
+            second.value = second.value + first.value
+            first.value = first.value + jnp.ones((), dtype)
+
+        transform.for_loop(lambda: step() or 0.0, length=2)
+        return jnp.full((WIDTH,), 0.1) * jnp.real(jnp.asarray(last.value)).astype(jnp.float32)
+
+    def _box(self, local: Sequence[Any], expression: Recipe) -> Any:
+        """Change a dictionary in place."""
+        box = self.world.box
+        box.value["v"] = jnp.tanh(self.value(expression, local))
+        box.value["deep"][0] = box.value["deep"][0] * 0.5 + box.value["v"]
+        return box.value["deep"][0]
+
+    def _hold(self, local: Sequence[Any], block: Recipe) -> Any:
+        """Change a dictionary that was got hold of before other statements ran."""
+        held = self.world.box.value
+        held["v"] = held["v"] * 0.5
+        self.block(block, local)
+        held["deep"][0] = held["deep"][0] * 0.5 + held["v"]
+        return self.world.box.value["deep"][0]
+
+    def _switch_by(self, local: Sequence[Any], dtype: str, index: int, *branches: Recipe) -> Any:
+        run = [lambda branch=branch: self.block(branch, local) for branch in branches]
+        by = jnp.asarray(np.array(index).astype(dtype))
+        return transform.switch(by + self.world.count.value.astype(dtype) % 2, run)
 
     def _for_loop(self, local: Sequence[Any], length: int, reverse: bool, block: Recipe) -> Any:
         xs = jnp.linspace(0.0, 1.0, length * WIDTH).reshape(length, WIDTH)

@@ -129,3 +129,101 @@ def test_bad_branches_are_refused_clearly(run: Any, message: str) -> None:
 def test_switch_needs_branches() -> None:
     with pytest.raises(ValueError, match="at least one"):
         transform.switch(0, [])
+
+
+# --- types that branches agree on
+# ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, transform.jit])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64", "int8"])
+def test_branches_join_the_types_that_they_leave_in_states(wrap: Any, dtype: str) -> None:
+    for pred in (True, False):
+        strong, weak = brainir.State(jnp.ones((), dtype)), brainir.State(7)
+
+        def reset(strong: Any = strong) -> None:
+            strong.value = 0
+
+        def add(strong: Any = strong, weak: Any = weak) -> None:
+            strong.value = strong.value + 1
+            weak.value = strong.value * 2  # the other branch leaves a Python number
+
+        wrap(lambda p, a=reset, b=add: transform.cond(p, a, b))(pred)
+        assert strong.value.dtype == dtype
+        assert weak.value.dtype == dtype
+        assert (strong.value, weak.value) == ((0, 7) if pred else (2, 4))
+
+
+def test_branches_join_numbers_with_units_in_states() -> None:
+    for index, expected in enumerate([0.0, 1.5, 4.0]):
+        v = brainir.State(jnp.float32(4) * u.mV)
+        branches = [
+            lambda v=v: setattr(v, "value", u.Quantity(0, unit=u.mV)),
+            lambda v=v: setattr(v, "value", u.Quantity(1.5, unit=u.mV)),
+            lambda: None,
+        ]
+        transform.switch(index, branches)
+        assert v.value / u.mV == expected
+        assert v.value.mantissa.dtype == jnp.float32
+
+
+def test_results_of_branches_do_not_depend_on_their_order() -> None:
+    weak, half = lambda: 0.5, lambda: jnp.bfloat16(2)
+    for order in ([lambda: 0, weak, half], [half, weak, lambda: 0], [weak, half, lambda: 3]):
+        assert transform.switch(0, order).dtype == jnp.bfloat16
+    for order in ([weak, lambda: jnp.float32(1), half], [half, lambda: jnp.float32(1), weak]):
+        with pytest.raises(TypeError, match="must return the same"):
+            transform.switch(0, order)
+
+
+def test_strong_types_in_states_are_not_joined() -> None:
+    state = brainir.State(jnp.float32(1))
+    with pytest.raises(TypeError, match="must leave an unnamed State alike"):
+        transform.cond(True, lambda: setattr(state, "value", jnp.bfloat16(1)), lambda: None)
+    assert state.value == 1
+    assert state.value.dtype == jnp.float32
+
+
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int4", "uint4"]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_an_index_of_every_integer_dtype_is_clamped(dtype: str, count: int) -> None:
+    info = jnp.iinfo(dtype)
+    values = [int(info.min), 0, 1, 2, int(info.max)]
+    run = lambda i: transform.switch(i, [lambda k=k: k for k in range(count)])  # noqa: E731
+    expected = [min(max(value, 0), count - 1) for value in values]
+    indices = jnp.array(values, dtype)
+    assert [int(run(i)) for i in indices] == expected
+    assert [int(transform.jit(run)(i)) for i in indices] == expected
+    np.testing.assert_array_equal(transform.vmap(run)(indices), expected)
+    with jax.disable_jit():
+        assert [int(run(i)) for i in indices] == expected
+
+
+def test_an_index_of_64_bits_is_clamped_as_it_is() -> None:
+    run = lambda i: transform.switch(i, [lambda k=k: k for k in range(3)])  # noqa: E731
+    values = [2**63 - 1, -(2**63), 2**33 + 1, -(2**33) + 1, 1]
+    expected = [2, 0, 2, 0, 1]
+    assert [int(run(np.int64(value))) for value in values] == expected
+    assert [int(run(np.array(value))) for value in values] == expected
+    assert [int(run(value * 2**40)) for value in values[:4]] == expected[:4]
+    with jax.enable_x64(True):
+        assert [int(transform.jit(run)(jnp.int64(value))) for value in values] == expected
+        np.testing.assert_array_equal(
+            transform.vmap(run)(jnp.array([0, 1, 2**32, 2**64 - 1], jnp.uint64)), [0, 1, 2, 2]
+        )
+
+
+@pytest.mark.parametrize("index", [True, np.bool_(True), 1.0, jnp.zeros(1, int), "1", None])
+def test_what_is_no_integer_is_no_index(index: Any) -> None:
+    with pytest.raises(TypeError, match="the index of switch must be"):
+        transform.switch(index, [lambda: 1, lambda: 2])
+
+
+def test_a_dtype_may_be_too_small_for_the_last_branch() -> None:
+    run = lambda i: transform.switch(i, [lambda k=k: k for k in range(200)])  # noqa: E731
+    np.testing.assert_array_equal(
+        transform.vmap(run)(jnp.array([-128, 0, 5, 127], jnp.int8)), [0, 0, 5, 127]
+    )

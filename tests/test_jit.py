@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import decimal
+import enum
 import functools
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 import brainunit as u
 import jax
@@ -306,3 +309,139 @@ def test_threads_may_compile_and_call_at_once() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(8)))
+
+
+# --- static arguments that are equal to Python
+# ------------------------------------------------------------------------------------------------
+
+
+class Level(enum.IntEnum):
+    ONE = 1
+    TWO = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    k: Any
+    note: Any = dataclasses.field(default=None, compare=False)
+
+
+class Point(NamedTuple):
+    k: Any
+
+
+APART: Any = [
+    (1, True, 1.0, 1 + 0j, np.int32(1), np.float32(1), np.float64(1), np.bool_(True), Level.ONE),
+    (0.0, -0.0, 0, False, 0j, -0j, complex(0, -0.0), np.float32(0), np.float32(-0.0)),
+    ((1, (2,)), (1, (2.0,)), (True, (2,)), (Level.ONE, (2,))),
+    (Options(1), Options(True), Options(0.0), Options(-0.0), Options((0,)), Options((0.0,))),
+    (Point(1), (1,), Point(1.0), Point(True)),
+    (
+        frozenset([1]),
+        frozenset([1.0]),
+        frozenset([True]),
+        frozenset([(0.0,)]),
+        frozenset([(-0.0,)]),
+    ),
+    ("1", b"1", 1, None),
+    (range(0, 3, 2), range(0, 4, 2)),
+    (decimal.Decimal("2.0"), decimal.Decimal("2.00"), decimal.Decimal(2), 2),
+    (float("nan"), complex("nan"), np.float32("nan"), (float("nan"),), Options(float("nan"))),
+]
+
+
+@pytest.mark.parametrize("values", APART, ids=[str(i) for i in range(len(APART))])
+@pytest.mark.parametrize("how", [{"static_argnums": 1}, {"static_argnames": "k"}])
+def test_static_arguments_are_told_apart_and_found_again(how: Any, values: tuple[Any, ...]) -> None:
+    traced: list[str] = []
+
+    @transform.jit(**how)
+    def run(x: Any, k: Any) -> Any:
+        traced.append(repr(k))
+        return x + len(traced)
+
+    def call(k: Any) -> float:
+        return float(run(0.0, k) if "static_argnums" in how else run(0.0, k=k))
+
+    copies = [*map(copy.deepcopy, values)]
+    first = [call(k) for k in values]
+    assert first == [*range(1, len(values) + 1)]
+    assert traced == [*map(repr, values)]
+    assert [call(k) for k in copies] == first  # NaN too
+    assert len(traced) == len(values)
+
+
+def test_what_a_static_number_is_divided_by_keeps_its_type() -> None:
+    f = transform.jit(lambda x, k: x // k, static_argnums=1)
+    assert [f(7, k).dtype for k in (2, 2.0, 2)] == [jnp.int32, jnp.float32, jnp.int32]
+    g = transform.jit(lambda x, k: jnp.copysign(x, k), static_argnames="k")
+    assert [float(g(1.0, k=k)) for k in (0.0, -0.0, 0.0)] == [1, -1, 1]
+    h = transform.jit(lambda x: jnp.copysign(x, brainir.environ.get("zero")))
+    for zero in (0.0, -0.0, 0.0):
+        with brainir.environ.context(zero=zero):
+            assert float(h(1.0)) == np.copysign(1.0, zero)
+
+
+# --- values that are known only when the program runs
+# ------------------------------------------------------------------------------------------------
+
+
+def until(x: Any) -> Any:
+    while x[0] < 3:
+        x = x + 1
+    return x
+
+
+REFUSED: Any = {
+    "a boolean index": (lambda x: x[x > 0], "Keep the shape"),
+    "nonzero": (lambda x: jnp.nonzero(x)[0], "sizes by Python numbers"),
+    "unique": (lambda x: jnp.unique(x), "sizes by Python numbers"),
+    "arange": (lambda x: jnp.arange(x[0]), "sizes by Python numbers"),
+    "repeat": (lambda x: jnp.repeat(x, x.astype(int)), "sizes by Python numbers"),
+    "int": (lambda x: int(x[0]), "return it and convert it outside"),
+    "float": (lambda x: float(x[0]), "return it and convert it outside"),
+    "item": (lambda x: x[0].item(), "return it and convert it outside"),
+    "tolist": (lambda x: x.tolist(), "return it and convert it outside"),
+    "range": (lambda x: [*range(x[0].astype(int))], "for_loop"),
+    "a list": (lambda x: [1.0, 2.0][x[0].astype(int)], "asarray"),
+    "if": (lambda x: 1.0 if x[0] else 0.0, "brainir.transform.cond"),
+    "and": (lambda x: x[0] > 0 and x[1] > 0, "logical_and"),
+    "in": (lambda x: x[0] in [1.0, 2.0], "brainir.transform.cond"),
+    "while": (until, "while_loop"),
+    "numpy": (lambda x: np.asarray(x), "Use jax.numpy"),
+    "a shape": (lambda x: jnp.zeros((x[0].astype(int),)), "static argument"),
+    "reshape": (lambda x: x.reshape((x[0].astype(int), 1)), "static argument"),
+    "a slice": (lambda x: x[: x[0].astype(int)], "dynamic_slice"),
+    "a key of a dictionary": (lambda x: {x[0]: 1}, "return it and use it outside"),
+    "a format": (lambda x: f"{x[0]:.2f}", "return it and use it outside"),
+    "assignment": (lambda x: x.__setitem__(0, 1.0), "x.at"),
+    "shapes that do not fit": (lambda x: x @ jnp.ones(5), "contracting"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_jax_refuses_names_the_line_and_what_to_write(name: str) -> None:
+    function, advice = REFUSED[name]
+    line = function.__code__.co_firstlineno + (name == "while")
+    ways = (
+        lambda x: transform.jit(function)(x),
+        lambda x: transform.jit(lambda x: transform.cond(True, function, function, x))(x),
+        lambda x: transform.for_loop(lambda y: function(x + y), x),
+        lambda x: transform.grad(lambda y: function(y).sum())(x),
+        lambda x: transform.vmap(lambda y: function(x + y))(x),
+    )
+    for way in ways:
+        with pytest.raises((TypeError, IndexError, jax.errors.JAXTypeError)) as caught:
+            way(jnp.arange(3.0))
+        text = str(caught.value)
+        assert advice in text
+        assert text.count(f"The line is {__file__}:{line} (") == 1
+
+
+def test_errors_of_the_user_are_left_alone() -> None:
+    def fail(x: Any) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError) as caught:
+        transform.jit(fail)(1.0)
+    assert caught.value.args == ("mine",)

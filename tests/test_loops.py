@@ -276,3 +276,118 @@ def test_a_progress_bar_is_described() -> None:
             transform.ProgressBar(**bad)
     with pytest.raises(TypeError, match="desc"):
         transform.ProgressBar(1, desc=3)  # pyright: ignore[reportArgumentType]
+
+
+# --- States that begin as Python numbers
+# ------------------------------------------------------------------------------------------------
+
+STARTS: Any = {
+    "number": lambda: 0,
+    "quantity": lambda: u.Quantity(0, unit=u.mV),
+}
+WAYS: Any = {
+    "for_loop": lambda step, xs: transform.for_loop(step, xs),
+    "map": lambda step, xs: transform.map(step, xs),
+    "scan": lambda step, xs: transform.scan(lambda c, x: (c + x, step(x)), 0, xs)[1],
+    "jit": lambda step, xs: transform.jit(lambda xs: transform.for_loop(step, xs))(xs),
+    "nested": lambda step, xs: transform.for_loop(
+        lambda row: transform.for_loop(step, row), xs.reshape(2, 3)
+    ).reshape(6),
+    "grad": lambda step, xs: transform.grad(
+        lambda _: (0.0, transform.for_loop(step, xs)), has_aux=True
+    )(1.0)[1],
+    "vmap": lambda step, xs: transform.vmap(
+        lambda _: transform.for_loop(step, xs), axis_size=1, in_axes=None
+    )(0)[0],
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8", "uint8", "complex64"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_chain_of_python_numbers_takes_the_types_that_its_end_is_given(
+    way: str, dtype: str
+) -> None:
+    chain = [brainir.State(0) for _ in range(4)]
+
+    def step(x: Any) -> Any:
+        for this, before in zip(chain[:0:-1], chain[-2::-1], strict=True):
+            this.value = this.value + before.value
+        chain[0].value = chain[0].value + x
+        return chain[-1].value
+
+    found = WAYS[way](step, jnp.arange(1, 7).astype(dtype))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(found).astype(complex), [0, 0, 0, 1, 6, 21])
+    assert chain[-1].value.dtype == dtype
+    np.testing.assert_array_equal([complex(state.value) for state in chain], [21, 35, 35, 21])
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_chain_of_numbers_of_one_unit_takes_floats(start: str) -> None:
+    unit = u.mV if start == "quantity" else 1
+    a, b = brainir.State(STARTS[start]()), brainir.State(STARTS[start]())
+
+    def step(x: Any) -> Any:
+        b.value = b.value + a.value
+        a.value = a.value + x * unit
+        return b.value / unit
+
+    found = transform.for_loop(step, jnp.arange(1.0, 5.0))
+    np.testing.assert_array_equal(found, [0, 1, 4, 10])
+
+
+def test_a_while_loop_takes_types_from_a_chain_of_states() -> None:
+    a, b = brainir.State(0), brainir.State(0)
+
+    def step(count: Any) -> Any:
+        b.value = b.value + a.value
+        a.value = a.value + jnp.float32(0.5)
+        return count + 1
+
+    assert transform.while_loop(lambda count: count < 4, step, 0) == 4
+    assert (a.value, b.value) == (2.0, 3.0)
+
+
+def test_a_python_number_in_a_state_is_an_array_to_what_runs_eagerly() -> None:
+    total = brainir.State(0)
+
+    def halve(x: Any) -> Any:
+        total.value = total.value + 1.5
+        return x * 0.5
+
+    run = lambda x: transform.while_loop(lambda x: x > 0.1, halve, x)  # noqa: E731
+    with jax.disable_jit():  # under a derivative of JAX's, values are traced all the same
+        np.testing.assert_array_equal(jax.jvp(run, (1.0,), (1.0,)), [0.0625, 0.0625])
+    assert total.value == 6
+
+
+@jax.numpy_dtype_promotion("standard")
+def test_types_that_only_fit_at_last_are_not_refused_before() -> None:
+    whole, real = brainir.State(0), brainir.State(0.0)
+
+    def step(x: Any) -> Any:
+        real.value = whole.value * jnp.int8(1)  # an int8, until `whole` is known to be real
+        whole.value = whole.value + x
+        return real.value
+
+    found = transform.for_loop(step, jnp.arange(1.0, 4.0))
+    np.testing.assert_array_equal(found, [0, 1, 3])
+    carry, _ = transform.scan(
+        lambda c, x: ((c[0] + x, c[0] * jnp.int8(1)), None), (0, 0.0), jnp.arange(1.0, 4.0)
+    )
+    np.testing.assert_array_equal(carry, [6, 3])
+
+
+@jax.numpy_dtype_promotion("standard")
+def test_types_that_never_fit_are_refused_and_change_nothing() -> None:
+    a, b = brainir.State(0), brainir.State(jnp.int8(0))
+
+    def step(x: Any) -> None:
+        b.value = b.value + a.value
+        a.value = a.value + x
+
+    with pytest.raises(TypeError, match=r"enters as int8\[\] and leaves as float32\[\]"):
+        transform.for_loop(step, jnp.arange(3.0))
+    assert a.value == 0
+    assert isinstance(a.value, int)
+    assert b.value.dtype == jnp.int8

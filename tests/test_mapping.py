@@ -212,3 +212,73 @@ def test_conflicting_axes_are_refused_at_once() -> None:
     state = brainir.HiddenState(jnp.zeros((2, 2)))
     with pytest.raises(brainir.BatchAxisError, match="axis 0"):
         transform.vmap(lambda x: x, in_states=state, out_states={1: state})
+
+
+# --- lanes that might draw
+# ------------------------------------------------------------------------------------------------
+
+draw = brainir.random.normal
+MAYBE: Any = {
+    "no lane of a cond": lambda x: transform.cond(x > 9, draw, lambda: x),
+    "one lane of a cond": lambda x: transform.cond(x > 1, draw, lambda: x) + draw(),
+    "a switch": lambda x: transform.switch(x.astype(int) - 5, [lambda: x, draw, draw]),
+    "a while that does not run": lambda x: transform.while_loop(
+        lambda v: v < 0, lambda v: v + draw(), x
+    ),
+    "a while of some lanes": lambda x: transform.while_loop(
+        lambda v: v < 2, lambda v: v + 1 + draw() ** 2, x
+    ),
+    "a loop in a branch": lambda x: transform.cond(
+        x > 1, lambda: transform.for_loop(draw, length=2).sum(), lambda: x
+    ),
+    "lanes in a branch": lambda x: transform.cond(
+        x > 1, lambda: transform.vmap(lambda y: y * draw())(jnp.ones(2)).sum(), lambda: x
+    ),
+    "lanes in lanes": lambda x: transform.vmap(
+        lambda y: transform.cond(x + y > 9, draw, lambda: x)
+    )(jnp.arange(2.0)).sum(),
+    "a key that is only read": lambda x: transform.cond(
+        x > 9, lambda: jax.random.uniform(brainir.random.get_key()), lambda: x
+    ),
+    "a gradient": lambda x: transform.grad(
+        lambda y: transform.cond(x > 9, lambda: y * draw(), lambda: y)
+    )(x),
+    "a compiled branch": transform.jit(lambda x: transform.cond(x > 9, draw, lambda: x)),
+}
+
+
+@pytest.mark.parametrize("name", MAYBE)
+def test_a_lane_that_might_draw_splits_the_key_compiled_and_plain(name: str) -> None:
+    runs = {
+        "vmap": lambda: transform.vmap(MAYBE[name])(jnp.arange(3.0)),
+        "map": lambda: transform.map(MAYBE[name], jnp.arange(3.0), batch_size=2),
+    }
+    for what, run in runs.items():
+        brainir.random.seed(5)
+        with jax.disable_jit():
+            expected, left = run(), keys()
+        for wrap in (lambda f: f, transform.jit):
+            brainir.random.seed(5)
+            np.testing.assert_allclose(wrap(run)(), expected, rtol=1e-5, err_msg=what)
+            np.testing.assert_array_equal(keys(), left, err_msg=what)
+        brainir.random.seed(5)
+        assert not np.array_equal(keys(), left)
+
+
+def test_a_branch_that_cannot_be_traced_is_passed_by() -> None:
+    brainir.random.seed(5)
+    before = keys()
+    with jax.disable_jit():
+        found = transform.vmap(
+            lambda x: transform.cond(x > 9, lambda: float("no number"), lambda: x)
+        )(jnp.arange(3.0))
+    np.testing.assert_array_equal(found, [0, 1, 2])
+    np.testing.assert_array_equal(keys(), before)
+
+
+def test_what_a_branch_creates_that_is_not_taken_is_not_caught() -> None:
+    with jax.disable_jit(), brainir.catch_new_states() as caught:
+        transform.vmap(lambda x: transform.cond(x > 9, lambda: brainir.State(x).value, lambda: x))(
+            jnp.arange(3.0)
+        )
+    assert len(caught) == 0

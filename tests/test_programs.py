@@ -21,7 +21,7 @@ INPUT = jnp.array([0.3, -0.7, 1.1], jnp.float32)
 
 
 def outcome(recipe: Recipe, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
-    """Return what a program returns and leaves behind, or the class of what it raises."""
+    """Return what a program returns and leaves behind, or what it raises."""
     world = World()
     before = world.values()
     program = wrap(lambda x: Runner(world).block(recipe, [x]))
@@ -29,7 +29,7 @@ def outcome(recipe: Recipe, wrap: Callable[[Callable[..., Any]], Callable[..., A
         result = program(INPUT)
     except (brainir.BrainIRError, ValueError, TypeError) as error:
         note(f"{type(error).__name__}: {error}")
-        return type(error), before, world.values()
+        return error, before, world.values()
     return result, before, world.values()
 
 
@@ -53,13 +53,17 @@ def compared(recipe: Recipe) -> bool:
         expected, _, left = outcome(recipe, lambda f: f)
     for wrap in (transform.jit, lambda f: f):
         found, before, after = outcome(recipe, wrap)
-        if not isinstance(found, type):
+        if not isinstance(found, Exception):
             assert_same((expected, left), (found, after))
             continue
-        assert found is expected or (found is brainir.BatchAxisError and has_lanes(recipe))
+        # Plain Python compares what lanes wrote, the compiler what it depends on: lanes may agree
+        # by chance, and only the compiler refuses them. Nor does plain Python come by everything
+        # that a batch may not do.
+        refused = isinstance(found, brainir.BatchAxisError) or "map with a batch_size" in str(found)
+        assert (refused and has_lanes(recipe)) or type(found) is type(expected)
         if wrap is transform.jit:
             assert_same(before, after)
-    if isinstance(found, type):
+    if isinstance(found, Exception):
         return False
     program = transform.jit(lambda x: Runner(World()).block(recipe, [x])).trace(INPUT).program
     optimise(program, [lambda step, before, after, seconds: verify(after, step.form)])

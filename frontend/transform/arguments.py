@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from ..capture import name_of
+from ..snapshot import identity
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -60,7 +61,7 @@ class Arguments:
         return kept, {k: v for k, v in kwargs.items() if k not in self.names}
 
     def static_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-        """Return what is static.
+        """Return what tells static arguments from others: values, their types, signs of zeros.
 
         Raises
         ------
@@ -80,7 +81,7 @@ class Arguments:
                     f"{type(value).__name__}, which is not hashable: pass a tuple, or let it be a "
                     "dynamic argument"
                 ) from None
-        return tuple(static)
+        return tuple((which, identity(value)) for which, value in static)
 
     def closed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
         """Return a function of the dynamic arguments."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..capture import Traced, name_of, trace
+from ..capture import Handle, Traced, name_of, trace
 from ..program import in_capture
 from ..region import Region, bind_region, leave
 from . import plain
-from .regions import check_branches, check_callable, frame_here, label, promoted, same_array
+from .regions import (
+    cast_state,
+    check_branches,
+    check_callable,
+    frame_here,
+    joined_type,
+    label,
+    same_array,
+)
 
 
 def cond(
@@ -49,7 +57,7 @@ def cond(
     check_callable("false_fun of cond", false_fun)
     _check_scalar("the predicate of cond", pred, "biuf")
     if plain.is_asked_for() and plain.is_concrete(pred):
-        return (true_fun if pred else false_fun)(*operands)
+        return _take([false_fun, true_fun], int(bool(pred)), operands)
 
     def bind(pred: Any, operands: tuple[Any, ...]) -> Any:
         index = pred if jnp.result_type(pred) == np.bool_ else jnp.not_equal(pred, 0)
@@ -89,18 +97,43 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         raise ValueError("switch needs at least one branch")
     for i, branch in enumerate(branches):
         check_callable(f"branch {i} of switch", branch)
+    if _is_integer(index):  # of any size: JAX would refuse a large one, or wrap it
+        index = min(max(int(index), 0), len(branches) - 1)
     _check_scalar("the index of switch", index, "iu")
     if len(branches) == 1:
         return branches[0](*operands)
     if plain.is_asked_for() and plain.is_concrete(index):
-        return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
+        return _take(branches, min(max(int(index), 0), len(branches) - 1), operands)
 
     def bind(index: Any, operands: tuple[Any, ...]) -> Any:
         names = [label(branch, f"branch {i}") for i, branch in enumerate(branches)]
-        clamped = jax.lax.clamp(0, jnp.asarray(index), len(branches) - 1)
-        return _bind("switch", clamped.astype(np.int32), names, branches, operands)
+        return _bind("switch", _clamped(index, len(branches) - 1), names, branches, operands)
 
     return in_capture(bind, index, operands, name="switch")
+
+
+def _take(functions: Sequence[Callable[..., Any]], chosen: int, operands: tuple[Any, ...]) -> Any:
+    """Run one branch as plain Python."""
+    for i, function in enumerate(functions):
+        if i != chosen:
+            plain.pass_by(function, *operands)
+    return functions[chosen](*operands)
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether a value is an integer of Python or numpy."""
+    if isinstance(value, np.ndarray):
+        return value.shape == () and value.dtype.kind in "iu"
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _clamped(index: Any, last: int) -> Any:
+    """Return an index of any integer dtype as an int32 from 0 to ``last``."""
+    index = jnp.asarray(index)
+    # A dtype too small for the last index cannot go beyond it; one too large is clamped as it is.
+    bound = min(last, int(jnp.iinfo(index.dtype).max))
+    within = jnp.clip(index, np.array(0, index.dtype), np.array(bound, index.dtype))
+    return within.astype(np.int32)
 
 
 def _check_scalar(what: str, value: Any, kinds: str) -> None:
@@ -110,7 +143,9 @@ def _check_scalar(what: str, value: Any, kinds: str) -> None:
         aval = jax.typeof(value)
     except TypeError:
         raise TypeError(f"{what} must be a scalar, not {value!r}") from None
-    kind = "f" if jnp.issubdtype(aval.dtype, jnp.floating) else np.dtype(aval.dtype).kind
+    classes = (jnp.floating, "f"), (jnp.signedinteger, "i"), (jnp.unsignedinteger, "u")
+    found = [letter for kind, letter in classes if jnp.issubdtype(aval.dtype, kind)]
+    kind = found[0] if found else np.dtype(aval.dtype).kind  # half and tiny dtypes are not numpy's
     if aval.shape != () or kind not in kinds:
         wanted = "an integer scalar" if kinds == "iu" else "a boolean or real scalar"
         raise TypeError(f"{what} must be {wanted}, not {aval.dtype}{list(aval.shape)}")
@@ -124,9 +159,9 @@ def _bind(
     operands: tuple[Any, ...],
 ) -> Any:
     bodies = [trace(lambda f=f: f(*operands), ()) for f in functions]
-    joined = _joined_results(bodies)
-    if joined is not None:
-        cast = functools.partial(_cast, joined)
+    results, states = _joined_results(bodies), _joined_states(bodies)
+    if results is not None or states:
+        cast = functools.partial(_cast, results, states)
         bodies = [trace(lambda f=f: cast(f(*operands)), ()) for f in functions]
     check_branches(what, names, bodies)
     avals = bodies[0].out_avals
@@ -138,27 +173,52 @@ def _bind(
 
 
 def _joined_results(bodies: Sequence[Traced]) -> list[Any] | None:
-    """Return the dtypes that weakly typed results take beside strong ones; None if all agree."""
+    """Return the types that weakly typed results take beside strong ones; None if all agree."""
     if any(body.out_tree != bodies[0].out_tree for body in bodies):
         return None
-    joined: list[Any] = []
-    differ = False
-    for avals in zip(*(body.out_avals for body in bodies), strict=True):
-        wanted = avals[0]
-        for aval in avals[1:]:
-            if same_array(aval, wanted):
-                continue
-            differ = True
-            joined_one = promoted(wanted, aval)
-            if joined_one is None and promoted(aval, wanted) is None:
-                return None
-            wanted = wanted if joined_one is None else joined_one
-        joined.append(wanted.dtype)
+    return _joined([body.out_avals for body in bodies])
+
+
+def _joined(rows: Sequence[Sequence[Any]]) -> list[Any] | None:
+    """Return the types that each column takes; None if all rows agree, or cannot."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    joined = [functools.reduce(_join, column) for column in columns]
+    if any(type is None for type in joined):
+        return None
+    pairs = zip(columns, joined, strict=True)
+    differ = any(not same_array(aval, wanted) for column, wanted in pairs for aval in column)
     return joined if differ else None
 
 
-def _cast(dtypes: Sequence[Any], result: Any) -> Any:
+def _join(a: Any, b: Any) -> Any:
+    return None if a is None else joined_type(a, b)
+
+
+def _joined_states(bodies: Sequence[Traced]) -> dict[Handle, list[Any]]:
+    """Return the types of the States that branches would leave with different ones.
+
+    A State that a branch does not write leaves it as it entered.
+    """
+    frame = frame_here()
+    joined: dict[Handle, list[Any]] = {}
+    for handle in dict.fromkeys(h for body in bodies for h in body.frame.written):
+        if any(handle in body.frame.created for body in bodies):
+            continue
+        views = [body.frame.views.get(handle) or frame.view(handle) for body in bodies]
+        if all(view.tree == views[0].tree for view in views):
+            wanted = _joined([view.avals for view in views])
+            if wanted is not None:
+                joined[handle] = wanted
+    return joined
+
+
+def _cast(types: Sequence[Any] | None, states: Mapping[Handle, Sequence[Any]], result: Any) -> Any:
+    """Give what a branch returns and leaves in States the types that all branches agree on."""
+    for handle, wanted in states.items():
+        cast_state(handle, wanted)
+    if types is None:
+        return result
     leaves, tree = jax.tree.flatten(result)
     return jax.tree.unflatten(
-        tree, [jnp.asarray(x, d) for x, d in zip(leaves, dtypes, strict=True)]
+        tree, [jnp.asarray(x, t.dtype) for x, t in zip(leaves, types, strict=True)]
     )

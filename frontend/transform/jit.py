@@ -24,6 +24,7 @@ from ..capture import (
     parameter_names,
     trace,
 )
+from ..containers import merge
 from ..nn.module import COMPILED_METHODS
 from ..program import (
     Program,
@@ -360,6 +361,8 @@ class _Entry:
         self._consts = program.consts(self._compiled.consts)
         slots = [program.slots[i] for i in self._compiled.written]
         self._written = [slot.handle for slot in slots if slot.final]
+        kept = program.changed_in_place()
+        self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
         self._emitted = lax.emit(self._compiled.graph)
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
@@ -417,6 +420,8 @@ class _Entry:
             if type(value) is not array:  # it may hold what must not be kept
                 self._check_writable(values)
                 break
+        for i in self._in_place:  # whoever holds the container sees what was changed
+            values[i] = merge(self._written[i].state.peek(), values[i])
         for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
             state()._value = value  # pyright: ignore
         return result

@@ -21,6 +21,7 @@ from .regions import (
     leading_length,
     promoted,
     same_array,
+    trace_stable,
     with_shape,
 )
 
@@ -172,12 +173,7 @@ def _bind_loop(
     reverse: bool,
     unroll: int | bool,
 ) -> Any:
-    frame = frame_here()
-    slices = _slices(over)
-    body = trace(f, slices)
-    if check_carried("for_loop", body, frame):
-        body = trace(f, slices)
-        check_carried("for_loop", body, frame)
+    body = trace_stable("for_loop", f, _slices(over))
     return _finish(name, body, (), over, length, reverse, unroll)
 
 
@@ -204,36 +200,35 @@ def _trace_carried(
     """Trace the body of a loop until carry and States leave it with the types they entered with."""
     while True:  # types only ever go up, from a Python number's to an array's
         body = trace(f, (jax.tree.unflatten(tree, avals), *rest))
-        changed = _joined_carry(body, tree, avals)
-        if not check_carried(what, body, frame_here()) and changed is None:
+        joined, refused = _joined_carry(body, tree, avals)
+        states_change = check_carried(what, body, frame_here())
+        if joined == avals and not states_change:
+            if refused is not None:  # else it may fit once the others have their types
+                raise refused
             return body, avals
-        avals = changed or avals
+        avals = joined
 
 
-def _joined_carry(body: Traced, tree: Any, avals: list[Any]) -> list[Any] | None:
-    """Return the types that make the carry of a scan stable; None if they already are.
-
-    Raises
-    ------
-    TypeError
-        If no types do.
-    """
-    count = len(avals)
+def _joined_carry(body: Traced, tree: Any, avals: list[Any]) -> tuple[list[Any], TypeError | None]:
+    """Return the types that the carry of a scan should enter with, and what they do not mend."""
     out = jax.tree.unflatten(body.out_tree, body.out_avals)[0]
     outs, out_tree = jax.tree.flatten(out)
-    joined: list[Any] = []
-    if out_tree == tree:
-        for before, after in zip(avals, outs, strict=True):
-            fits = same_array(before, after) and (after.weak_type or not before.weak_type)
-            joined.append(before if fits else promoted(before, after))
-    if out_tree != tree or any(j is None for j in joined):
-        shown = [str(jax.tree.map(_spell, t)) for t in (jax.tree.unflatten(tree, avals), out)]
-        raise TypeError(
-            "the carry of a loop keeps its structure, shape and dtype, but it enters as "
-            f"{shown[0]} and leaves as {shown[1]}"
-        )
-    assert count == len(joined)
-    return None if joined == avals else joined
+    joined: list[Any] = list(avals)
+    fit = out_tree == tree
+    if fit:
+        for i, (before, after) in enumerate(zip(avals, outs, strict=True)):
+            if same_array(before, after) and (after.weak_type or not before.weak_type):
+                continue
+            wanted = promoted(before, after)
+            fit = fit and wanted is not None
+            joined[i] = before if wanted is None else wanted
+    if fit:
+        return joined, None
+    shown = [str(jax.tree.map(_spell, t)) for t in (jax.tree.unflatten(tree, avals), out)]
+    return joined, TypeError(
+        "the carry of a loop keeps its structure, shape and dtype, but it enters as "
+        f"{shown[0]} and leaves as {shown[1]}"
+    )
 
 
 def _spell(aval: Any) -> str:

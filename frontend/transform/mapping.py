@@ -14,11 +14,12 @@ from ..capture import Handle, Traced, View, aval_of, name_of, trace
 from ..errors import BatchAxisError
 from ..importer import state_ref
 from ..program import in_capture
+from ..recording import Recorder
 from ..region import Region, bind_region, leave
-from ..state import Recorder, State
+from ..state import State
 from ..typing import Missing
 from . import plain
-from .regions import check_callable, frame_here, leading_length, with_shape
+from .regions import check_callable, frame_here, leading_length, trace_stable, with_shape
 
 Axes = Any
 
@@ -395,14 +396,12 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
 def _bind_map(
     f: Callable[..., Any], xs: tuple[Any, ...], length: int, batch_size: int | None
 ) -> Any:
-    from .regions import check_carried
-
     frame = frame_here()
     slices = jax.tree.map(lambda x: with_shape(aval_of(x), x.shape[1:]), xs)
-    body = trace(f, slices)
-    if batch_size is None and check_carried("map", body, frame):
+    if batch_size is None:
+        body = trace_stable("map", f, slices)
+    else:
         body = trace(f, slices)
-    if batch_size is not None:
         _check_only_random_writes(body)
     outs = tuple(with_shape(a, (length, *a.shape)) for a in body.out_avals)
     leaves = jax.tree.leaves(xs)

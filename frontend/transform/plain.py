@@ -11,8 +11,11 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from ..capture import aval_of, current_frame, trace
+from ..containers import merge
 from ..errors import BatchAxisError
-from ..state import Recorder, State
+from ..recording import Recorder, recorders
+from ..state import State, catching_nothing
 
 
 def is_asked_for() -> bool:
@@ -82,9 +85,34 @@ def _progress(bar: Any, length: int) -> Iterator[Callable[[int], None]]:
 
 def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], val: Any) -> Any:
     """Run a while loop step by step; see `loops.while_loop`."""
+    if not cond_fun(val):
+        pass_by(body_fun, val)
+        return val
+    val = body_fun(val)
     while cond_fun(val):
         val = body_fun(val)
     return val
+
+
+def pass_by(function: Callable[..., Any], *operands: Any) -> None:
+    """Tell of the States in a function that is not run, where that makes a difference.
+
+    A lane splits a random key if its code mentions the generator, whether it comes to draw or not:
+    else what one lane draws would depend on what other lanes do. So inside `vmap` a branch that is
+    not taken is traced, for what it mentions. What cannot be traced cannot be compiled either, and
+    then there is nothing to agree with.
+    """
+    if not any(recorder.needs_mentions for recorder in recorders()) or current_frame() is not None:
+        return
+    try:
+        with jax.disable_jit(False), catching_nothing():
+            avals = jax.tree.map(aval_of, operands)
+            touched = trace(function, avals).frame.touched_outside()
+    except Exception:  # whatever the user's function raises on values that it would never get
+        return
+    for handle in touched:
+        for recorder in recorders():
+            recorder.touch(handle.state, written=False)
 
 
 # --- vmap
@@ -100,6 +128,7 @@ class _Lanes:
         self.size, self.in_states, self.out_states = size, in_states, out_states
         self.keys: dict[State[Any], tuple[Any, Any]] = {}
         self.written: dict[State[Any], dict[int, Any]] = {}
+        self.assigned: set[State[Any]] = set()
 
     def enter(self, lane: int) -> Recorder:
         """Return a recorder that gives declared and random States their value of one lane."""
@@ -113,7 +142,9 @@ class _Lanes:
                     self.keys[state] = keys[1:], jax.random.split(keys[0], 2)[1]
                 state.accept(self.keys[state][0][lane])
 
-        return Recorder(on_touch)
+        recorder = Recorder(on_touch)
+        recorder.needs_mentions = True
+        return recorder
 
     def _entering(self, state: State[Any], lane: int) -> Any:
         """Return what a declared State holds as a lane begins."""
@@ -127,6 +158,8 @@ class _Lanes:
         for state in recorder.written:
             if state not in self.keys:
                 self.written.setdefault(state, {})[lane] = state.peek()
+                if not recorder.keeps(state):
+                    self.assigned.add(state)
 
     def finish(self) -> None:
         """Give States what they hold after all lanes.
@@ -149,7 +182,12 @@ class _Lanes:
             else:
                 raise BatchAxisError(undeclared_write(state.describe()))
         for state, value in pending:
-            state.value = value
+            accept(state, value, in_place=state not in self.assigned)
+
+
+def accept(state: State[Any], value: Any, in_place: bool) -> None:
+    """Give a State what it holds after a transformation, which may have kept its container."""
+    state.value = merge(state.value, value) if in_place else value
 
 
 def undeclared_write(what: str) -> str:
@@ -205,22 +243,23 @@ def value_and_vjp(
     """
     touched: set[State[Any]] = set()
     changed: list[State[Any]] = []
+    kept: set[State[Any]] = set()
 
     def pure(wrt: Any, held: Sequence[Any]) -> tuple[Any, Any]:
         with Recorder() as recorder:
             for state, value in zip(states, held, strict=True):
-                recorder.originals.setdefault(state, state.peek())
-                state.accept(value)
+                recorder.replace(state, value)
             reads = _Touches(states)
             with reads:
                 out, aux = f(wrt)
             touched.update(reads.touched)
             changed[:] = recorder.written
+            kept.update(filter(recorder.keeps, changed))
             return out, (aux, [state.peek() for state in recorder.written])
 
     out, pull, (aux, values) = jax.vjp(pure, wrt, [state.value for state in states], has_aux=True)
     for state, value in zip(changed, values, strict=True):
-        state.value = value
+        accept(state, value, in_place=state in kept)
     return out, aux, touched, pull
 
 

@@ -10,7 +10,19 @@ import jax
 import jax.numpy as jnp
 
 from ...ir import Loc
-from ..capture import Frame, Handle, Traced, View, current_frame, name_of, read, write
+from ..capture import (
+    Frame,
+    Handle,
+    Traced,
+    View,
+    current_frame,
+    name_of,
+    read,
+    settle,
+    trace,
+    write,
+)
+from ..containers import merge
 
 
 def frame_here() -> Frame:
@@ -18,6 +30,7 @@ def frame_here() -> Frame:
     frame = current_frame()
     if frame is None:
         raise RuntimeError("a region can only be bound inside a capture")
+    settle(frame)
     return frame
 
 
@@ -71,14 +84,25 @@ def strong(aval: Any, dtype: Any = None) -> Any:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype if dtype is None else dtype)
 
 
-def promoted(given: Any, wanted: Any) -> Any | None:
-    """Return what a weakly typed array becomes beside another one, as ``0`` becomes ``0.0``.
+def joined_type(a: Any, b: Any) -> Any | None:
+    """Return the type that two arrays take where either may stand, as ``0`` becomes ``0.0``.
 
-    None if it cannot become that.
+    Only weak types give way, and never to a lower kind of number; None if that does not help. The
+    order in which several types are joined does not matter.
     """
-    if given.shape != wanted.shape or not given.weak_type:
+    if a.shape != b.shape:
         return None
-    return strong(wanted) if _category(given.dtype) <= _category(wanted.dtype) else None
+    if a.dtype == b.dtype:
+        return a if b.weak_type else b
+    if a.weak_type and _category(a.dtype) <= _category(b.dtype):
+        return b
+    return a if b.weak_type and _category(b.dtype) <= _category(a.dtype) else None
+
+
+def promoted(given: Any, wanted: Any) -> Any | None:
+    """Return what a weakly typed array becomes beside another one; None if it stays or cannot."""
+    joined = joined_type(given, wanted) if given.weak_type else None
+    return None if joined is None or joined is given else joined
 
 
 def _category(dtype: Any) -> int:
@@ -114,6 +138,7 @@ def check_carried(what: str, body: Traced, frame: Frame) -> bool:
         If its structure or unit would.
     """
     again = False
+    refused: Exception | None = None
     for handle, loc in list(body.frame.written.items()):
         if handle in body.frame.created:
             continue
@@ -123,9 +148,28 @@ def check_carried(what: str, body: Traced, frame: Frame) -> bool:
             continue
         if kind is TypeError and _promote_state(handle, before, after):
             again = True
-            continue
-        raise kind(_changed(what, handle, before, after, loc))
+        elif refused is None:
+            refused = kind(_changed(what, handle, before, after, loc))
+    if refused is not None and not again:  # else it may fit once the others have their types
+        raise refused
     return again
+
+
+def trace_stable(what: str, function: Callable[..., Any], avals: Any) -> Traced:
+    """Trace the body of a loop until States leave it with the types that they enter it with.
+
+    A State that begins as a Python number takes its type from what the body writes, which may be
+    made of another such State: each round can only raise types, so there is a last one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_carried`.
+    """
+    body = trace(function, avals)
+    while check_carried(what, body, frame_here()):
+        body = trace(function, avals)
+    return body
 
 
 def _changed(what: str, handle: Handle, before: View, after: View, loc: Loc | None) -> str:
@@ -143,10 +187,18 @@ def _promote_state(handle: Handle, before: View, after: View) -> bool:
     joined = [b if same_array(b, a) else promoted(b, a) for b, a in pairs]
     if any(j is None for j in joined):
         return False
-    leaves = jax.tree.leaves(read(handle))
-    new = [jnp.asarray(x, j.dtype) for x, j in zip(leaves, joined, strict=True) if j is not None]
-    write(handle, jax.tree.unflatten(before.tree, new))
+    cast_state(handle, joined)
     return True
+
+
+def cast_state(handle: Handle, avals: Sequence[Any]) -> None:
+    """Write a State once more, as arrays of other dtypes; what was weakly typed may remain so."""
+    value = read(handle)
+    leaves, tree = jax.tree.flatten(value)
+    new = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]
+    write(handle, merge(value, jax.tree.unflatten(tree, new)))
+    frame = frame_here()
+    frame.views[frame.resolve(handle)] = View(tree, tuple(avals))
 
 
 def check_branches(what: str, names: Sequence[str], bodies: Sequence[Traced]) -> None:
