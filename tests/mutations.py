@@ -591,6 +591,20 @@ MUTANTS = (
         ("tests/test_kept_programs.py",),
     ),
     Mutant(
+        "inputs are never set to what they are compared with",
+        "frontend/validation/edges.py",
+        "if (site, 0) not in self._met:",
+        "if False:",
+        ("tests/test_validate_edges.py",),
+    ),
+    Mutant(
+        "points where rounding decides a comparison are tried",
+        "frontend/validation/edges.py",
+        "if (new or always) and self._is_firm(arrays, meetings):",
+        "if new or always:",
+        ("tests/test_validate_edges.py",),
+    ),
+    Mutant(
         "what a function replaces while it is traced counts as in its place",
         "frontend/transform/watch.py",
         "loss.epoch <= self._made or not self._looks_at(loss)",

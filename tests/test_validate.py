@@ -105,7 +105,9 @@ def test_gradients_and_lanes_that_a_function_asks_for_are_checked(tmp_path):
         return loss, lanes
 
     xs = jnp.linspace(0.1, 0.9, 6, dtype=jnp.float32).reshape(2, 3)
-    report = brainir.validate(train, xs, 0.1, scale=2.0, folder=tmp_path)
+    report = brainir.validate(
+        train, xs, 0.1, scale=2.0, gradients=False, edges=False, folder=tmp_path
+    )
     assert report.ok, report
     compared = [name for name, error in report.stages.items() if error is not None]
     assert compared == [*(step.name for step in PIPELINE[3:]), "xla"]

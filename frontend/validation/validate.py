@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +17,10 @@ from ...ir import (
     Const,
     Graph,
     NotDifferentiable,
-    Printer,
     Type,
     equal,
     numpy_dtype,
-    print_graph,
+    type_of_array,
 )
 from ...passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass
 from ..program import Program, optimise
@@ -40,8 +38,11 @@ from .checking import (
     outcome_of,
 )
 from .comparison import Comparison, Difference, tolerances_of
+from .edges import Edge, find_edges
 from .reduction import first_node, reduce
-from .running import Array, Inputs, Outcome, inputs_for, leaf_names, storable
+from .running import Array, Inputs, Outcome
+from .trials import Trials
+from .writing import file_name, write_inputs
 
 REFUSALS = (LaneDependentWrite, LaneDependentResult, NotDifferentiable)
 """What a pass says about the user's program, not about itself."""
@@ -76,6 +77,12 @@ class ValidationReport:
         Whether the results change as much when the inputs change by one rounding. Then rounding
         explains the difference, nothing was looked for, and less of the function (fewer steps) may
         tell more.
+    edges : int
+        On how many other inputs, at which comparisons are decided otherwise, all was well.
+    edge : str or None
+        What is special about the inputs on which it is not.
+    notes : tuple of str
+        What was not checked, and why.
     """
 
     name: str
@@ -86,6 +93,9 @@ class ValidationReport:
     graph: Graph | None = None
     path: str | None = None
     sensitive: bool = False
+    edges: int = 0
+    edge: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -96,9 +106,13 @@ class ValidationReport:
         if self.ok:
             worst = max((error for error in self.stages.values() if error is not None), default=0.0)
             compared = sum(error is not None for error in self.stages.values())
-            return f"<{self.name}: {compared} stages agree, to {worst:.2g} of the tolerance>"
+            more = f", and so they do at {self.edges} edges of comparisons" if self.edges else ""
+            line = f"<{self.name}: {compared} stages agree, to {worst:.2g} of the tolerance{more}"
+            return "\n  ".join([line, *self.notes]) + ">"
         verdict = "cannot tell rounding from faults" if self.sensitive else "wrong"
         lines = [f"<{self.name}: {verdict} after {self.first_pass}", f"  {self.difference}"]
+        if self.edge is not None:
+            lines.append(f"  on {self.edge}")
         if self.sensitive:
             lines.append("  inputs changed by one rounding do as much: validate fewer steps")
         if self.node is not None:
@@ -114,7 +128,8 @@ class ValidationReport:
 def validate(
     f: Callable[..., Any],
     *args: Any,
-    gradients: bool = False,
+    gradients: bool | None = None,
+    edges: bool = True,
     tolerances: Mapping[str, float] | None = None,
     folder: str | os.PathLike[str] = ".",
     **kwargs: Any,
@@ -138,10 +153,16 @@ def validate(
         stage.
     *args, **kwargs
         What to call it with.
-    gradients : bool
+    gradients : bool, optional
         Whether also to check the gradients of its results by all floating-point arguments and all
-        ParamStates that it uses. (Gradients that ``f`` itself asks for are always checked, against
-        those of JAX.)
+        ParamStates that it uses. By default that is done where there are any; where not, or where
+        something has no derivative, the report's ``notes`` say so. (Gradients that ``f`` itself
+        asks for are always checked, against those of JAX.)
+    edges : bool
+        Whether also to check it on floating-point arguments and States that are moved to where the
+        comparisons in it (``x > 0``) are decided otherwise, and to where both sides are equal, as
+        far as a few tries find them. Points where rounding may decide are left out, and so are
+        functions that call back into Python, and those with a while, which might not end there.
     tolerances : mapping of str to float, optional
         By dtype, in place of 1e-4 for ``"float32"``, 1e-9 for ``"float64"`` and so on. All have the
         one of the narrowest numbers in the graph by default.
@@ -156,36 +177,79 @@ def validate(
     Raises
     ------
     ValueError
-        If gradients are asked for and there are no floating-point results or inputs.
+        If ``gradients`` is True and there are no floating-point results or inputs.
     BatchAxisError, NotImplementedError, ...
         What calling the function raises.
 
-    Notes ----- A graph with lanes that change States means something to the reference only after
-    the pass ``hoist-state``, so comparing begins there. The reference takes its time: some
-    microseconds for every node that runs, and that at every stage; try few steps of a long loop.
+    Notes
+    -----
+    A graph with lanes that change States means something to the reference only after the pass
+    ``hoist-state``, so comparing begins there. The reference takes its time: some microseconds for
+    every node that runs, and that at every stage; try few steps of a long loop.
 
     Examples
     --------
     >>> import brainir, jax.numpy as jnp
     >>> w = brainir.ParamState(jnp.ones(2))
-    >>> report = brainir.validate(lambda x: jnp.sum(w.value * x), jnp.ones(2), gradients=True)
-    >>> report.ok
-    True
+    >>> report = brainir.validate(lambda x: jnp.sum(jnp.where(x > 1, w.value, x)), jnp.ones(2))
+    >>> report.ok, report.edges > 0
+    (True, True)
     """
     jitted = f if isinstance(f, Jitted) else jit(f)
     program = jitted.trace(*args, **kwargs).program
     comparison = Comparison({**tolerances_of(program.graph), **(tolerances or {})})
     given, named = jitted.arguments.dynamic(args, kwargs)
     leaves = jax.tree.leaves((*given, *(named[key] for key in sorted(named))))
-    report = _validate(program, leaves, comparison, Path(folder))
-    if not report.ok or not gradients:
+    values = _Validation(program, leaves, comparison, Path(folder))
+    report = values.report
+    if not report.ok:
         return report
-    closed = jitted.arguments.closed(args, kwargs)
-    loss = _Loss(lambda dynamic: closed(*dynamic[0], **dynamic[1]), (given, named), program)
-    slopes = jit(loss.gradients, name=f"gradients_of_{report.name}").trace(loss.floats).program
-    second = _validate(slopes, jax.tree.leaves(loss.floats), comparison, Path(folder))
-    more = {f"gradients: {stage}": error for stage, error in second.stages.items()}
-    return replace(second, stages={**report.stages, **more})
+    slopes = None
+    if gradients is not False:
+        closed = jitted.arguments.closed(args, kwargs)
+        try:
+            loss = _Loss(lambda dynamic: closed(*dynamic[0], **dynamic[1]), (given, named), program)
+            slopes = _Gradients(loss, report.name, comparison, Path(folder))
+        except (NotImplementedError, TypeError, ValueError) as error:
+            if gradients:
+                raise
+            report = _noted(report, f"gradients were not checked: {error}")
+    if slopes is not None:
+        if slopes.report.sensitive and not gradients:
+            report = _noted(report, f"gradients are left to rounding: {slopes.report.difference}")
+            slopes = None
+        else:
+            report = _joined(report, slopes.report)
+    return _at_edges(report, values, slopes) if edges and report.ok else report
+
+
+def _noted(report: ValidationReport, note: str) -> ValidationReport:
+    return replace(report, notes=(*report.notes, note.partition("\n")[0]))
+
+
+def _joined(report: ValidationReport, slopes: ValidationReport) -> ValidationReport:
+    name = report.name if slopes.ok else slopes.name
+    stages = {**report.stages, **_of_gradients(slopes)}
+    return replace(slopes, name=name, stages=stages, notes=report.notes)
+
+
+def _of_gradients(slopes: ValidationReport) -> dict[str, float | None]:
+    return {f"gradients: {stage}": error for stage, error in slopes.stages.items()}
+
+
+def _at_edges(
+    report: ValidationReport, values: _Validation, slopes: _Gradients | None
+) -> ValidationReport:
+    """Return what is wrong where comparisons are decided otherwise, if anything is."""
+    found = values.edges()
+    for edge in found:
+        wrong = values.report_at(edge.inputs, edge.ties)
+        if wrong is None and slopes is not None:
+            wrong = slopes.report_at(slopes.like(edge.inputs, values.program), edge.ties)
+            wrong = wrong and replace(wrong, stages={**report.stages, **_of_gradients(wrong)})
+        if wrong is not None:
+            return replace(wrong, notes=report.notes, edge=edge.text)
+    return replace(report, edges=len(found))
 
 
 class _Loss:
@@ -194,8 +258,8 @@ class _Loss:
     def __init__(self, function: Callable[[Any], Any], arguments: Any, program: Program) -> None:
         self._function = function
         self._leaves, self._tree = jax.tree.flatten(arguments)
-        self._places = [i for i, x in enumerate(self._leaves) if _is_float(x)]
-        self.floats = [self._leaves[i] for i in self._places]
+        self.places = [i for i, x in enumerate(self._leaves) if _is_float(x)]
+        self.floats = [self._leaves[i] for i in self.places]
         slots = (s for s in program.slots if s.var.kind == "param")
         self._params = [s.handle.state for s in slots if all(map(_is_float, s.before.avals))]
         if not self.floats and not self._params:
@@ -216,7 +280,7 @@ class _Loss:
 
     def _loss(self, floats: Sequence[Any]) -> Any:
         leaves = list(self._leaves)
-        for i, x in zip(self._places, floats, strict=True):
+        for i, x in zip(self.places, floats, strict=True):
             leaves[i] = x
         results = jax.tree.leaves(self._function(jax.tree.unflatten(self._tree, leaves)))
         arrays = [jnp.asarray(x) for x in results if _is_float(x)]
@@ -237,22 +301,68 @@ def _is_float(x: Any) -> bool:
 # --- the stages -----------------------------------------------------------------------------------
 
 
-def _validate(
-    program: Program, leaves: Sequence[Any], comparison: Comparison, folder: Path
-) -> ValidationReport:
-    graph = program.graph
-    pairs = zip(leaves, graph.params, strict=True)
-    arguments = tuple(_as_type(leaf, param.type) for leaf, param in pairs)
-    held, states = iter(program.state_leaves()), {}
-    for state in graph.states:
-        states[state] = tuple(_as_type(next(held), type) for type in state.types)
-    consts = tuple(Const(c.value, _as_type(c.data, c.value.type)) for c in graph.consts)
-    inputs = Inputs(graph.with_(consts=consts), arguments, states)
-    try:
-        return validate_graph(inputs, comparison, folder)
-    except REFUSALS:
-        optimise(program)  # says the same in the words that users know
-        raise
+class _Validation:
+    """A program at all stages, on the arguments that were given and on others."""
+
+    def __init__(
+        self, program: Program, leaves: Sequence[Any], comparison: Comparison, folder: Path
+    ) -> None:
+        self.program = program
+        self._comparison, self._folder = comparison, folder
+        graph = program.graph
+        pairs = zip(leaves, graph.params, strict=True)
+        arguments = tuple(_as_type(leaf, param.type) for leaf, param in pairs)
+        held, states = iter(program.state_leaves()), {}
+        for state in graph.states:
+            states[state] = tuple(_as_type(next(held), type) for type in state.types)
+        consts = tuple(Const(c.value, _as_type(c.data, c.value.type)) for c in graph.consts)
+        self.inputs = Inputs(graph.with_(consts=consts), arguments, states)
+        self._run = _Run(self.inputs, comparison, folder)
+        try:
+            self._run.through(PIPELINE)
+        except REFUSALS:
+            optimise(program)  # says the same in the words that users know
+            raise
+        self.report = self._run.report(smallest=True)
+        self._trials: Trials | None = None
+
+    def edges(self) -> list[Edge]:
+        """Return inputs at which comparisons are decided otherwise; none if none can be had."""
+        first = self._run.first
+        if first is None or len(first.arguments) != len(self.inputs.arguments):
+            return []
+        return find_edges(first)
+
+    def report_at(self, inputs: Inputs, ties: frozenset[float]) -> ValidationReport | None:
+        """Return a report if something is wrong on other inputs, for sure."""
+        self._trials = self._trials or self._run.trials()
+        if self._trials is None or self._trials.difference(inputs) is None:
+            return None
+        inputs = replace(inputs, graph=self.inputs.graph)
+        run = _Run(inputs, self._comparison, self._folder, ties)
+        run.through(PIPELINE)
+        report = run.report(smallest=True)
+        return None if report.ok or report.sensitive else report
+
+
+class _Gradients(_Validation):
+    """The gradients of a program."""
+
+    def __init__(self, loss: _Loss, name: str, comparison: Comparison, folder: Path) -> None:
+        self._places = loss.places
+        slopes = jit(loss.gradients, name=f"gradients_of_{name}").trace(loss.floats).program
+        super().__init__(slopes, jax.tree.leaves(loss.floats), comparison, folder)
+
+    def like(self, inputs: Inputs, program: Program) -> Inputs:
+        """Return inputs for the gradients that are like inputs of the function."""
+        given = {slot.handle: inputs.states[slot.var] for slot in program.slots}
+        states = dict(self.inputs.states)
+        for slot in self.program.slots:
+            leaves = given.get(slot.handle, ())
+            if tuple(map(type_of_array, leaves)) == slot.var.types:
+                states[slot.var] = leaves
+        arguments = tuple(inputs.arguments[i] for i in self._places)
+        return Inputs(self.inputs.graph, arguments, states)
 
 
 def _as_type(leaf: Any, type: Type) -> Array:
@@ -274,27 +384,48 @@ def validate_graph(
     """
     comparison = comparison or Comparison()
     run = _Run(inputs, comparison, folder)
-    well = all(run.step(check_pass(step, comparison)) for step in passes)
-    if well and passes and passes[-1].form == "pure":
-        run.step(check_xla(comparison))
+    run.through(passes)
     return run.report(smallest)
 
 
 class _Run:
     """Goes from stage to stage as long as nothing is different from the first of them."""
 
-    def __init__(self, inputs: Inputs, comparison: Comparison, folder: Path | None) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        comparison: Comparison,
+        folder: Path | None,
+        ties: frozenset[float] = frozenset(),
+    ) -> None:
         self._inputs, self._comparison, self._folder = inputs, comparison, folder
+        self._ties = ties
+        self.first: Inputs | None = None
+        self._pure = inputs
+        self._xla: Check | None = None
         self._name = inputs.graph.name or "graph"
         self._stages: dict[str, float | None] = {}
         self._expected: Outcome | None = None
         self._failure: tuple[Check, Difference] | None = None
 
+    def through(self, passes: Sequence[Pass]) -> None:
+        """Take all steps until one fails, XLA the last if the passes get there."""
+        well = all(self.step(check_pass(step, self._comparison)) for step in passes)
+        if well and passes and passes[-1].form == "pure":
+            self._xla = check_xla(self._comparison)
+            self.step(self._xla)
+
+    def trials(self) -> Trials | None:
+        """Return a way to run first and last stage on other inputs, if both could be run."""
+        if self.first is None or self._xla is None:
+            return None
+        return Trials(self.first, self._pure, self._inputs, self._xla, self._comparison)
+
     def step(self, check: Check) -> bool:
         """Take a step, and return whether all is well after it."""
         before = self._inputs
         if self._expected is None and can_be_run(before.graph):
-            self._expected = outcome_of(before)
+            self._expected, self.first = outcome_of(before), before
         try:
             after = check.after(before)
             if after is not before and equal(after.graph, before.graph):
@@ -307,6 +438,8 @@ class _Run:
             self._failure = check, failed(error)
             return False
         self._inputs = after
+        if len(after.arguments) != len(before.arguments):
+            self._pure = before
         return self._agrees(check, before, found)
 
     def _agrees(self, check: Check, before: Inputs, found: Outcome | None) -> bool:
@@ -328,46 +461,18 @@ class _Run:
             return ValidationReport(self._name, self._stages)
         check, difference = self._failure
         report = ValidationReport(self._name, self._stages, check.name, difference)
-        if is_sensitive(self._inputs, difference, self._comparison):
+        if is_sensitive(self._inputs, difference, self._comparison, self._ties):
             return replace(report, sensitive=True)
         if not smallest or check.difference(self._inputs) is None:
             return report  # it has come together in several stages, or the graph cannot be run
         reduced = reduce(check, self._inputs, difference)
         node, path = first_node(check, reduced), None
         if self._folder is not None:
-            path = self._folder / f"failing-{_file_name(self._name)}-{check.name}.bir"
-            _write(path, reduced, f"{difference} (after {check.name})")
+            path = self._folder / f"failing-{file_name(self._name)}-{check.name}.bir"
+            write_inputs(path, reduced, f"{difference} (after {check.name})")
         return replace(
             report,
             node=None if node is None else describe(node),
             graph=reduced.graph,
             path=None if path is None else str(path),
         )
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-
-
-def _write(path: Path, inputs: Inputs, why: str) -> None:
-    """Write a graph as text and, if it needs them, its inputs beside it."""
-    comment = "".join(f"# {line}\n" for line in why.split("\n"))
-    path.write_text(f"{comment}{print_graph(inputs.graph)}\n")
-    typical = inputs_for(inputs.graph, {}, 0)
-    name = Printer(inputs.graph).operand
-    needed = {name(p)[1:]: a for p, a in zip(inputs.graph.params, inputs.arguments, strict=True)}
-    usual = list(typical.arguments)
-    for state, leaves in inputs.states.items():
-        needed.update(zip(leaf_names(state), leaves, strict=True))
-        usual += typical.states[state]
-    arrays = path.with_suffix(".npz")
-    arrays.unlink(missing_ok=True)
-    if any(map(_are_different, needed.values(), usual)):
-        with zipfile.ZipFile(arrays, "w") as archive:
-            for entry, array in needed.items():
-                with archive.open(f"{entry}.npy", "w") as file:
-                    np.lib.format.write_array(file, storable(array), allow_pickle=False)
-
-
-def _are_different(array: Any, other: Any) -> bool:
-    return storable(array).tobytes() != storable(other).tobytes()
