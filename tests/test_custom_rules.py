@@ -199,6 +199,17 @@ def test_a_rule_may_close_over_what_is_traced(name: str, wrap: Any, rule: Functi
     np.testing.assert_allclose(wrap(make(rule))(jnp.float32(2.0)), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("rule", [by_vjp, by_jvp])
+def test_a_rule_of_a_function_that_is_traced_once_means_the_value_of_each_call(rule: Any) -> None:
+    once = jax.jit(lambda x, a: rule(x, a * 1.0))
+
+    def loss(x: Any) -> Any:
+        return once(x, 2.0) + for_loop(lambda a: once(x, a), jnp.array([3.0, 4.0])).sum()
+
+    for wrap in (lambda f: f, transform.jit):
+        np.testing.assert_allclose(wrap(grad(loss))(0.3), 9 * SLOPE, rtol=1e-5)
+
+
 def test_a_rule_may_read_states_that_the_function_itself_does_not_touch() -> None:
     def scaled(x: Any, state: Any) -> Any:
         @jax.custom_vjp
