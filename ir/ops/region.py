@@ -27,9 +27,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..op import PURE, Cost, GraphError, Weight, define_region
 from ..types import StateVar, Type, Value
+from ..wiring import Place, Wiring, entering, going_round, leaving
 
 Regions = tuple[Graph, ...]
 
@@ -141,6 +142,17 @@ def _lax_for_loop(
     return (*carry, *ys)
 
 
+def _wire_for_loop(node: Node) -> Wiring:
+    carries, steps = node.attrs["carries"], node.attrs["length"]
+    over, stacks = len(node.operands) - carries, len(node.results) - carries
+    strands = (
+        *going_round(carries),
+        *entering(over, first=carries, whole=False),
+        *leaving(stacks, first=carries, whole=False),
+    )
+    return Wiring(strands, times=steps, counted_by="carries")
+
+
 define_region(
     "for_loop",
     "Run the body once for each leading index: carries go from step to step, yields are stacked.",
@@ -149,6 +161,7 @@ define_region(
     lax=_lax_for_loop,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_for_loop,
     groups=("carry", "over"),
 )
 
@@ -184,6 +197,11 @@ def _lax_while(jax: Any, run: Run, *arrays: Any, regions: Regions) -> tuple[Any,
     return jax.lax.while_loop(goes_on, step, tuple(arrays))
 
 
+def _wire_while(node: Node) -> Wiring:
+    strands = going_round(len(node.operands), body=1, tests=(0,))
+    return Wiring(tuple(strands), gates=(Place(0, 0),), times=None)
+
+
 define_region(
     "while",
     "Run the second region on the carries as long as the first one says so.",
@@ -192,6 +210,7 @@ define_region(
     lax=_lax_while,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_while,
     groups=("carry",),
 )
 
@@ -221,6 +240,11 @@ def _lax_cond(jax: Any, run: Run, index: Any, *, regions: Regions) -> tuple[Any,
     return jax.lax.switch(index, branches)
 
 
+def _wire_cond(node: Node) -> Wiring:
+    strands = leaving(len(node.results), range(len(node.regions)))
+    return Wiring(tuple(strands), gates=(Place(None, 0),), chosen=True)
+
+
 define_region(
     "cond",
     "Run the one region that the index says: false, true for bool[]; clamped for i32[].",
@@ -229,6 +253,7 @@ define_region(
     lax=_lax_cond,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_cond,
 )
 
 
@@ -257,6 +282,10 @@ def _lax_checkpoint(
     return run(regions[0], *arrays)
 
 
+def _wire_call(node: Node) -> Wiring:
+    return Wiring((*entering(len(node.operands)), *leaving(len(node.results))))
+
+
 define_region(
     "call",
     "Run a region once, under the name of the function that it was.",
@@ -265,6 +294,7 @@ define_region(
     lax=_lax_call,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_call,
 )
 
 define_region(
@@ -275,6 +305,7 @@ define_region(
     lax=_lax_checkpoint,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_call,
 )
 
 
@@ -353,6 +384,13 @@ def _has_derivative(jax: Any, array: Any) -> bool:
     return jax.numpy.issubdtype(jax.typeof(array).dtype, jax.numpy.inexact)
 
 
+def _wire_custom(node: Node) -> Wiring:
+    """Rules may mix arguments in any way, and fit the primal as it is."""
+    results = tuple(Place(None, i) for i in range(len(node.results)))
+    rules = len(node.regions) - 1
+    return Wiring(tuple(entering(len(node.operands))), mixed=results, together=True, rules=rules)
+
+
 define_region(
     "custom_derivative",
     "Run the first region; differentiate by the others. {mode='jvp'}: one region from arguments "
@@ -364,6 +402,7 @@ define_region(
     lax=_lax_custom,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_custom,
 )
 
 
@@ -434,6 +473,15 @@ def _not_expanded(name: str, by: str) -> Callable[..., Any]:
     return refuse
 
 
+def _wire_vmap(node: Node) -> Wiring:
+    axes = node.attrs["in_axes"], node.attrs["out_axes"]
+    strands = (
+        *(entering(1, first=i, whole=axis is None)[0] for i, axis in enumerate(axes[0])),
+        *(leaving(1, first=i, whole=axis is None)[0] for i, axis in enumerate(axes[1])),
+    )
+    return Wiring(strands, together=True, times=node.attrs["size"])
+
+
 define_region(
     "vmap",
     "Run the region once for each lane: in_axes says where an argument has its lanes "
@@ -443,6 +491,7 @@ define_region(
     lax=_not_expanded("vmap", "expand-vmap"),
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_vmap,
 )
 
 
@@ -463,6 +512,14 @@ def _numpy_map(
     )
 
 
+def _wire_map(node: Node) -> Wiring:
+    strands = (
+        *entering(len(node.operands), whole=False),
+        *leaving(len(node.results), whole=False),
+    )
+    return Wiring(strands, together=True, times=node.attrs["length"])
+
+
 define_region(
     "map",
     "Run the region once for each leading index, batch_size of them at a time (None: one by one).",
@@ -471,6 +528,7 @@ define_region(
     lax=_not_expanded("map", "expand-map"),
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_map,
     groups=("over",),
 )
 
@@ -488,6 +546,15 @@ def _infer_grad(
     return (*held, *(types[i] for i in wrt), *types_of(body.results))
 
 
+def _wire_grad(node: Node) -> Wiring:
+    """A gradient depends on all that the region does, a plain result on what it comes from."""
+    outs = len(node.regions[0].results)
+    gradients = len(node.results) - outs
+    strands = (*entering(len(node.operands)), *leaving(outs, shift=gradients))
+    mixed = tuple(Place(None, i) for i in range(gradients))
+    return Wiring(strands, mixed=mixed, together=True)
+
+
 define_region(
     "grad",
     "Run the region and differentiate the sum of its first `losses` yields: gradients of the entry "
@@ -497,6 +564,7 @@ define_region(
     lax=_not_expanded("grad", "expand-grad"),
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_grad,
 )
 
 
@@ -509,6 +577,15 @@ def _infer_jvp(*types: Type, regions: Regions, wrt: tuple[int, ...]) -> tuple[Ty
     return (*outs, *outs)
 
 
+def _wire_jvp(node: Node) -> Wiring:
+    """The last results are tangents."""
+    (body,) = node.regions
+    outs = len(body.results)
+    strands = (*entering(len(body.params)), *leaving(outs))
+    mixed = tuple(Place(None, i) for i in range(outs, len(node.results)))
+    return Wiring(strands, mixed=mixed, together=True)
+
+
 define_region(
     "jvp",
     "Run the region and push tangents of the arguments numbered in `wrt` through it.",
@@ -517,4 +594,5 @@ define_region(
     lax=_not_expanded("jvp", "expand-jvp"),
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_jvp,
 )

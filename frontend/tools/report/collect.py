@@ -23,7 +23,7 @@ from ..residuals import residuals
 from ..source_text import annotated_text
 from .alignment import aligned_texts
 from .drawn import Drawn
-from .tracks import Interface, carried_count, state_of, state_tracks
+from .tracks import Interface, carried_results, state_of, state_tracks
 
 Data = dict[str, Any]
 
@@ -140,7 +140,7 @@ class _Function:
         tracks = state_tracks(last, self._interface(name))
         carried: dict[str, dict[str, None]] = {}
         for node in walk(last):
-            for value in node.results[: carried_count(node)]:
+            for value in carried_results(node):
                 if value in tracks:
                     carried.setdefault(tracks[value].name, {})[node_title(node)] = None
         looped = {state for node in captured.nodes for r in node.regions for state in _used(r)}

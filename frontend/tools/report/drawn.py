@@ -121,7 +121,7 @@ class Drawn:
         """Add the regions of a node, and the edges into it that do not end in a region."""
         bound: dict[Operand, None] = {}
         for i, body in enumerate(node.regions):
-            pairs = dict(bound_operands(node, body))
+            pairs = dict(bound_operands(node, i))
             bound.update(dict.fromkeys(pairs.values()))
             self.regions.append({"p": region, "o": item, "l": region_title(node, i)})
             inner = len(self.regions) - 1
