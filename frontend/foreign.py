@@ -15,7 +15,7 @@ from jax.interpreters import ad, batching
 from ..backends import lax, shape_struct
 from .capture import aval_of, current_frame, state_read_p, state_write_p, trace_within
 from .importer import import_traced
-from .program import FOREIGN_ORDER, optimise_with_writes
+from .program import FOREIGN_ORDER, optimise_graph
 from .region import Region, region_p
 
 
@@ -27,7 +27,7 @@ def evaluate(spec: Region, *args: Any) -> list[Any]:
     avals = tuple(aval_of(x) for x in args)
     traced = trace_within(frame, lambda *xs: region_p.bind(*xs, spec=spec), avals)
     imported = import_traced(traced, spec.name, rules=FOREIGN_ORDER)
-    graph, writes = optimise_with_writes(imported.graph, foreign=True)
+    graph = optimise_graph(imported.graph, foreign=True)
     held: list[Any] = []
     for var in graph.states:
         structs = tuple(map(shape_struct, var.types))
@@ -35,7 +35,7 @@ def evaluate(spec: Region, *args: Any) -> list[Any]:
     outs = lax.emit(graph)(*args, *held, *(const.data for const in graph.consts))
     count = len(spec.avals)
     rest = iter(outs[count:])
-    for var in writes:
+    for var in graph.writes:
         state_write_p.bind(*(next(rest) for _ in var.types), handle=imported.handles[var])
     return list(outs[:count])
 

@@ -163,6 +163,8 @@ class Printer:
         text = _listed(f"graph{name}", params) + _listed(" -> ", results)
         if graph.states:
             text += _listed("\n  states", map(self._declared, graph.states))
+        if graph.writes:
+            text += _listed("\n  writes", map(self._state, graph.writes))
         if graph.consts:
             text += _listed("\n  consts", (self._typed(const.value) for const in graph.consts))
         self.lines.extend(f"{text} {{".split("\n"))

@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
     region: int | None
     """The number of the region; None for the node itself."""
-    index: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +133,20 @@ def part_of(node: Node, strands: Sequence[Strand]) -> Part:
 
 
 def _numbers(places: Iterable[Place], region: int | None) -> list[int]:
-    return sorted(place.index for place in places if place.region == region)
+    return sorted(place.number for place in places if place.region == region)
 
 
 def source(node: Node, place: Place) -> Operand:
     """Return the operand or yield that stands at a place."""
     return (node.operands if place.region is None else node.regions[place.region].results)[
-        place.index
+        place.number
     ]
 
 
 def target(node: Node, place: Place) -> Value:
     """Return the result or parameter that stands at a place."""
     return (node.results if place.region is None else node.regions[place.region].params)[
-        place.index
+        place.number
     ]
 
 

@@ -19,12 +19,14 @@ from .hoist_state import hoist_state
 from .inline_calls import inline_calls
 from .lane_dependence import lane_dependent
 from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
-from .pipelines import PASSES, PIPELINE, parse_pass
-from .purify import StateInterface, purify, state_interface
+from .pipelines import ARRAY_PIPELINE, FOREIGN_PIPELINE, PASSES, PIPELINE, parse_pass
+from .purify import purify
 from .simplify import simplify
 
 __all__ = [
+    "ARRAY_PIPELINE",
     "CAPTURE",
+    "FOREIGN_PIPELINE",
     "PASSES",
     "PIPELINE",
     "ForwardOfCustomVjp",
@@ -33,7 +35,6 @@ __all__ = [
     "Observer",
     "Pass",
     "ReverseOfWhile",
-    "StateInterface",
     "common_subexpressions",
     "dead_code",
     "distribute_loops",
@@ -51,5 +52,4 @@ __all__ = [
     "run_pipeline",
     "simplify",
     "stages",
-    "state_interface",
 ]

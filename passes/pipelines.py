@@ -50,6 +50,12 @@ PIPELINE: tuple[Pass, ...] = (
 )
 """What every graph goes through between capture and a backend."""
 
+FOREIGN_PIPELINE = tuple(step for step in PIPELINE if step.name != "forget-derivatives")
+"""For what somebody else's ``jax.grad`` may differentiate: rules of derivatives stay."""
+
+ARRAY_PIPELINE = tuple(step for step in PIPELINE if step.name != "purify")
+"""For a graph whose states have become arrays before: purifying it again would add them twice."""
+
 PASSES: dict[str, Pass] = {step.name: step for step in PIPELINE}
 """All passes by name."""
 

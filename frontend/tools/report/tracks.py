@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from ....ir import (
     Effect,
@@ -20,13 +19,7 @@ from ....ir import (
     walk,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """Which states' leaves the last parameters and the last results of a pure graph are."""
-
-    entering: tuple[StateVar, ...] = ()
-    leaving: tuple[StateVar, ...] = ()
+_ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
 
 
 def state_of(node: Node) -> StateVar | None:
@@ -35,10 +28,16 @@ def state_of(node: Node) -> StateVar | None:
     return state if isinstance(state, StateVar) else None
 
 
-def state_tracks(graph: Graph, interface: Interface) -> dict[Value, StateVar]:
+def entering_states(graph: Graph) -> tuple[StateVar, ...]:
+    """Return the states whose leaves the last parameters of a graph are; none before `purify`."""
+    touched = any(node.op.effects & _ON_STATE for node in walk(graph))
+    return () if touched else graph.states
+
+
+def state_tracks(graph: Graph) -> dict[Value, StateVar]:
     """Return what holds a state: what is read, what loops carry of it, and what is written."""
     tracks = _Tracks(graph)
-    for value, state in _ends(graph.params, interface.entering):
+    for value, state in _ends(graph.params, entering_states(graph)):
         tracks.mark(value, state)
     for node in walk(graph):
         state = state_of(node)
@@ -50,7 +49,7 @@ def state_tracks(graph: Graph, interface: Interface) -> dict[Value, StateVar]:
         if state is not None and Effect.WRITE in node.op.effects:
             for value in node.operands:
                 tracks.mark(value, state)
-    for value, state in _ends(graph.results, interface.leaving):
+    for value, state in _ends(graph.results, graph.writes):
         tracks.mark(value, state)
     return tracks.found
 
