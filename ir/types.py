@@ -83,6 +83,10 @@ class Type:
         """Return the type of the same elements in another shape."""
         return Type(self.dtype, shape)
 
+    def stacked(self, length: int) -> Type:
+        """Return the type of so many such arrays, along a new leading axis."""
+        return Type(self.dtype, (length, *self.shape))
+
     def with_dtype(self, dtype: str) -> Type:
         """Return the type of the same shape with other elements."""
         return Type(dtype, self.shape)

@@ -3,21 +3,19 @@
 Every region may capture values from around it, so operands are only what changes from one run of
 the region to the next.
 
-==================== ============================= ==============================
-======================== op                   operands                      region parameters
-      results ==================== ============================= ==============================
-      ========================
-for_loop             carry..., over...             carry..., slices of over...    carry..., stacked
-yields... while                carry...                      carry... (condition and body)  carry...
-cond                 index                         none; one region a branch      yields...
-call, checkpoint     arguments...                  arguments...                   yields...
-custom_derivative    arguments...                  see below                      yields...
-vmap                 arguments...                  lanes of arguments...          yields...
-map                  over...                       slices of over...              stacked yields...
-grad                 arguments...                  arguments...                   gradients...,
-yields... jvp                  arguments..., tangents...     arguments...
-yields..., tangents... ==================== =============================
-============================== ========================
+=================  ======================  =========================  ==============================
+op                 operands                region parameters          results
+=================  ======================  =========================  ==============================
+for_loop           carry..., over...       carry..., slice of over... carry..., stack of yields...
+while              carry...                carry... (of both regions) carry...
+cond               index                   none; a region a branch    yields...
+call, checkpoint   arguments...            arguments...               yields...
+custom_derivative  arguments...            see the op                 yields...
+vmap               arguments...            lanes of arguments...      yields...
+map                over...                 slices of over...          stacks of yields...
+grad               arguments...            arguments...               gradients..., yields...
+jvp                arguments, tangents...  arguments...               yields..., tangents...
+=================  ======================  =========================  ==============================
 """
 
 from __future__ import annotations
@@ -70,11 +68,6 @@ def _region_cost(*_: Any) -> Cost:
     return Cost(0, 0, Weight.HEAVY)
 
 
-def stacked(type: Type, length: int) -> Type:
-    """Return a type with a new leading axis."""
-    return Type(type.dtype, (length, *type.shape))
-
-
 def slice_type(type: Type, length: int) -> Type:
     """Return a type without its leading axis, which must have the given length."""
     if not type.shape or type.shape[0] != length:
@@ -99,7 +92,7 @@ def _infer_for_loop(
     _expect("loop body parameters", types_of(body.params), (*carry, *slices))
     yields = types_of(body.results)
     _expect("carries at the end of the loop body", yields[:carries], carry)
-    return (*carry, *(stacked(t, length) for t in yields[carries:]))
+    return (*carry, *(t.stacked(length) for t in yields[carries:]))
 
 
 def _numpy_for_loop(
@@ -117,7 +110,7 @@ def _numpy_for_loop(
     if rows:
         return (*carry, *(np.stack(column) for column in zip(*rows, strict=True)))
     # No step ran: an empty stack of the right element type.
-    return (*carry, *(run.empty(stacked(r.type, 0)) for r in body.results[carries:]))
+    return (*carry, *(run.empty(r.type.stacked(0)) for r in body.results[carries:]))
 
 
 def _lax_for_loop(
@@ -501,7 +494,7 @@ def _infer_map(
     (body,) = regions
     slices = [slice_type(t, length) for t in types]
     _expect("parameters of a mapped function", types_of(body.params), slices)
-    return tuple(stacked(t, length) for t in types_of(body.results))
+    return tuple(t.stacked(length) for t in types_of(body.results))
 
 
 def _numpy_map(
