@@ -19,6 +19,7 @@ from .hoist_state import hoist_state
 from .inline_calls import inline_calls
 from .lane_dependence import lane_dependent
 from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
+from .options import DEFAULTS, Insertion, Options, insert
 from .pipelines import ARRAY_PIPELINE, FOREIGN_PIPELINE, PASSES, PIPELINE, parse_pass
 from .purify import purify
 from .simplify import simplify
@@ -26,13 +27,16 @@ from .simplify import simplify
 __all__ = [
     "ARRAY_PIPELINE",
     "CAPTURE",
+    "DEFAULTS",
     "FOREIGN_PIPELINE",
     "PASSES",
     "PIPELINE",
     "ForwardOfCustomVjp",
+    "Insertion",
     "LaneDependentResult",
     "LaneDependentWrite",
     "Observer",
+    "Options",
     "Pass",
     "ReverseOfWhile",
     "common_subexpressions",
@@ -46,6 +50,7 @@ __all__ = [
     "hoist_invariant",
     "hoist_state",
     "inline_calls",
+    "insert",
     "lane_dependent",
     "parse_pass",
     "purify",

@@ -36,15 +36,15 @@ PIPELINE: tuple[Pass, ...] = (
     # What was only for derivatives goes.
     Pass("forget-derivatives", forget_derivatives, "expanded"),
     # The same with less: neutral elements, constants, carries that never change.
-    Pass("simplify", simplify, "expanded"),
+    Pass("simplify", simplify, "expanded", optional=True),
     # What is the same in every step of a loop is computed before it.
-    Pass("hoist-invariant", hoist_invariant, "expanded"),
+    Pass("hoist-invariant", hoist_invariant, "expanded", optional=True),
     # Layer by layer in place of step by step, where that makes few large products of many small.
-    Pass("distribute-loops", distribute_loops, "expanded"),
+    Pass("distribute-loops", distribute_loops, "expanded", optional=True),
     # What was computed before is used again.
-    Pass("common-subexpressions", common_subexpressions, "expanded"),
+    Pass("common-subexpressions", common_subexpressions, "expanded", optional=True),
     # What nobody uses is not computed.
-    Pass("dead-code", dead_code, "expanded"),
+    Pass("dead-code", dead_code, "expanded", optional=True),
     # States at the edge become parameters and results: what backends emit.
     Pass("purify", purify, "pure"),
 )
@@ -66,7 +66,7 @@ def parse_pass(text: str) -> Pass:
     Raises
     ------
     ValueError
-        If no pass has that name, or an option is not written as ``key=value``.
+        If no pass has that name, it has no such option, or one is not written as ``key=value``.
 
     Examples
     --------
