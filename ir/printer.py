@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from .graph import Graph, Node
 from .op import Effect
-from .types import SHORT_NAMES, Literal, Loc, Operand, Scalar, StateVar, Type, Value
+from .types import NARROW, SHORT_NAMES, Literal, Loc, Operand, Scalar, StateVar, Type, Value
 
 WIDTH = 100
 """A graph's parameters, results, states or consts get a line each if they do not fit in one."""
@@ -61,6 +63,9 @@ def literal_text(literal: Literal) -> str:
         if dtype == "bool" and value in (0, 1):
             return "true" if value else "false"
         value = int(value)
+    if isinstance(value, float) and dtype in NARROW:
+        # As few digits as tell it from all other numbers of its dtype.
+        value = float(str(np.dtype(dtype).type(value)))
     return f"{scalar_text(value)}:{SHORT_NAMES.get(dtype, dtype)}"
 
 
