@@ -478,9 +478,10 @@ class Lanes:
     def emit(self, builder: Builder) -> tuple[Value, ...]:
         """Build the node and return its results."""
         axes = {
+            "size": self.size,
             "in_axes": tuple(a.axis for a in self.arguments),
             "out_axes": tuple(y.axis for y in self.yields),
         }
         hints = [_hint(y.result, y.inside) for y in self.yields]
-        operands, attrs = [a.array for a in self.arguments], {**self.attrs, **axes}
+        operands, attrs = [a.array for a in self.arguments], {**axes, **self.attrs, **axes}
         return builder.emit("vmap", operands, attrs, [self.body], loc=self.loc, hints=hints)
