@@ -21,7 +21,7 @@ from .capture import (
     write_leaves,
 )
 from .importer import import_traced
-from .program import FOREIGN_ORDER, optimise_with_writes
+from .program import FOREIGN_ORDER, optimise_graph
 from .region import Region, region_p
 
 
@@ -33,7 +33,7 @@ def evaluate(spec: Region, *args: Any) -> list[Any]:
     avals = tuple(aval_of(x) for x in args)
     traced = trace_within(frame, lambda *xs: region_p.bind(*xs, spec=spec), avals)
     imported = import_traced(traced, spec.name, rules=FOREIGN_ORDER)
-    graph, writes = optimise_with_writes(imported.graph, foreign=True)
+    graph = optimise_graph(imported.graph, foreign=True)
     held: list[Any] = []
     for var in graph.states:
         structs = tuple(map(shape_struct, var.types))
@@ -41,7 +41,7 @@ def evaluate(spec: Region, *args: Any) -> list[Any]:
     outs = lax.emit(graph)(*args, *held, *(const.data for const in graph.consts))
     count = len(spec.avals)
     rest = iter(outs[count:])
-    for var in writes:
+    for var in graph.writes:
         write_leaves(frame, imported.handles[var], [next(rest) for _ in var.types])
     return list(outs[:count])
 

@@ -30,13 +30,13 @@ from ..ir import (
     touched_by,
 )
 from ..passes import (
+    FOREIGN_PIPELINE,
     PIPELINE,
+    SHARDED_PIPELINE,
     LaneDependentResult,
     LaneDependentWrite,
     Observer,
-    Pass,
     run_pipeline,
-    state_interface,
 )
 from . import environ
 from .capture import (
@@ -342,43 +342,16 @@ def optimise(
     NotImplementedError
         If a gradient goes through an operation that has none.
     """
-    return _run_passes(program.graph, program.foreign, observers, until)
+    return optimise_graph(program.graph, program.foreign, observers, until)
 
 
-def optimise_with_writes(graph: Graph, foreign: bool) -> tuple[Graph, tuple[StateVar, ...]]:
-    """Run all passes; return the graph, and the states that its last results are for, in order."""
-    writes: list[StateVar] = []
-
-    def note(step: Pass, before: Graph, after: Graph, seconds: float) -> None:
-        if step.name == "hoist-state":
-            writes.extend(state_interface(after).writes)
-
-    return _run_passes(graph, foreign, [note]), tuple(writes)
-
-
-_SHARING = ("expand-vmap", "hoist-invariant", "common-subexpressions")
-"""Passes that let one computation serve several users."""
-
-FOREIGN_PIPELINE = tuple(
-    step.with_options(differentiable=True) if step.name in _SHARING else step
-    for step in PIPELINE
-    if step.name != "forget-derivatives"
-)
-"""For what somebody else may differentiate."""
-
-SHARDED_PIPELINE = tuple(
-    step
-    for step in PIPELINE
-    if step.name in ("inline-calls", "expand-map", "hoist-state", "dead-code", "purify")
-)
-"""For the body of a ``jax.shard_map``: only JAX knows which values all devices share, so that their
-gradients are sums over devices. Derivatives, and lanes around them, are left to it."""
-
-
-def _run_passes(
-    graph: Graph, foreign: bool, observers: Sequence[Observer], until: str | None = None
+def optimise_graph(
+    graph: Graph,
+    foreign: bool = False,
+    observers: Sequence[Observer] = (),
+    until: str | None = None,
 ) -> Graph:
-    """Run passes, and put what they refuse into the classes that users know."""
+    """Run passes, and put what they refuse into the classes that users know; see `optimise`."""
     passes = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
     try:
         return run_pipeline(graph, passes, observers=observers, until=until)
@@ -403,8 +376,8 @@ def compile_program(program: Program) -> Compiled:
         listener(program)
     positions = {slot.var: i for i, slot in enumerate(program.slots)}
     with _garbage_left_lying():
-        graph, writes = optimise_with_writes(program.graph, program.foreign)
-    written = tuple(positions[var] for var in writes)
+        graph = optimise_graph(program.graph, program.foreign)
+    written = tuple(positions[var] for var in graph.writes)
     places = {const.value: i for i, const in enumerate(program.graph.consts)}
     used = tuple(places[const.value] for const in graph.consts)
     graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))

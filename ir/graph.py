@@ -38,6 +38,9 @@ class Graph:
     around it that is defined before that node (see `captures`), and has no states or consts of
     its own; those belong to the outermost graph. Units are for people to read; nothing computes
     with them.
+
+    Of a graph in which states have become arrays (see the pass ``purify``), the last parameters are
+    the leaves of ``states``, and the last results those of ``writes``, in order.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Graph:
     consts: tuple[Const, ...] = ()
     param_units: tuple[str | None, ...] = field(default=())
     result_units: tuple[str | None, ...] = field(default=())
+    writes: tuple[StateVar, ...] = ()
 
     def with_(self, **changes: Any) -> Graph:
         """Return a copy of this graph in which some fields are changed."""

@@ -17,7 +17,8 @@ from .types import Type
 
 if TYPE_CHECKING:
     from .derivative import Derivative
-    from .graph import Graph
+    from .graph import Graph, Node
+    from .wiring import Wiring
 
 
 class GraphError(Exception):
@@ -64,6 +65,7 @@ def traffic(operands: tuple[Type, ...], results: tuple[Type, ...]) -> int:
 
 Infer = Callable[..., "Type | tuple[Type, ...]"]
 CostRule = Callable[[tuple[Type, ...], tuple[Type, ...], Mapping[str, Any]], Cost]
+WiringRule = Callable[["Node"], "Wiring"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +96,9 @@ class Op:
         Of the op itself, without those of its regions.
     cost : callable
         ``cost(operand_types, result_types, attrs)``; without the cost of regions.
+    wiring : callable
+        ``wiring(node)`` says how values enter, go round and leave the regions of a node. None for
+        an op without regions.
     groups : tuple of str
         The text form's names of operand groups of a region op.
     opaque : bool
@@ -112,6 +117,7 @@ class Op:
     derivative: Derivative | None
     effects: Effects
     cost: CostRule
+    wiring: WiringRule | None = None
     groups: tuple[str, ...] = ()
     opaque: bool = False
     defaults: Mapping[str, Any] = field(init=False)
@@ -124,7 +130,7 @@ class Op:
     @property
     def has_regions(self) -> bool:
         """Whether nodes of this op contain graphs."""
-        return self.batch is None and self.derivative is None
+        return self.wiring is not None
 
     def result_types(
         self, types: tuple[Type, ...], attrs: Mapping[str, Any], regions: tuple[Graph, ...]
@@ -177,11 +183,11 @@ def define_region(
     lax: Callable[..., Any],
     effects: Effects,
     cost: CostRule,
+    wiring: WiringRule,
     groups: tuple[str, ...] = (),
 ) -> Op:
-    """Define an op whose nodes contain graphs; passes batch and differentiate those by
-    structure."""
-    return register(Op(name, doc, infer, numpy, lax, None, None, effects, cost, groups))
+    """Define an op whose nodes contain graphs; passes follow values through these by `wiring`."""
+    return register(Op(name, doc, infer, numpy, lax, None, None, effects, cost, wiring, groups))
 
 
 def get_op(name: str) -> Op:

@@ -289,6 +289,8 @@ class _Parser:
         self._skip_newlines()
         states = self._listed(self._declared_state) if self._accept_word("states") else ()
         self._skip_newlines()
+        writes = self._listed(self._state) if self._accept_word("writes") else ()
+        self._skip_newlines()
         consts: Sequence[Const] = ()
         if self._accept_word("consts"):
             consts = self._listed(lambda: Const(self._param(names)[0]))
@@ -301,7 +303,15 @@ class _Parser:
         self._skip_newlines()
         self._expect("end", "the end of the text")
         return Graph(
-            name, params, nodes, results, tuple(states), tuple(consts), param_units, result_units
+            name,
+            params,
+            nodes,
+            results,
+            tuple(states),
+            tuple(consts),
+            param_units,
+            result_units,
+            tuple(writes),
         )
 
     def _param(self, names: list[str]) -> tuple[Value, str | None]:

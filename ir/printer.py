@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from .graph import Graph, Node
 from .op import Effect
-from .types import SHORT_NAMES, Literal, Loc, Operand, Scalar, StateVar, Type, Value
+from .types import NARROW, SHORT_NAMES, Literal, Loc, Operand, Scalar, StateVar, Type, Value
 
 WIDTH = 100
 """A graph's parameters, results, states or consts get a line each if they do not fit in one."""
@@ -61,6 +63,9 @@ def literal_text(literal: Literal) -> str:
         if dtype == "bool" and value in (0, 1):
             return "true" if value else "false"
         value = int(value)
+    if isinstance(value, float) and dtype in NARROW:
+        # As few digits as tell it from all other numbers of its dtype.
+        value = float(str(np.dtype(dtype).type(value)))
     return f"{scalar_text(value)}:{SHORT_NAMES.get(dtype, dtype)}"
 
 
@@ -163,6 +168,8 @@ class Printer:
         text = _listed(f"graph{name}", params) + _listed(" -> ", results)
         if graph.states:
             text += _listed("\n  states", map(self._declared, graph.states))
+        if graph.writes:
+            text += _listed("\n  writes", map(self._state, graph.writes))
         if graph.consts:
             text += _listed("\n  consts", (self._typed(const.value) for const in graph.consts))
         self.lines.extend(f"{text} {{".split("\n"))

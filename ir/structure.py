@@ -127,6 +127,7 @@ class _Encoder:
             self._define(graph.params),
             self._define(const.value for const in graph.consts),
             tuple(self._declared(state) for state in graph.states),
+            tuple(self._number(state) for state in graph.writes),
         )
         if self._people:
             # No units at all may be written as () or as a None each.

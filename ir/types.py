@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 
+import numpy as np
+
 SHORT_NAMES: dict[str, str] = {
     "bool": "bool",
     "bfloat16": "bf16",
@@ -16,6 +18,9 @@ SHORT_NAMES: dict[str, str] = {
     **{f"complex{n}": f"c{n}" for n in (64, 128)},
 }
 """Short spelling of a dtype in the text form; a dtype not named here is spelled out."""
+
+NARROW = ("float32", "float16", "bfloat16")
+"""Dtypes of real numbers that have fewer digits than Python's."""
 
 LONG_NAMES: dict[str, str] = {short: name for name, short in SHORT_NAMES.items()}
 
@@ -83,6 +88,10 @@ class Type:
         """Return the type of the same elements in another shape."""
         return Type(self.dtype, shape)
 
+    def stacked(self, length: int) -> Type:
+        """Return the type of so many such arrays, along a new leading axis."""
+        return Type(self.dtype, (length, *self.shape))
+
     def with_dtype(self, dtype: str) -> Type:
         """Return the type of the same shape with other elements."""
         return Type(dtype, self.shape)
@@ -128,7 +137,7 @@ Scalar = bool | int | float | complex
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Literal:
-    """A rank-0 constant written inline where it is used.
+    """A rank-0 constant written inline where it is used; a real number is one that its dtype has.
 
     Two literals are equal when their types are and their bits are, so ``nan`` equals ``nan`` and
     ``0.0`` differs from ``-0.0``.
@@ -140,6 +149,10 @@ class Literal:
     def __post_init__(self) -> None:
         if self.type.shape:
             raise ValueError(f"a literal is a rank-0 constant, not {self.type}")
+        if isinstance(self.value, float) and self.type.dtype in NARROW:
+            with np.errstate(over="ignore", under="ignore"):
+                nearest = float(np.dtype(self.type.dtype).type(self.value))
+            object.__setattr__(self, "value", nearest)
 
     def _bits(self) -> tuple[object, ...]:
         if isinstance(self.value, complex):

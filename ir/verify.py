@@ -142,7 +142,24 @@ class _Verifier:
             if state in self._states:
                 self._fail(None, f"state @{state.name} is declared twice")
             self._states.add(state)
+        self._writes(graph)
         self._body(graph, None, 0, [const.value for const in graph.consts])
+
+    def _writes(self, graph: Graph) -> None:
+        for state in graph.writes:
+            if state not in self._states:
+                self._fail(None, f"state @{state.name} is written, but not declared")
+        if len(set(graph.writes)) < len(graph.writes):
+            self._fail(None, "a state is written twice")
+        if not graph.writes:
+            return
+        for what, states, values in (
+            ("parameters", graph.states, graph.params),
+            ("results", graph.writes, graph.results),
+        ):
+            leaves = [type for state in states for type in state.types]
+            if [value.type for value in values[-len(leaves) :]] != leaves:
+                self._fail(None, f"the last {what} are not the leaves of the graph's states")
 
     def _body(
         self, graph: Graph, owner: Node | None, depth: int, consts: Sequence[Value] = ()

@@ -20,22 +20,35 @@ from .hoist_state import hoist_state
 from .inline_calls import inline_calls
 from .lane_dependence import lane_dependent
 from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
-from .pipelines import PASSES, PIPELINE, parse_pass
-from .purify import StateInterface, purify, state_interface
+from .options import DEFAULTS, Insertion, Options, insert
+from .pipelines import (
+    ARRAY_PIPELINE,
+    FOREIGN_PIPELINE,
+    PASSES,
+    PIPELINE,
+    SHARDED_PIPELINE,
+    parse_pass,
+)
+from .purify import purify
 from .simplify import simplify
 
 __all__ = [
+    "ARRAY_PIPELINE",
     "CAPTURE",
+    "DEFAULTS",
+    "FOREIGN_PIPELINE",
     "PASSES",
     "PIPELINE",
+    "SHARDED_PIPELINE",
     "DerivativeOfClosedOver",
     "ForwardOfCustomVjp",
+    "Insertion",
     "LaneDependentResult",
     "LaneDependentWrite",
     "Observer",
+    "Options",
     "Pass",
     "ReverseOfWhile",
-    "StateInterface",
     "common_subexpressions",
     "dead_code",
     "distribute_loops",
@@ -47,11 +60,11 @@ __all__ = [
     "hoist_invariant",
     "hoist_state",
     "inline_calls",
+    "insert",
     "lane_dependent",
     "parse_pass",
     "purify",
     "run_pipeline",
     "simplify",
     "stages",
-    "state_interface",
 ]

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
-from ..ir import ZERO, GraphError, Linear, Node, Operand, Value, captures
+from ..ir import ZERO, Linear, Node, Operand, Value, captures, sources, targets
 
 Edge = tuple[Operand, Operand]
 
@@ -55,16 +55,24 @@ def _smooth(operand: Operand) -> bool:
 
 def _edges(nodes: Sequence[Node]) -> Iterator[Edge]:
     for node in nodes:
-        if not node.op.has_regions:
+        if node.op.wiring is None:
             yield from product(_differentiable_operands(node), node.results)
-        elif node.op.name == "custom_derivative":
+            continue
+        wiring = node.op.wiring(node)
+        if wiring.mixed:
             # Its rule says how results depend on operands; what is inside says nothing. That they
             # depend on what the function closes over must be known, for there is no rule for it.
-            yield from product((*node.operands, *captures(node.regions[0])), node.results)
-        else:
-            yield from _links(node)
-            for region in node.regions:
-                yield from _edges(region.nodes)
+            running = node.regions[: len(node.regions) - wiring.rules]
+            yield from product((*node.operands, *captures(*running)), node.results)
+            continue
+        for strand in wiring.strands:
+            # The first target stands for the others: the parameter of a carry for what it is at
+            # all times, before, between and after the steps.
+            first, *others = targets(node, strand.targets)
+            yield from ((one, first) for one in sources(node, strand.sources))
+            yield from ((first, other) for other in others)
+        for region in node.regions:
+            yield from _edges(region.nodes)
 
 
 def _differentiable_operands(node: Node) -> Sequence[Operand]:
@@ -74,24 +82,3 @@ def _differentiable_operands(node: Node) -> Sequence[Operand]:
     if isinstance(derivative, Linear) and derivative.positions is not None:
         return [node.operands[i] for i in derivative.positions]
     return node.operands
-
-
-def _links(node: Node) -> Iterator[Edge]:
-    """Yield how values enter, go round in and leave the regions of a node."""
-    name, regions = node.op.name, node.regions
-    if name in ("for_loop", "while"):
-        body = regions[-1]
-        carries = node.attrs.get("carries", len(body.params))
-        # The parameter stands for the carry at all times: before, between and after the steps.
-        yield from zip(node.operands, body.params, strict=True)
-        yield from zip(body.results[:carries], body.params, strict=False)
-        yield from zip(body.params[:carries], node.results, strict=False)
-        yield from zip(body.results[carries:], node.results[carries:], strict=True)
-    elif name == "cond":
-        for region in regions:
-            yield from zip(region.results, node.results, strict=True)
-    elif name in ("call", "checkpoint"):
-        yield from zip(node.operands, regions[0].params, strict=True)
-        yield from zip(regions[0].results, node.results, strict=True)
-    else:
-        raise GraphError(f"{name} must be expanded before what is around it can be differentiated")

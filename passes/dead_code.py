@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from ..ir import Builder, Effect, Graph, Node, Operand, Value, fresh, mapped
+from ..ir import (
+    Builder,
+    Effect,
+    Graph,
+    Node,
+    Operand,
+    Part,
+    Strand,
+    Value,
+    fresh,
+    mapped,
+    part_of,
+    sources,
+    target,
+    targets,
+)
 
 _LASTING = frozenset(Effect) - {Effect.READ}
 """Effects that somebody notices."""
@@ -61,15 +76,8 @@ class _Liveness:
         self.values: set[Value] = set()
         self.kept: set[Node] = set()
         self._waiting: list[Value] = []
-        self._node_of: dict[Value, tuple[Node, int]] = {}
-        self._loop_of: dict[Value, tuple[Node, int]] = {}
-        self._reached_by: dict[str, Callable[[Node, int], None]] = {
-            "for_loop": self._reach_for_loop,
-            "while": self._reach_while,
-            "cond": self._reach_branches,
-            "call": self._reach_branches,
-            "checkpoint": self._reach_branches,
-        }
+        self._node_of: dict[Value, Node] = {}
+        self._strand_of: dict[Value, Strand] = {}
         self._index(graph, ())
         self._use(graph.results)
         while self._waiting:
@@ -77,11 +85,13 @@ class _Liveness:
 
     def _index(self, graph: Graph, owners: tuple[Node, ...]) -> None:
         for node in graph.nodes:
-            for i, result in enumerate(node.results):
-                self._node_of[result] = node, i
+            self._node_of.update(dict.fromkeys(node.results, node))
+            if node.op.wiring is not None:
+                for strand in node.op.wiring(node).strands:
+                    ends = targets(node, strand.targets)
+                    self._node_of.update(dict.fromkeys(ends, node))
+                    self._strand_of.update(dict.fromkeys(ends, strand))
             for region in node.regions:
-                for i, param in enumerate(region.params):
-                    self._loop_of[param] = node, i
                 self._index(region, (*owners, node))
             if node.op.effects & _LASTING:
                 for owner in (*owners, node):
@@ -98,45 +108,22 @@ class _Liveness:
         if node in self.kept:
             return
         self.kept.add(node)
-        name = node.op.name
-        if name == "while":
-            self._use(node.regions[0].results)
-        elif name == "cond" or not node.regions:
-            self._use(node.operands)
-        elif name not in self._reached_by:
-            # The regions of a transformation or of a custom derivative belong together.
+        wiring = node.op.wiring(node) if node.op.wiring is not None else None
+        if wiring is None or wiring.together:
             self._use(node.operands)
             for region in node.regions:
                 self._use((*region.params, *region.results))
+        else:
+            self._use(sources(node, wiring.gates))
 
     def _reach(self, value: Value) -> None:
-        if value in self._node_of:
-            node, i = self._node_of[value]
-            self._keep(node)
-            if node.op.name in self._reached_by:
-                self._reached_by[node.op.name](node, i)
-        elif value in self._loop_of:
-            node, i = self._loop_of[value]
-            self._keep(node)
-            if node.op.name == "while" or (
-                node.op.name == "for_loop" and i < node.attrs["carries"]
-            ):
-                self._use([node.results[i]])
-            elif len(node.operands) > i:
-                self._use([node.operands[i]])
-
-    def _reach_for_loop(self, node: Node, i: int) -> None:
-        (body,) = node.regions
-        if i < node.attrs["carries"]:
-            self._use((body.params[i], node.operands[i]))
-        self._use([body.results[i]])
-
-    def _reach_while(self, node: Node, i: int) -> None:
-        condition, body = node.regions
-        self._use((condition.params[i], body.params[i], body.results[i], node.operands[i]))
-
-    def _reach_branches(self, node: Node, i: int) -> None:
-        self._use(region.results[i] for region in node.regions)
+        """Use what a value comes from, by way of its strand if it stands on one."""
+        node, strand = self._node_of.get(value), self._strand_of.get(value)
+        if node is None:
+            return
+        self._keep(node)
+        if strand is not None:
+            self._use((*sources(node, strand.sources), *targets(node, strand.targets)))
 
 
 class _Sweep:
@@ -159,53 +146,42 @@ class _Sweep:
                 self._node(builder, node)
 
     def _node(self, builder: Builder, node: Node) -> None:
-        operands, params, results = self._parts(node)
-        attrs = node.attrs
-        if node.op.name == "for_loop":
-            attrs = {**attrs, "carries": sum(i < attrs["carries"] for i in results)}
+        if node.op.wiring is None or node.op.wiring(node).together:
+            left = _whole(node)
+        else:
+            strands = node.op.wiring(node).strands
+            live = [s for s in strands if target(node, s.targets[0]) in self.live.values]
+            left = part_of(node, live)
         regions = [
-            self._region(region, params if params is not None else range(len(region.params)), ends)
-            for region, ends in self._ends(node, results)
+            self._region(region, params, yields)
+            for region, params, yields in zip(node.regions, left.params, left.yields, strict=True)
         ]
-        kept = [node.results[i] for i in results]
+        kept = [node.results[i] for i in left.results]
         new = builder.emit(
             node.op,
-            mapped([node.operands[i] for i in operands], self.mapping),
-            attrs,
+            mapped([node.operands[i] for i in left.operands], self.mapping),
+            left.attrs,
             regions,
             loc=node.loc,
             hints=[value.hint for value in kept],
         )
         self.mapping.update(zip(kept, new, strict=True))
 
-    def _parts(self, node: Node) -> tuple[Sequence[int], Sequence[int] | None, Sequence[int]]:
-        """Number the operands, region parameters (None: all) and results to be kept."""
-        live, name = self.live.values, node.op.name
-        results = [i for i, result in enumerate(node.results) if result in live]
-        if name in ("for_loop", "while"):
-            carries = node.attrs.get("carries", len(node.operands))
-            over = [i for i, p in enumerate(node.regions[-1].params) if i >= carries and p in live]
-            entering = [*(i for i in results if i < carries), *over]
-            return entering, entering, results
-        if name in ("call", "checkpoint"):
-            entering = [i for i, param in enumerate(node.regions[0].params) if param in live]
-            return entering, entering, results
-        if name != "cond":
-            results = range(len(node.results))
-        return range(len(node.operands)), None, results
-
-    def _ends(self, node: Node, results: Sequence[int]) -> list[tuple[Graph, Sequence[Operand]]]:
-        """Pair each region with what it is still to yield."""
-        if len(results) == len(node.results):
-            return [(region, region.results) for region in node.regions]
-        whole = node.regions[:1] if node.op.name == "while" else ()
-        return [
-            (r, r.results if r in whole else [r.results[i] for i in results]) for r in node.regions
-        ]
-
-    def _region(self, region: Graph, params: Sequence[int], results: Sequence[Operand]) -> Graph:
+    def _region(self, region: Graph, params: Sequence[int], yields: Sequence[int]) -> Graph:
         entering = [region.params[i] for i in params]
         new, builder = fresh(entering), Builder()
         self.mapping.update(zip(entering, new, strict=True))
         self._nodes(builder, region.nodes)
+        results = [region.results[i] for i in yields]
         return builder.graph(new, mapped(results, self.mapping), like=region)
+
+
+def _whole(node: Node) -> Part:
+    """Return all of a node."""
+    return Part(
+        list(range(len(node.operands))),
+        list(range(len(node.results))),
+        [list(range(len(region.params))) for region in node.regions],
+        [list(range(len(region.results))) for region in node.regions],
+        node.attrs,
+    )

@@ -9,9 +9,15 @@ from typing import Any, cast
 from ..ir import (
     Builder,
     Effect,
+    Gathered,
     Graph,
+    Lane,
+    Lanes,
+    Loop,
     Node,
     Operand,
+    Slice,
+    Stack,
     StateVar,
     Value,
     replay_graph,
@@ -88,24 +94,20 @@ def expand_map(graph: Graph) -> Graph:
 def _loop(
     builder: Builder, node: Node, over: Sequence[Operand], body: Graph, length: int
 ) -> tuple[Value, ...]:
-    attrs = {"carries": 0, "length": length, "reverse": False, "unroll": 1}
-    hints = [result.hint for result in node.results]
-    return builder.emit("for_loop", over, attrs, [body], loc=node.loc, hints=hints)
+    slices = tuple(map(Slice, over, body.params))
+    stacks = tuple(map(Stack, body.results, node.results))
+    loop = Loop((), slices, stacks, body.nodes, length, name=body.name, loc=node.loc)
+    return loop.emit(builder)[1]
 
 
 def _lanes(
     builder: Builder, node: Node, over: Sequence[Operand], body: Graph, size: int
 ) -> tuple[Value, ...]:
-    attrs = {
-        "size": size,
-        "in_axes": (0,) * len(over),
-        "out_axes": (0,) * len(node.results),
-        "in_states": (),
-        "out_states": (),
-        "axis_name": None,
-    }
-    hints = [result.hint for result in node.results]
-    return builder.emit("vmap", over, attrs, [body], loc=node.loc, hints=hints)
+    arguments = tuple(Lane(x, 0, param) for x, param in zip(over, body.params, strict=True))
+    pairs = zip(body.results, node.results, strict=True)
+    yields = tuple(Gathered(inside, 0, result) for inside, result in pairs)
+    attrs = {"size": size, "in_states": (), "out_states": (), "axis_name": None}
+    return Lanes(arguments, yields, body.nodes, attrs, body.name, node.loc).emit(builder)
 
 
 def _in_chunks(

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
 
-from ..ir import Builder, Graph, Node, Operand, Value, captures, fresh
+from ..ir import (
+    Argument,
+    Branches,
+    Builder,
+    Call,
+    Carry,
+    Choice,
+    Graph,
+    Loop,
+    Node,
+    Operand,
+    Round,
+    Slice,
+    Stack,
+    Value,
+    While,
+    Yield,
+    captures,
+)
 from .errors import DerivativeOfClosedOver, ForwardOfCustomVjp
 from .surgery import splice
-
-T = TypeVar("T", bound=Operand)
 
 
 class Forward:
@@ -40,10 +55,10 @@ class Forward:
             return tangent
         return operand if operand.type.is_key else self.builder.zeros(operand.type)
 
-    def set(self, values: Iterable[Value], tangents: Iterable[Operand | None]) -> None:
+    def set(self, values: Iterable[Value | None], tangents: Iterable[Operand | None]) -> None:
         """Note tangents of values, of which only differentiable ones have any."""
         for value, tangent in zip(values, tangents, strict=True):
-            if tangent is not None and value in self.varied:
+            if tangent is not None and value is not None and value in self.varied:
                 self.tangents[value] = tangent
 
     def walk(self, nodes: Sequence[Node]) -> None:
@@ -67,100 +82,104 @@ class Forward:
         inner.walk(region.nodes)
         return inner
 
-    def replace(
-        self,
-        node: Node,
-        operands: Sequence[Operand],
-        regions: Sequence[Graph],
-        results: Sequence[Value],
-        **attrs: int,
-    ) -> None:
-        """Append a node like another one, of which more is asked."""
-        attrs = {**node.attrs, **attrs}
-        new = Node(node.op, tuple(operands), attrs, tuple(regions), tuple(results), node.loc)
-        self.builder.nodes.append(new)
-
-    def close(self, region: Graph, params: Sequence[Value], results: Sequence[Operand]) -> Graph:
-        """Return the region that was walked over, with other parameters and results."""
-        return region.with_(
-            params=tuple(params), nodes=tuple(self.builder.nodes), results=tuple(results)
-        )
-
 
 def _forward_loop(forward: Forward, node: Node) -> None:
-    """Carry the tangents of carries along, and go over those of slices; a `while` has none."""
-    body = node.regions[-1]
-    count = node.attrs.get("carries", len(body.params))
-    carried = [i for i, param in enumerate(body.params[:count]) if param in forward.varied]
-    over = [i for i in range(count, len(body.params)) if forward.get(node.operands[i]) is not None]
-    moved = {i: Value(body.params[i].type) for i in (*carried, *over)}
-    inner = forward.region(body, [moved.get(i) for i in range(len(body.params))])
-    yielded = [i for i in range(count, len(body.results)) if inner.get(body.results[i]) is not None]
-    leaving = [inner.get_or_zeros(body.results[i]) for i in (*carried, *yielded)]
-
-    def extended(kept: Sequence[T], carries: Sequence[T], rest: Sequence[T]) -> tuple[T, ...]:
-        return (*kept[:count], *carries, *kept[count:], *rest)
-
-    starts = [forward.get_or_zeros(node.operands[i]) for i in (*carried, *over)]
-    split = len(carried)
-    params = list(moved.values())
-    tangents = fresh(node.results[i] for i in (*carried, *yielded))
-    region = inner.close(
-        body,
-        extended(body.params, params[:split], params[split:]),
-        extended(body.results, leaving[:split], leaving[split:]),
+    """Carry the tangents of carries along, and go over those of slices."""
+    loop = Loop.of(node)
+    carried = [carry for carry in loop.carries if carry.param in forward.varied]
+    over = [piece for piece in loop.slices if forward.get(piece.array) is not None]
+    moved = {piece.param: Value(piece.param.type) for piece in (*carried, *over)}
+    inner = forward.region(node.regions[0], [moved.get(p) for p in node.regions[0].params])
+    yielded = [stack for stack in loop.stacks if inner.get(stack.each) is not None]
+    carries = [
+        Carry(
+            forward.get_or_zeros(carry.initial),
+            moved[carry.param],
+            inner.get_or_zeros(carry.next),
+            Value(carry.param.type),
+        )
+        for carry in carried
+    ]
+    slices = [Slice(forward.get_or_zeros(p.array), moved[p.param]) for p in over]
+    stacks = [
+        Stack(inner.get_or_zeros(stack.each), Value(stack.each.type.stacked(loop.length)))
+        for stack in yielded
+    ]
+    more = loop.rebuilt(
+        carries=(*loop.carries, *carries),
+        slices=(*loop.slices, *slices),
+        stacks=(*loop.stacks, *stacks),
+        nodes=tuple(inner.builder.nodes),
     )
-    regions = [_with_more_params(r, params) for r in node.regions[:-1]]
-    forward.replace(
-        node,
-        extended(node.operands, starts[:split], starts[split:]),
-        [*regions, region],
-        extended(node.results, tangents[:split], tangents[split:]),
-        **({"carries": count + split} if "carries" in node.attrs else {}),
-    )
-    forward.set([node.results[i] for i in (*carried, *yielded)], tangents)
+    forward.builder.nodes.append(more.node())
+    forward.set((c.last for c in carried), (c.last for c in carries))
+    forward.set((stack.result for stack in yielded), (stack.result for stack in stacks))
 
 
-def _with_more_params(region: Graph, params: Sequence[Value]) -> Graph:
-    """Return the condition of a loop that has more carries now."""
-    return region.with_(params=(*region.params, *fresh(params)))
+def _forward_while(forward: Forward, node: Node) -> None:
+    """Carry the tangents of carries along."""
+    loop = While.of(node)
+    carried = [carry for carry in loop.carries if carry.param in forward.varied]
+    moved = {carry.param: Value(carry.param.type) for carry in carried}
+    inner = forward.region(node.regions[1], [moved.get(carry.param) for carry in loop.carries])
+    carries = [
+        Round(
+            forward.get_or_zeros(carry.initial),
+            Value(carry.param.type),
+            moved[carry.param],
+            inner.get_or_zeros(carry.next),
+            Value(carry.param.type),
+        )
+        for carry in carried
+    ]
+    more = loop.rebuilt(carries=(*loop.carries, *carries), nodes=tuple(inner.builder.nodes))
+    forward.builder.nodes.append(more.node())
+    forward.set((c.last for c in carried), (c.last for c in carries))
 
 
 def _forward_cond(forward: Forward, node: Node) -> None:
     """Yield tangents from each branch."""
+    view = Branches.of(node)
     walks = [forward.region(region, []) for region in node.regions]
-    pairs = list(zip(walks, node.regions, strict=True))
     moved = [
-        i
-        for i in range(len(node.results))
-        if any(walk.get(region.results[i]) is not None for walk, region in pairs)
+        choice
+        for choice in view.choices
+        if any(walk.get(y) is not None for walk, y in zip(walks, choice.yields, strict=True))
     ]
-    regions = []
-    for walk, region in pairs:
-        tangents = [walk.get_or_zeros(region.results[i]) for i in moved]
-        regions.append(walk.close(region, (), (*region.results, *tangents)))
-    found = fresh(node.results[i] for i in moved)
-    forward.replace(node, node.operands, regions, (*node.results, *found))
-    forward.set([node.results[i] for i in moved], found)
+    choices = []
+    for yields, result in moved:
+        pairs = zip(walks, yields, strict=True)
+        tangents = tuple(walk.get_or_zeros(y) for walk, y in pairs)
+        assert result is not None
+        choices.append(Choice(tangents, Value(result.type)))
+    branches = tuple(
+        branch._replace(nodes=tuple(walk.builder.nodes))
+        for branch, walk in zip(view.branches, walks, strict=True)
+    )
+    more = view.rebuilt(branches=branches, choices=(*view.choices, *choices))
+    forward.builder.nodes.append(more.node())
+    forward.set((c.result for c in moved), (c.result for c in choices))
 
 
 def _forward_call(forward: Forward, node: Node) -> None:
     """Pass the tangents of arguments along, and yield those of the results."""
-    (region,) = node.regions
-    given = [forward.get(operand) for operand in node.operands]
-    params = [None if tangent is None else Value(tangent.type) for tangent in given]
-    inner = forward.region(region, params)
-    moved = [i for i, r in enumerate(region.results) if inner.get(r) is not None]
-    results = [inner.get_or_zeros(region.results[i]) for i in moved]
-    found = fresh(node.results[i] for i in moved)
-    closed = inner.close(
-        region,
-        (*region.params, *(p for p in params if p is not None)),
-        (*region.results, *results),
+    view, arguments = Call.of(node), list[Argument]()
+    given: list[Value | None] = []
+    for argument in view.arguments:
+        tangent = forward.get(argument.operand)
+        given.append(None if tangent is None else Value(tangent.type))
+        if tangent is not None and given[-1] is not None:
+            arguments.append(Argument(tangent, given[-1]))
+    inner = forward.region(node.regions[0], given)
+    moved = [y for y in view.yields if inner.get(y.inside) is not None]
+    yields = [Yield(inner.get_or_zeros(y.inside), Value(y.inside.type)) for y in moved]
+    more = view.rebuilt(
+        arguments=(*view.arguments, *arguments),
+        yields=(*view.yields, *yields),
+        nodes=tuple(inner.builder.nodes),
     )
-    operands = (*node.operands, *(t for t in given if t is not None))
-    forward.replace(node, operands, [closed], (*node.results, *found))
-    forward.set([node.results[i] for i in moved], found)
+    forward.builder.nodes.append(more.node())
+    forward.set((y.result for y in moved), (y.result for y in yields))
 
 
 def _forward_custom_derivative(forward: Forward, node: Node) -> None:
@@ -177,7 +196,7 @@ def _forward_custom_derivative(forward: Forward, node: Node) -> None:
 
 _RULES = {
     "for_loop": _forward_loop,
-    "while": _forward_loop,
+    "while": _forward_while,
     "cond": _forward_cond,
     "call": _forward_call,
     "checkpoint": _forward_call,

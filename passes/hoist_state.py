@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..ir import (
+    Branches,
     Builder,
+    Call,
+    Carry,
+    Choice,
     Effect,
+    Gathered,
     Graph,
     GraphError,
+    Lane,
+    Lanes,
     Loc,
+    Loop,
     Node,
     Operand,
+    Round,
     StateVar,
     Value,
+    While,
+    Yield,
     copy_node,
     fresh,
     mapped,
@@ -78,6 +89,21 @@ def hoist_state(graph: Graph) -> Graph:
     return _Hoister(graph).run()
 
 
+class _Region(NamedTuple):
+    """A region without states: what leaves of states it was given and left, if any, stand apart."""
+
+    graph: Graph
+    entered: tuple[Value, ...]
+    left: Leaves
+
+    def extended(self, enter_at: int | None = None, leave_at: int | None = None) -> Graph:
+        """Return the region with these leaves among its parameters and results."""
+        return self.graph.with_(
+            params=_insert(self.graph.params, enter_at, self.entered),
+            results=_insert(self.graph.results, leave_at, self.left),
+        )
+
+
 class _Hoister:
     """One replay of a graph, in which reads are looked up and writes only remembered."""
 
@@ -132,23 +158,19 @@ class _Hoister:
         around: StateScope,
         enter: Iterable[StateVar] = (),
         leave: Iterable[StateVar] = (),
-        enter_at: int | None = None,
-        leave_at: int | None = None,
-    ) -> Graph:
-        """Build a region again, with the leaves of states among its parameters and results."""
+    ) -> _Region:
+        """Build a region again; it starts with leaves of some states, and is asked for others."""
         params, scope, builder = fresh(region.params), StateScope(around), Builder()
         self.mapping.update(zip(region.params, params, strict=True))
         entered: list[Value] = []
         for state in enter:
-            leaves = tuple(Value(t, state.hint) for t in state.types)
+            leaves = _leaves(state)
             scope.values[state] = leaves
             entered += leaves
         self._replay(region.nodes, builder, scope)
         results = mapped(region.results, self.mapping)
-        left = _values(leave, scope)
-        return builder.graph(
-            _insert(params, enter_at, entered), _insert(results, leave_at, left), like=region
-        )
+        new = builder.graph(params, results, like=region)
+        return _Region(new, tuple(entered), _values(leave, scope))
 
     # --- states -------------------------------------------------------------------------------
 
@@ -169,41 +191,42 @@ class _Hoister:
     def _for_loop(
         self, node: Node, operands: Leaves, builder: Builder, scope: StateScope
     ) -> Leaves:
-        (body,) = node.regions
-        carries = node.attrs["carries"]
-        states = self.touched.writes(body)
+        states = self.touched.writes(*node.regions)
         initial = _values(states, scope, node.loc)
-        results = _emit(
-            builder,
-            node,
-            _insert(operands, carries, initial),
-            [self._region(body, scope, states, states, carries, carries)],
-            _insert(_hints(node), carries, _hints_of(states)),
-            carries=carries + len(initial),
-        )
-        return _update(scope, states, results, carries)
+        body = self._region(node.regions[0], scope, states, states)
+        loop = Loop.of(node, operands, [body.graph])
+        carried = map(Carry, initial, body.entered, body.left)
+        lasts, stacks = loop.rebuilt(carries=(*loop.carries, *carried)).emit(builder)
+        return (*_update(scope, states, lasts, len(loop.carries)), *stacks)
 
     def _while(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        condition, body = node.regions
-        for state in self.touched.writes(condition):
+        for state in self.touched.writes(node.regions[0]):
             raise GraphError(f"the condition of a while{_at(node)} writes state @{state.name}")
-        states = self.touched.writes(body)
-        results = _emit(
-            builder,
-            node,
-            (*operands, *_values(states, scope, node.loc)),
-            [self._region(condition, scope, states), self._region(body, scope, states, states)],
-            _hints(node) + _hints_of(states),
-        )
-        return _update(scope, states, results, len(operands))
+        states = self.touched.writes(node.regions[1])
+        initial = _values(states, scope, node.loc)
+        condition = self._region(node.regions[0], scope, states)
+        body = self._region(node.regions[1], scope, states, states)
+        loop = While.of(node, operands, [condition.graph, body.graph])
+        carried = map(Round, initial, condition.entered, body.entered, body.left)
+        results = loop.rebuilt(carries=(*loop.carries, *carried)).emit(builder)
+        return _update(scope, states, results, len(loop.carries))
 
     def _cond(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
         states = self.touched.writes(*node.regions)
-        regions = [self._region(branch, scope, (), states) for branch in node.regions]
-        results = _emit(builder, node, operands, regions, _hints(node) + _hints_of(states))
-        return _update(scope, states, results, len(node.results))
+        branches = [self._region(branch, scope, (), states) for branch in node.regions]
+        view = Branches.of(node, operands, [branch.graph for branch in branches])
+        columns = zip(*(branch.left for branch in branches), strict=True)
+        left = map(Choice, columns, _all_leaves(states))
+        results = view.rebuilt(choices=(*view.choices, *left)).emit(builder)
+        return _update(scope, states, results, len(view.choices))
 
-    _call = _cond
+    def _call(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        states = self.touched.writes(*node.regions)
+        body = self._region(node.regions[0], scope, (), states)
+        view = Call.of(node, operands, [body.graph])
+        left = map(Yield, body.left, _all_leaves(states))
+        results = view.rebuilt(yields=(*view.yields, *left)).emit(builder)
+        return _update(scope, states, results, len(view.yields))
 
     # --- derivatives ----------------------------------------------------------------------------
 
@@ -214,7 +237,7 @@ class _Hoister:
         primal, forward, *backward = node.regions
         outs = len(primal.results)
         states = self.touched.writes(primal, forward)
-        rule = self._region(forward, scope, (), states, None, outs)
+        rule = self._region(forward, scope, (), states).extended(leave_at=outs)
         if node.attrs["mode"] == "jvp":
             rule = _with_still_states(rule, rule.results[outs : outs + len(_hints_of(states))])
         rules = [rule]
@@ -225,9 +248,9 @@ class _Hoister:
                     "write it in the forward rule"
                 )
             ignored = tuple(Value(t) for state in states for t in state.types)
-            region = self._region(region, scope)
+            region = self._region(region, scope).graph
             rules.append(region.with_(params=(*region.params, *ignored)))
-        regions = [self._region(primal, scope, (), states), *rules]
+        regions = [self._region(primal, scope, (), states).extended(), *rules]
         results = _emit(builder, node, operands, regions, _hints(node) + _hints_of(states))
         return _update(scope, states, results, outs)
 
@@ -244,7 +267,7 @@ class _Hoister:
             builder,
             node,
             (*operands, *_values(held, scope, node.loc)),
-            [self._region(body, scope, held, states)],
+            [self._region(body, scope, held, states).extended()],
             _hints(node) + _hints_of(states),
             states=(),
             wrt=(*(i for state in wanted for i in positions[state]), *node.attrs["wrt"]),
@@ -259,7 +282,7 @@ class _Hoister:
             builder,
             node,
             operands,
-            [self._region(body, scope, (), states)],
+            [self._region(body, scope, (), states).extended()],
             _insert(_hints(node), outs, _hints_of(states)),
         )
         # The tangents of the states come last, and nobody asks for them.
@@ -268,7 +291,6 @@ class _Hoister:
     # --- lanes ------------------------------------------------------------------------------------
 
     def _vmap(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        (body,) = node.regions
         lanes, inside = self.touched.lanes(node), StateScope(scope)
         entered: list[tuple[Operand, int]] = []
         for outer, axis in lanes.enter.values():
@@ -277,21 +299,18 @@ class _Hoister:
         for lane, outer in lanes.shared.items():
             if lane.types == outer.types:
                 inside.values[lane] = scope.read(outer, node.loc)
-        region = self._region(body, inside, (*lanes.enter, *lanes.split), lanes.leave)
-        in_axes = (*node.attrs["in_axes"], *(axis for _, axis in entered))
-        self._check_lanes(region, in_axes, lanes)
-        left = [axis for lane, (_, axis) in lanes.leave.items() for _ in lane.types]
-        results = _emit(
-            builder,
-            node,
-            (*operands, *(leaf for leaf, _ in entered)),
-            [region],
-            _hints(node) + _hints_of(lanes.leave),
-            in_axes=in_axes,
-            out_axes=(*node.attrs["out_axes"], *left),
-            in_states=(),
-            out_states=(),
+        body = self._region(node.regions[0], inside, (*lanes.enter, *lanes.split), lanes.leave)
+        view = Lanes.of(node, operands, [body.graph])
+        more = (Lane(*array, param) for array, param in zip(entered, body.entered, strict=True))
+        axes = [axis for lane, (_, axis) in lanes.leave.items() for _ in lane.types]
+        left = map(Gathered, body.left, axes, _all_leaves(lanes.leave))
+        view = view.rebuilt(
+            arguments=(*view.arguments, *more),
+            yields=(*view.yields, *left),
+            attrs={**view.attrs, "in_states": (), "out_states": ()},
         )
+        self._check_lanes(view, lanes)
+        results = view.emit(builder)
         for lane, (outer, _) in lanes.leave.items():
             self.written_at[outer] = self.written_at.get(lane, node.loc)
         outers = [outer for outer, _ in lanes.leave.values()]
@@ -307,16 +326,16 @@ class _Hoister:
         self.written_at[state] = node.loc
         return part(builder, keys, 1, size + 1)
 
-    def _check_lanes(self, region: Graph, in_axes: Sequence[int | None], lanes: LaneStates) -> None:
+    def _check_lanes(self, view: Lanes, lanes: LaneStates) -> None:
         """Refuse what a state without a lane axis cannot hold."""
-        leaves = [(lane, axis) for lane, (_, axis) in lanes.leave.items() for _ in lane.types]
-        if all(axis is not None for _, axis in leaves):
+        leaves = [lane for lane in lanes.leave for _ in lane.types]
+        left = view.yields[len(view.yields) - len(leaves) :]
+        if all(leaf.axis is not None for leaf in left):
             return
-        pairs = zip(region.params, in_axes, strict=True)
-        dependent = lane_dependent(region, [param for param, axis in pairs if axis is not None])
-        results = region.results[len(region.results) - len(leaves) :]
-        for (state, axis), result in zip(leaves, results, strict=True):
-            if axis is None and result in dependent:
+        mapped_ = [argument.param for argument in view.arguments if argument.axis is not None]
+        dependent = lane_dependent(view.body, mapped_)
+        for state, leaf in zip(leaves, left, strict=True):
+            if leaf.axis is None and leaf.inside in dependent:
                 raise LaneDependentWrite(state.name, self.written_at.get(state))
 
 
@@ -362,6 +381,15 @@ def _with_still_states(rule: Graph, held: Sequence[Operand]) -> Graph:
 
 def _values(states: Iterable[StateVar], scope: StateScope, loc: Loc | None = None) -> Leaves:
     return tuple(leaf for state in states for leaf in scope.read(state, loc))
+
+
+def _leaves(state: StateVar) -> tuple[Value, ...]:
+    """Return new values for the leaves of a state."""
+    return tuple(Value(type, state.hint) for type in state.types)
+
+
+def _all_leaves(states: Iterable[StateVar]) -> tuple[Value, ...]:
+    return tuple(leaf for state in states for leaf in _leaves(state))
 
 
 def _insert(items: Sequence[T], at: int | None, new: Iterable[T]) -> tuple[T, ...]:

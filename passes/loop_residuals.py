@@ -14,13 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from ..ir import Builder, Graph, Literal, Node, Operand, Type, Value, copy_node, mapped
+from ..ir import Builder, Carry, Literal, Loop, Node, Operand, Stack, Type, Value, copy_node, mapped
 from .activity import dependent_values
 from .residuals import minimum_cut, repeatable, values
-
-T = TypeVar("T", bound=Operand)
 
 
 class Vertex(NamedTuple):
@@ -33,11 +31,13 @@ class Vertex(NamedTuple):
     value: Value
 
 
-class Step:
+class ForwardStep:
     """The forward step of a loop: who produces what, and what costs nothing.
 
     Attributes
     ----------
+    loop : Loop
+        The loop, whose nodes are those that run forward.
     producers : dict of Value to Node or None
         The values of the step; None for parameters.
     carries : dict of Value to Operand
@@ -52,23 +52,20 @@ class Step:
         Values of which there are arrays over all steps.
     """
 
-    def __init__(self, loop: Node, body: Graph, nodes: Sequence[Node]) -> None:
-        self.loop, self.body, self.nodes = loop, body, nodes
-        count = self.count = loop.attrs["carries"]
-        self.producers: dict[Value, Node | None] = dict.fromkeys(body.params)
-        self.producers.update((result, node) for node in nodes for result in node.results)
-        carries = body.params[:count]
-        self.starts = dict(zip(carries, loop.operands[:count], strict=True))
-        self.ends = dict(zip(carries, loop.results[:count], strict=True))
-        pairs = list(zip(carries, body.results[:count], strict=True))
-        self.kept = {p: self.starts[p] for p, result in pairs if p is result}
-        self.carries = {p: result for p, result in pairs if p is not result}
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.producers: dict[Value, Node | None] = dict.fromkeys(loop.body.params)
+        self.producers.update((result, node) for node in loop.nodes for result in node.results)
+        self.starts = {c.param: c.initial for c in loop.carries}
+        self.ends = {c.param: c.last for c in loop.carries if c.last is not None}
+        self.kept = {c.param: c.initial for c in loop.carries if c.param is c.next}
+        self.carries = {c.param: c.next for c in loop.carries if c.param is not c.next}
         self.leaving = {r: p for p, r in reversed(self.carries.items()) if isinstance(r, Value)}
         self.at_hand: dict[Value, Operand] = {}
-        for value, array in zip(body.results[count:], loop.results[count:], strict=True):
-            if isinstance(value, Value) and value in self.producers:
+        for value, array in loop.stacks:
+            if isinstance(value, Value) and value in self.producers and array is not None:
                 self.at_hand[value] = array
-        self.at_hand.update(zip(body.params[count:], loop.operands[count:], strict=True))
+        self.at_hand.update((piece.param, piece.array) for piece in loop.slices)
 
     def choose(self, needed: Iterable[Value]) -> set[Vertex]:
         """Choose what to store so that the needed values can be had in the reverse."""
@@ -154,7 +151,7 @@ class HandOver:
         from, and what they become.
     """
 
-    def __init__(self, step: Step, outer: Builder, needed: Sequence[Value]) -> None:
+    def __init__(self, step: ForwardStep, outer: Builder, needed: Sequence[Value]) -> None:
         self.step, self.outer = step, outer
         self.chosen = step.choose(needed)
         self.now: dict[Value, Operand] = dict(step.kept)
@@ -181,7 +178,7 @@ class HandOver:
             delay = self._delay(value)
             self.now[value] = self._hold(delay.end, delay.slice)
         elif not self.chosen.isdisjoint((Vertex("now", value), Vertex("between", value))):
-            stack = Value(_stacked(value.type, self.step.loop.attrs["length"]))
+            stack = Value(value.type.stacked(self.step.loop.length))
             self._stored.append((value, stack))
             self.now[value] = self._slice(stack, value)
         elif self.step.entered(value) or Vertex("between", start) in self.chosen:
@@ -219,7 +216,7 @@ class HandOver:
         """Make the forward loop carry a value into the next step, which stores it."""
         if value not in self._delays:
             param, end = Value(value.type), Value(value.type)
-            stack = Value(_stacked(value.type, self.step.loop.attrs["length"]))
+            stack = Value(value.type.stacked(self.step.loop.length))
             self._stored.append((param, stack))
             self._delays[value] = _Delay(param, end, self._slice(stack, value))
         return self._delays[value]
@@ -248,7 +245,7 @@ class HandOver:
             if node not in nodes:
                 nodes[node] = None
                 stack += [(earlier, v) for v in reversed(values(node))]
-        order = self.step.nodes
+        order = self.step.loop.nodes
         return [n for n in order if n in before], list(entering), [n for n in order if n in now]
 
     def _run_again(
@@ -267,10 +264,9 @@ class HandOver:
 
     def _is_first(self) -> Value:
         """Return whether the step at hand is the first one, which has none before it."""
-        attrs = self.step.loop.attrs
-        length = attrs["length"]
-        index = self.outer("iota", dtype="int32", shape=(length,), dimension=0)
-        first = Literal(length - 1 if attrs["reverse"] else 0, Type("int32"))
+        loop = self.step.loop
+        index = self.outer("iota", dtype="int32", shape=(loop.length,), dimension=0)
+        first = Literal(loop.first, Type("int32"))
         return self._slice(self.outer("eq", index, first), Value(Type("bool")))
 
     def _keep_in_domain(
@@ -295,26 +291,14 @@ class HandOver:
 
     def forward(self) -> list[Node]:
         """Return the forward loop, which yields in addition what is stored."""
-        loop, body, count = self.step.loop, self.step.body, self.step.count
-        builder, delays = Builder(loop.loc), self._delays.values()
-        zeros = [builder.zeros(delay.param.type) for delay in delays]
-
-        def with_delays(found: Sequence[T], more: Iterable[T]) -> tuple[T, ...]:
-            return (*found[:count], *more, *found[count:])
-
-        region = body.with_(
-            params=with_delays(body.params, (delay.param for delay in delays)),
-            nodes=tuple(self.step.nodes),
-            results=(
-                *with_delays(body.results, self._delays),
-                *(value for value, _ in self._stored),
-            ),
-        )
-        operands = with_delays(loop.operands, zeros)
-        results = with_delays(loop.results, (delay.end for delay in delays))
-        results = (*results, *(stack for _, stack in self._stored))
-        attrs = {**loop.attrs, "carries": count + len(delays)}
-        return [*builder.nodes, Node(loop.op, operands, attrs, (region,), results, loop.loc)]
+        loop, builder = self.step.loop, Builder(self.step.loop.loc)
+        delayed = [
+            Carry(builder.zeros(delay.param.type), delay.param, value, delay.end)
+            for value, delay in self._delays.items()
+        ]
+        stored = [Stack(value, stack) for value, stack in self._stored]
+        more = loop.rebuilt(carries=(*loop.carries, *delayed), stacks=(*loop.stacks, *stored))
+        return [*builder.nodes, more.node()]
 
 
 class _Delay(NamedTuple):
@@ -326,10 +310,6 @@ class _Delay(NamedTuple):
     param: Value
     end: Value
     slice: Value
-
-
-def _stacked(type: Type, length: int) -> Type:
-    return Type(type.dtype, (length, *type.shape))
 
 
 def _copy_nodes(builder: Builder, nodes: Iterable[Node], names: dict[Value, Operand]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,20 +28,34 @@ class Pass:
         The form that its output satisfies, see `brainir.ir.verify`.
     options : mapping
         Keyword arguments for the function.
+    optional : bool
+        Whether no other pass builds on what it does, so that it can be left out.
     """
 
     name: str
     function: Callable[..., Graph]
     form: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    optional: bool = False
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the rewritten graph."""
         return self.function(graph, **self.options)
 
     def with_options(self, **options: Any) -> Pass:
-        """Return this pass with some options changed."""
-        return replace(self, options={**self.options, **options})
+        """Return this pass with some options changed.
+
+        Raises
+        ------
+        ValueError
+            If it has no such option.
+        """
+        known = tuple(inspect.signature(self.function).parameters)[1:]
+        for name in options:
+            if name not in known:
+                there = ", ".join(known) or "none"
+                raise ValueError(f"{self.name} has no option {name}; there is {there}")
+        return replace(self, options={**self.options, **options}) if options else self
 
 
 Observer = Callable[[Pass, Graph, Graph, float], None]

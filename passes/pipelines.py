@@ -36,19 +36,41 @@ PIPELINE: tuple[Pass, ...] = (
     # What was only for derivatives goes.
     Pass("forget-derivatives", forget_derivatives, "expanded"),
     # The same with less: neutral elements, constants, carries that never change.
-    Pass("simplify", simplify, "expanded"),
+    Pass("simplify", simplify, "expanded", optional=True),
     # What is the same in every step of a loop is computed before it.
-    Pass("hoist-invariant", hoist_invariant, "expanded"),
+    Pass("hoist-invariant", hoist_invariant, "expanded", optional=True),
     # Layer by layer in place of step by step, where that makes few large products of many small.
-    Pass("distribute-loops", distribute_loops, "expanded"),
+    Pass("distribute-loops", distribute_loops, "expanded", optional=True),
     # What was computed before is used again.
-    Pass("common-subexpressions", common_subexpressions, "expanded"),
+    Pass("common-subexpressions", common_subexpressions, "expanded", optional=True),
     # What nobody uses is not computed.
-    Pass("dead-code", dead_code, "expanded"),
+    Pass("dead-code", dead_code, "expanded", optional=True),
     # States at the edge become parameters and results: what backends emit.
     Pass("purify", purify, "pure"),
 )
 """What every graph goes through between capture and a backend."""
+
+_SHARING = ("expand-vmap", "hoist-invariant", "common-subexpressions")
+"""Passes that let one computation serve several users."""
+
+FOREIGN_PIPELINE = tuple(
+    step.with_options(differentiable=True) if step.name in _SHARING else step
+    for step in PIPELINE
+    if step.name != "forget-derivatives"
+)
+"""For what somebody else's ``jax.grad`` may differentiate: rules of derivatives stay, and each user
+of what is not linear in the cotangent has one of its own."""
+
+SHARDED_PIPELINE = tuple(
+    step
+    for step in PIPELINE
+    if step.name in ("inline-calls", "expand-map", "hoist-state", "dead-code", "purify")
+)
+"""For the body of a ``jax.shard_map``: only JAX knows which values all devices share, so that their
+gradients are sums over devices. Derivatives, and lanes around them, are left to it."""
+
+ARRAY_PIPELINE = tuple(step for step in PIPELINE if step.name != "purify")
+"""For a graph whose states have become arrays before: purifying it again would add them twice."""
 
 PASSES: dict[str, Pass] = {step.name: step for step in PIPELINE}
 """All passes by name."""
@@ -60,7 +82,7 @@ def parse_pass(text: str) -> Pass:
     Raises
     ------
     ValueError
-        If no pass has that name, or an option is not written as ``key=value``.
+        If no pass has that name, it has no such option, or one is not written as ``key=value``.
 
     Examples
     --------

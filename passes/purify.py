@@ -3,26 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from ..ir import Effect, Graph, GraphError, Node, Operand, StateVar, Value, touched_by
-
-
-class StateInterface(NamedTuple):
-    """Which states a hoisted graph reads, and which it writes, each in the order of doing so."""
-
-    reads: tuple[StateVar, ...]
-    writes: tuple[StateVar, ...]
-
-
-def state_interface(graph: Graph) -> StateInterface:
-    """Return what a hoisted graph reads and writes.
-
-    The results that `purify` adds to the graph are the leaves of ``writes``, in that order.
-    """
-    reads = [node.attrs["state"] for node in graph.nodes if Effect.READ in node.op.effects]
-    writes = [node.attrs["state"] for node in graph.nodes if Effect.WRITE in node.op.effects]
-    return StateInterface(tuple(reads), tuple(writes))
 
 
 def purify(graph: Graph) -> Graph:
@@ -30,7 +12,7 @@ def purify(graph: Graph) -> Graph:
 
     Every leaf of every state of the graph, in order of ``graph.states``, becomes a parameter after
     the others, whether it is read or not. Every leaf of what is written becomes a result after the
-    others, in the order of writing, which `state_interface` tells.
+    others, in the order of writing, which the graph then says in its ``writes``.
 
     Raises
     ------
@@ -52,7 +34,8 @@ def purify(graph: Graph) -> Graph:
     *after*::
 
         graph @run(%x: f32[4], %w: f32[4], %V: f32[4]) -> (f32[4], f32[4])
-          states(@w: f32[4] param, @V: f32[4] hidden) {
+          states(@w: f32[4] param, @V: f32[4] hidden)
+          writes(@V) {
           %y = mul %x, %w : f32[4]
           return %x, %y
         }
@@ -81,6 +64,7 @@ def purify(graph: Graph) -> Graph:
         results=(*graph.results, *(leaf for leaves in writes.values() for leaf in leaves)),
         param_units=_with_units(graph.param_units, len(graph.params), graph.states),
         result_units=_with_units(graph.result_units, len(graph.results), writes),
+        writes=tuple(writes),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from ..ir import Builder, Graph, Node, Operand, Type, Value, mapped
+from ..ir import Branch, Branches, Builder, Choice, Graph, Node, Operand, Type, Value, mapped
 from .residuals import Residuals, choose_residuals
 from .reverse import Cotangents, Reverse
 from .surgery import live_nodes, rename, run_again
@@ -17,19 +17,28 @@ from .surgery import live_nodes, rename, run_again
 
 def reverse_cond(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
     """Reverse a `cond`, as the module describes."""
+    view = Branches.of(node)
     branches = [_ReverseBranch(reverse, region, cotangents) for region in node.regions]
     targets = list(dict.fromkeys(v for branch in branches for v in branch.inner.cotangents))
     slots = _Slots()
-    forward, backward = [], []
     residuals = [branch.finish(targets) for branch in branches]
     names = [slots.assign(r.inputs) for r in residuals]
-    for branch, found, held in zip(branches, residuals, names, strict=True):
-        forward.append(branch.yielding(slots.all, held))
-        backward.append(branch.reversed_from(found, held))
-    gradients = reverse.builder.emit(node.op, node.operands, node.attrs, backward)
-    reverse.add_all(targets, gradients)
-    results = (*node.results, *slots.all)
-    return [Node(node.op, node.operands, node.attrs, tuple(forward), results, node.loc)]
+    pairs = list(zip(branches, residuals, names, strict=True))
+    backward = [branch.reversed_from(found, held) for branch, found, held in pairs]
+    again = view.rebuilt(
+        branches=tuple(Branch(tuple(nodes)) for nodes, _ in backward),
+        choices=tuple(map(Choice, zip(*(results for _, results in backward), strict=True))),
+    )
+    reverse.add_all(targets, again.emit(reverse.builder))
+    filled = [branch.filling(slots.all, held) for branch, _, held in pairs]
+    columns = zip(*(extra for _, extra in filled), strict=True)
+    forward = view.rebuilt(
+        branches=tuple(
+            old._replace(nodes=nodes) for old, (nodes, _) in zip(view.branches, filled, strict=True)
+        ),
+        choices=(*view.choices, *map(Choice, columns, slots.all)),
+    )
+    return [forward.node()]
 
 
 class _Slots:
@@ -70,15 +79,18 @@ class _ReverseBranch:
         self.backward = live_nodes(self.inner.builder.nodes, self.results)
         return choose_residuals(self.forward, self.backward, self.results)
 
-    def yielding(self, slots: Sequence[Value], held: dict[Value, Operand]) -> Graph:
-        """Return the forward branch, which fills the slots."""
+    def filling(
+        self, slots: Sequence[Value], held: dict[Value, Operand]
+    ) -> tuple[tuple[Node, ...], Sequence[Operand]]:
+        """Return the nodes of the forward branch, and what fills the slots."""
         filled = {slot: value for value, slot in held.items()}
         builder = Builder()
         extra = [filled[slot] if slot in filled else builder.zeros(slot.type) for slot in slots]
-        nodes = (*self.forward, *builder.nodes)
-        return self.region.with_(nodes=nodes, results=(*self.region.results, *extra))
+        return (*self.forward, *builder.nodes), extra
 
-    def reversed_from(self, residuals: Residuals, names: dict[Value, Operand]) -> Graph:
-        """Return the reverse of the branch, which reads the slots."""
+    def reversed_from(
+        self, residuals: Residuals, names: dict[Value, Operand]
+    ) -> tuple[Sequence[Node], Sequence[Operand]]:
+        """Return the reverse of the branch, which reads the slots: its nodes and its yields."""
         nodes = (*run_again(residuals.again, names), *rename(self.backward, names))
-        return Graph("", (), nodes, mapped(self.results, names))
+        return nodes, mapped(self.results, names)

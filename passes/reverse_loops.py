@@ -8,18 +8,9 @@ cotangents of the slices.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..ir import (
-    Builder,
-    Graph,
-    Node,
-    Operand,
-    Value,
-    mapped,
-)
+from ..ir import Builder, Carry, Loop, Node, Operand, Slice, Stack, Value, mapped
 from .errors import ReverseOfWhile
-from .loop_residuals import HandOver, Step
+from .loop_residuals import ForwardStep, HandOver
 from .reverse import Cotangents, Reverse
 from .surgery import live_nodes, outside_values, rename
 
@@ -31,26 +22,30 @@ def refuse_while(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[N
 
 def reverse_for_loop(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
     """Reverse a `for_loop`, as the module describes."""
-    (body,) = node.regions
-    step = _ReverseStep(reverse, node, body, cotangents)
-    backward = live_nodes(step.inner.builder.nodes, step.results)
-    forward = Step(node, body, step.forward)
-    over = HandOver(forward, reverse.builder, outside_values(backward, step.results))
+    loop = Loop.of(node)
+    step = _ReverseStep(reverse, loop, cotangents)
+    results = step.results
+    backward = live_nodes(step.inner.builder.nodes, results)
+    forward = ForwardStep(loop.rebuilt(nodes=tuple(step.forward)))
+    over = HandOver(forward, reverse.builder, outside_values(backward, results))
 
-    zeros = [reverse.builder.zeros(total.type) for total in step.sums]
-    params = (*step.carried, *step.sums, *over.held, *step.slices, *over.slices)
-    operands = (*step.starts, *zeros, *over.ends, *step.arrays, *over.arrays)
-    results = mapped(step.results, over.now)
-    split, carries = len(step.starts) + len(zeros), len(over.held)
-    region = Graph(
-        "",
-        params,
-        (*over.nodes, *rename(backward, over.now)),
-        (*results[:split], *over.next, *results[split:]),
+    def now(operand: Operand) -> Operand:
+        return mapped([operand], over.now)[0]
+
+    again = loop.rebuilt(
+        carries=(
+            *(carry._replace(next=now(carry.next)) for carry in step.carries),
+            *map(Carry, over.ends, over.held, over.next),
+        ),
+        slices=(*step.slices, *map(Slice, over.arrays, over.slices)),
+        stacks=tuple(Stack(now(stack.each)) for stack in step.stacks),
+        nodes=(*over.nodes, *rename(backward, over.now)),
+        reverse=not loop.reverse,
+        name="",
     )
-    attrs = {**node.attrs, "carries": split + carries, "reverse": not node.attrs["reverse"]}
-    gradients = reverse.builder.emit(node.op, operands, attrs, [region])
-    reverse.add_all(step.targets, (*gradients[:split], *gradients[split + carries :]))
+    gradients, arrays = again.emit(reverse.builder)
+    reverse.add_all(step.carried_for, gradients[: len(step.carries)])
+    reverse.add_all(step.stacked_for, arrays)
     return over.forward()
 
 
@@ -59,61 +54,69 @@ class _ReverseStep:
 
     Attributes
     ----------
-    carried, sums, slices : list of Value
-        Its parameters: cotangents of carries, of captured values so far, of what the step yields.
-    starts, arrays : list of Operand
-        What the first of these start from, and what the last are slices of.
-    results, targets : list of Operand
-        Cotangents of carries, captured values and slices of the loop's input; and of what they
-        are the cotangents once the loop has run.
+    carries : list of Carry
+        Cotangents of carries, and what those of captured values have come to.
+    slices : list of Slice
+        Cotangents of what the step yields.
+    stacks : list of Stack
+        Cotangents of slices of what the loop runs over.
+    carried_for, stacked_for : list of Operand
+        Of what carries and stacks are the cotangents once the loop has run.
     forward : list of Node
         The nodes of the forward step.
     """
 
-    def __init__(self, outer: Reverse, node: Node, body: Graph, cotangents: Cotangents) -> None:
-        self.inner, self.count = outer.inner(), node.attrs["carries"]
-        self.carried: list[Value] = []
-        self.slices: list[Value] = []
-        self.starts: list[Operand] = []
-        self.arrays: list[Operand] = []
-        carries = [i for i in range(self.count) if body.params[i] in outer.active]
-        self._seed(outer, body, carries, cotangents)
-        self.forward = self.inner.walk(body.nodes)
+    def __init__(self, outer: Reverse, loop: Loop, cotangents: Cotangents) -> None:
+        self.inner, self.slices = outer.inner(), list[Slice]()
+        carries = [carry for carry in loop.carries if carry.param in outer.active]
+        given = dict(zip(_results(loop), cotangents, strict=True))
+        seeds = [self._carry(outer, carry, given[carry.last]) for carry in carries]
+        for stack in loop.stacks:
+            self._slice(outer, stack, given[stack.result])
+        self.forward = self.inner.walk(loop.nodes)
 
-        leaving = [self.inner.take_or_zeros(body.params[i]) for i in carries]
-        pairs = zip(body.params[self.count :], node.operands[self.count :], strict=True)
-        over = [(self.inner.take(param), array) for param, array in pairs]
-        over = [(cotangent, array) for cotangent, array in over if cotangent is not None]
-        captured = self.inner.cotangents
-        self.sums = [Value(value.type) for value in captured]
-        totals = map(self.inner.builder, ["add"] * len(captured), self.sums, captured.values())
-        self.results: list[Operand] = [*leaving, *totals, *(c for c, _ in over)]
-        self.targets: list[Operand] = [
-            *(node.operands[i] for i in carries),
-            *captured,
-            *(array for _, array in over),
+        pairs = zip(carries, seeds, strict=True)
+        self.carries = [
+            seed._replace(next=self.inner.take_or_zeros(carry.param)) for carry, seed in pairs
         ]
+        found = [(piece.array, self.inner.take(piece.param)) for piece in loop.slices]
+        self.stacks = [Stack(cotangent) for _, cotangent in found if cotangent is not None]
+        self.stacked_for = [array for array, cotangent in found if cotangent is not None]
+        captured = self.inner.cotangents
+        self.carries += [self._sum(outer, *pair) for pair in captured.items()]
+        self.carried_for: list[Operand] = [*(carry.initial for carry in carries), *captured]
 
-    def _seed(
-        self, outer: Reverse, body: Graph, carries: Sequence[int], cotangents: Cotangents
-    ) -> None:
-        for i in carries:
-            cotangent = cotangents[i]
-            carry = Value(body.params[i].type)
-            self.carried.append(carry)
-            self.starts.append(outer.builder.zeros(carry.type) if cotangent is None else cotangent)
-            self.inner.add(body.results[i], carry)
-        for result, cotangent in zip(
-            body.results[self.count :], cotangents[self.count :], strict=True
-        ):
-            if cotangent is None:
-                continue
-            same = _same_for_all_steps(outer.builder, self.inner.builder, cotangent)
-            if same is None:
-                same = Value(result.type)
-                self.slices.append(same)
-                self.arrays.append(cotangent)
-            self.inner.add(result, same)
+    @property
+    def results(self) -> list[Operand]:
+        """All that the step yields."""
+        return [*(carry.next for carry in self.carries), *(stack.each for stack in self.stacks)]
+
+    def _carry(self, outer: Reverse, carry: Carry, cotangent: Operand | None) -> Carry:
+        """Take a cotangent of what a step leaves in a carry."""
+        seed = Value(carry.param.type)
+        self.inner.add(carry.next, seed)
+        initial = outer.builder.zeros(seed.type) if cotangent is None else cotangent
+        return Carry(initial, seed, seed)
+
+    def _slice(self, outer: Reverse, stack: Stack, cotangent: Operand | None) -> None:
+        """Take a cotangent of what a step yields."""
+        if cotangent is None:
+            return
+        same = _same_for_all_steps(outer.builder, self.inner.builder, cotangent)
+        if same is None:
+            same = Value(stack.each.type)
+            self.slices.append(Slice(cotangent, same))
+        self.inner.add(stack.each, same)
+
+    def _sum(self, outer: Reverse, captured: Value, cotangent: Operand) -> Carry:
+        """Add up the cotangents of a captured value."""
+        total = Value(captured.type)
+        more = self.inner.builder("add", total, cotangent)
+        return Carry(outer.builder.zeros(total.type), total, more)
+
+
+def _results(loop: Loop) -> list[Value | None]:
+    return [*(carry.last for carry in loop.carries), *(stack.result for stack in loop.stacks)]
 
 
 def _same_for_all_steps(outer: Builder, inner: Builder, array: Operand) -> Operand | None:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from ..ir import Builder, Graph, Literal, Node, Operand, Value, copy_node, fresh, mapped
+from ..ir import (
+    Branches,
+    Builder,
+    Carry,
+    Graph,
+    Literal,
+    Loop,
+    Node,
+    Operand,
+    Round,
+    Value,
+    While,
+    copy_node,
+    fresh,
+    mapped,
+)
 from .identities import simpler
 from .known_values import KnownValues
 from .lanes import repeat, take
+
+Standing = dict[Value, Operand]
+"""Results that need not be built, and what stands for each; it may be another result."""
 
 ROUNDS = 10
 """How often a graph is gone through at most; a round that changes nothing is the last."""
@@ -95,20 +112,28 @@ class _Round:
         return None if found is None else (found,)
 
     def _region(self, region: Graph) -> Graph:
-        params = fresh(region.params)
-        self.mapping.update(zip(region.params, params, strict=True))
-        return self._body(region, params, region.results)
-
-    def _body(
-        self,
-        region: Graph,
-        params: Sequence[Value],
-        results: Sequence[Operand],
-        builder: Builder | None = None,
-    ) -> Graph:
-        builder = Builder() if builder is None else builder
+        builder, params = Builder(), self._entered(region.params)
         self._nodes(builder, region.nodes)
-        return builder.graph(params, mapped(results, self.mapping), like=region)
+        return builder.graph(params, mapped(region.results, self.mapping), like=region)
+
+    def _entered(self, params: Sequence[Value]) -> tuple[Value, ...]:
+        """Return new parameters for old ones."""
+        new = fresh(params)
+        self.mapping.update(zip(params, new, strict=True))
+        return new
+
+    def _built(self, nodes: Iterable[Node], builder: Builder | None = None) -> tuple[Node, ...]:
+        builder = Builder() if builder is None else builder
+        self._nodes(builder, nodes)
+        return tuple(builder.nodes)
+
+    def _now(self, operand: Operand) -> Operand:
+        return mapped([operand], self.mapping)[0]
+
+    def _param(self, old: Value) -> Value:
+        new = self.mapping[old]
+        assert isinstance(new, Value), "the parameter of a piece that is kept is a value"
+        return new
 
     def _inline(
         self, builder: Builder, region: Graph, arguments: Sequence[Operand]
@@ -123,121 +148,122 @@ class _Round:
         self, builder: Builder, node: Node, operands: Sequence[Operand]
     ) -> Sequence[Operand] | None:
         """Run a branch that is known in place; take what all branches share from outside."""
-        last = len(node.regions) - 1
-        literal = Literal(0, operands[0].type) if last == 0 else self.known.constant(operands[0])
+        view, last = Branches.of(node, operands), len(node.regions) - 1
+        literal = Literal(0, view.index.type) if last == 0 else self.known.constant(view.index)
         if literal is not None:
             number = min(max(int(literal.value.real), 0), last)
             return self._inline(builder, node.regions[number], ())
         inside = [_defined(region) for region in node.regions]
-        shared: dict[int, Operand | int] = {}
-        for i, column in enumerate(zip(*(region.results for region in node.regions), strict=True)):
-            if all(r == column[0] and r not in own for r, own in zip(column, inside, strict=True)):
-                (shared[i],) = mapped(column[:1], self.mapping)
-        if not shared:
+        standing: Standing = {}
+        for yields, result in view.choices:
+            pairs = zip(yields, inside, strict=True)
+            if result is not None and all(y == yields[0] and y not in own for y, own in pairs):
+                standing[result] = self._now(yields[0])
+        if not standing:
             return None
-        kept = [i for i in range(len(node.results)) if i not in shared]
-        regions = [self._body(r, (), [r.results[i] for i in kept]) for r in node.regions]
-        return _without(builder, node, node.attrs, operands, regions, shared)
+        branches = tuple(b._replace(nodes=self._built(b.nodes)) for b in view.branches)
+        kept = [choice for choice in view.choices if choice.result not in standing]
+        choices = tuple(c._replace(yields=mapped(c.yields, self.mapping)) for c in kept)
+        results = view.rebuilt(branches=branches, choices=choices).emit(builder)
+        return _resolved(node, dict(zip((c.result for c in kept), results, strict=True)), standing)
 
     # --- loops ------------------------------------------------------------------------------------
 
     def _for_loop(
         self, builder: Builder, node: Node, operands: Sequence[Operand]
     ) -> Sequence[Operand] | None:
-        if node.attrs["length"] <= 1:
-            return self._few_steps(builder, node, operands)
-        (body,) = node.regions
-        carries, inside, step = node.attrs["carries"], _defined(body), Builder(node.loc)
-        params = fresh(body.params)
-        self.mapping.update(zip(body.params, params, strict=True))
-        redundant = self._carries(body.params[:carries], operands, body.results, inside)
-        dropped = self._slices(step, body, operands, carries)
-        redundant |= self._yields(builder, node, operands, inside)
-        if not redundant and not dropped:
+        loop = Loop.of(node, operands)
+        if loop.length <= 1:
+            return self._few_steps(builder, node, loop)
+        inside, step = _defined(node.regions[0]), Builder(node.loc)
+        self._entered(node.regions[0].params)
+        standing = self._carries(loop.carries, inside)
+        dropped = self._slices(step, loop)
+        standing.update(self._stacks(builder, loop, inside))
+        if not standing and not dropped:
             return None
-        kept = [i for i in range(len(node.results)) if i not in redundant]
-        entering = [
-            i for i in range(len(operands)) if i not in (redundant if i < carries else dropped)
-        ]
+        carries = [carry for carry in loop.carries if carry.last not in standing]
+        stacks = [stack for stack in loop.stacks if stack.result not in standing]
+        slices = [piece for piece in loop.slices if piece.param not in dropped]
         self.known.learn(step.nodes)
-        results = [body.results[i] for i in kept]
-        region = self._body(body, [params[i] for i in entering], results, step)
-        attrs = {**node.attrs, "carries": sum(i < carries for i in kept)}
-        return _without(builder, node, attrs, [operands[i] for i in entering], [region], redundant)
+        nodes = self._built(loop.nodes, step)
+        new = loop.rebuilt(
+            carries=tuple(
+                c._replace(param=self._param(c.param), next=self._now(c.next)) for c in carries
+            ),
+            slices=tuple(piece._replace(param=self._param(piece.param)) for piece in slices),
+            stacks=tuple(stack._replace(each=self._now(stack.each)) for stack in stacks),
+            nodes=nodes,
+        )
+        lasts, stacked = new.emit(builder)
+        kept = [*(c.last for c in carries), *(stack.result for stack in stacks)]
+        return _resolved(node, dict(zip(kept, (*lasts, *stacked), strict=True)), standing)
 
-    def _few_steps(
-        self, builder: Builder, node: Node, operands: Sequence[Operand]
-    ) -> Sequence[Operand] | None:
+    def _few_steps(self, builder: Builder, node: Node, loop: Loop) -> Sequence[Operand] | None:
         """Run the only step of a loop in place, or none."""
-        carries, stacks = node.attrs["carries"], node.results[node.attrs["carries"] :]
-        if node.attrs["length"] == 1:
-            slices = [take(builder, x, 0) for x in operands[carries:]]
-            results = self._inline(builder, node.regions[0], [*operands[:carries], *slices])
-            return [*results[:carries], *(repeat(builder, y, 1) for y in results[carries:])]
-        if any(stack.type.is_key for stack in stacks):
+        if loop.length == 1:
+            slices = [take(builder, piece.array, 0) for piece in loop.slices]
+            initial = [carry.initial for carry in loop.carries]
+            yields = self._inline(builder, node.regions[0], [*initial, *slices])
+            carried, each = yields[: len(initial)], yields[len(initial) :]
+            return [*carried, *(repeat(builder, y, 1) for y in each)]
+        if any(stack.each.type.is_key for stack in loop.stacks):
             return None
-        return [*operands[:carries], *(builder.zeros(stack.type) for stack in stacks)]
+        empty = [builder.zeros(stack.each.type.stacked(0)) for stack in loop.stacks]
+        return [*(carry.initial for carry in loop.carries), *empty]
 
     def _while(
         self, builder: Builder, node: Node, operands: Sequence[Operand]
     ) -> Sequence[Operand] | None:
-        condition, body = node.regions
-        if self.known.equals(condition.results[0], False):
+        loop = While.of(node, operands)
+        if self.known.equals(loop.test, False):
             return operands
-        params = [fresh(region.params) for region in node.regions]
-        for region, new in zip(node.regions, params, strict=True):
-            self.mapping.update(zip(region.params, new, strict=True))
-        redundant = self._carries(body.params, operands, body.results, _defined(body))
-        if not redundant:
+        for region in node.regions:
+            self._entered(region.params)
+        pieces = [Carry(c.initial, c.param, c.next, c.last) for c in loop.carries]
+        standing = self._carries(pieces, _defined(node.regions[1]))
+        if not standing:
             return None
-        for i, standing in redundant.items():
-            same = condition.params[standing] if isinstance(standing, int) else None
-            self.mapping[condition.params[i]] = self.mapping[same] if same else operands[i]
-        kept = [i for i in range(len(operands)) if i not in redundant]
-        results = [condition.results, [body.results[i] for i in kept]]
-        regions = [
-            self._body(region, [new[i] for i in kept], ends)
-            for region, new, ends in zip(node.regions, params, results, strict=True)
-        ]
-        return _without(builder, node, node.attrs, [operands[i] for i in kept], regions, redundant)
+        seen = {carry.last: carry.seen for carry in loop.carries}
+        for last, other in standing.items():
+            self.mapping[seen[last]] = self._now(seen[other]) if other in seen else other
+        kept = [carry for carry in loop.carries if carry.last not in standing]
+        condition, nodes = self._built(loop.condition), self._built(loop.nodes)
+        carries = tuple(
+            Round(c.initial, self._param(c.seen), self._param(c.param), self._now(c.next), c.last)
+            for c in kept
+        )
+        results = loop.rebuilt(
+            carries=carries, test=self._now(loop.test), condition=condition, nodes=nodes
+        ).emit(builder)
+        return _resolved(node, dict(zip((c.last for c in kept), results, strict=True)), standing)
 
-    def _carries(
-        self,
-        params: Sequence[Value],
-        initial: Sequence[Operand],
-        finals: Sequence[Operand],
-        inside: set[Operand],
-    ) -> dict[int, Operand | int]:
+    def _carries(self, carries: Iterable[Carry], inside: set[Operand]) -> Standing:
         """Find carries that always are as at first, or the same as another one.
 
         The map learns what to use for their parameters.
         """
-        redundant: dict[int, Operand | int] = {}
-        seen: dict[tuple[Operand, Operand], int] = {}
-        for i, param in enumerate(params):
-            final = finals[i]
-            if final is param or (
-                final not in inside and mapped([final], self.mapping)[0] == initial[i]
-            ):
-                self.mapping[param] = redundant[i] = initial[i]
+        standing: Standing = {}
+        seen: dict[tuple[Operand, Operand], tuple[Value, Value]] = {}
+        for initial, param, following, last in carries:
+            assert last is not None
+            if following is param or (following not in inside and self._now(following) == initial):
+                self.mapping[param] = standing[last] = initial
                 continue
-            first = seen.setdefault((initial[i], final), i)
-            if first != i:
-                self.mapping[param], redundant[i] = self.mapping[params[first]], first
-        return redundant
+            first, result = seen.setdefault((initial, following), (param, last))
+            if result is not last:
+                self.mapping[param], standing[last] = self.mapping[first], result
+        return standing
 
-    def _slices(
-        self, step: Builder, body: Graph, operands: Sequence[Operand], carries: int
-    ) -> set[int]:
+    def _slices(self, step: Builder, loop: Loop) -> set[Value]:
         """Find what is iterated over twice, or is the same in each step."""
-        dropped: set[int] = set()
-        seen: dict[Operand, int] = {}
-        for i in range(carries, len(operands)):
-            param, operand = body.params[i], operands[i]
-            first = seen.setdefault(operand, i)
-            repeated = self.known.node(operand, "broadcast_in_dim")
-            if first != i:
-                self.mapping[param] = self.mapping[body.params[first]]
+        dropped: set[Value] = set()
+        seen: dict[Operand, Value] = {}
+        for array, param in loop.slices:
+            first = seen.setdefault(array, param)
+            repeated = self.known.node(array, "broadcast_in_dim")
+            if first is not param:
+                self.mapping[param] = self.mapping[first]
             elif repeated is not None and 0 not in repeated.attrs["dims"]:
                 dims = tuple(axis - 1 for axis in repeated.attrs["dims"])
                 source, shape = repeated.operands[0], param.type.shape
@@ -246,27 +272,23 @@ class _Round:
                 )
             else:
                 continue
-            dropped.add(i)
+            dropped.add(param)
         return dropped
 
-    def _yields(
-        self, builder: Builder, node: Node, operands: Sequence[Operand], inside: set[Operand]
-    ) -> dict[int, Operand | int]:
+    def _stacks(self, builder: Builder, loop: Loop, inside: set[Operand]) -> Standing:
         """Find yields that are the same in each step, or as another, or are what comes in."""
-        (body,) = node.regions
-        carries, length = node.attrs["carries"], node.attrs["length"]
-        redundant: dict[int, Operand | int] = {}
-        seen: dict[Operand, int] = {}
-        coming = dict(zip(body.params[carries:], operands[carries:], strict=True))
-        for i in range(carries, len(body.results)):
-            result = body.results[i]
-            if result not in inside:
-                redundant[i] = repeat(builder, mapped([result], self.mapping)[0], length)
-            elif result in coming:
-                redundant[i] = coming[result]
-            elif (first := seen.setdefault(result, i)) != i:
-                redundant[i] = first
-        return redundant
+        standing: Standing = {}
+        seen: dict[Operand, Value] = {}
+        coming: dict[Operand, Operand] = {piece.param: piece.array for piece in loop.slices}
+        for each, result in loop.stacks:
+            assert result is not None
+            if each not in inside:
+                standing[result] = repeat(builder, self._now(each), loop.length)
+            elif each in coming:
+                standing[result] = coming[each]
+            elif (first := seen.setdefault(each, result)) is not result:
+                standing[result] = first
+        return standing
 
 
 def _defined(region: Graph) -> set[Operand]:
@@ -274,22 +296,12 @@ def _defined(region: Graph) -> set[Operand]:
     return {*region.params, *(result for node in region.nodes for result in node.results)}
 
 
-def _without(
-    builder: Builder,
-    node: Node,
-    attrs: Mapping[str, Any],
-    operands: Sequence[Operand],
-    regions: Sequence[Graph],
-    redundant: Mapping[int, Operand | int],
+def _resolved(
+    node: Node, kept: Mapping[Value | None, Operand], standing: Standing
 ) -> Sequence[Operand]:
-    """Build a node that lacks some results, and return something for each of them all the same.
-
-    A number stands for the result of that number.
-    """
-    kept = [i for i in range(len(node.results)) if i not in redundant]
-    hints = [node.results[i].hint for i in kept]
-    results = builder.emit(node.op, operands, attrs, regions, loc=node.loc, hints=hints)
-    new: dict[int, Operand] = dict(zip(kept, results, strict=True))
-    for i, standing in redundant.items():
-        new[i] = new[standing] if isinstance(standing, int) else standing
-    return [new[i] for i in range(len(node.results))]
+    """Return what stands for each result: one that was built again, or whatever stands for it."""
+    found: list[Operand] = []
+    for result in node.results:
+        other = standing.get(result, result)
+        found.append(kept.get(other, other) if isinstance(other, Value) else other)
+    return found

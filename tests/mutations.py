@@ -83,29 +83,29 @@ MUTANTS = (
     Mutant(
         "the cotangent of a captured value is that of one step, not the sum over all",
         "passes/reverse_loops.py",
-        'totals = map(self.inner.builder, ["add"] * len(captured), self.sums, captured.values())',
-        "totals = list(captured.values())",
+        'more = self.inner.builder("add", total, cotangent)',
+        "more = cotangent",
         GRADIENTS,
     ),
     Mutant(
         "the reversed loop runs forward",
         "passes/reverse_loops.py",
-        '"reverse": not node.attrs["reverse"]}',
-        '"reverse": node.attrs["reverse"]}',
+        "reverse=not loop.reverse,",
+        "reverse=loop.reverse,",
         GRADIENTS,
     ),
     Mutant(
         "cotangents of carries reach the results of the step in the wrong order",
         "passes/reverse_loops.py",
-        "self.inner.add(body.results[i], carry)",
-        "self.inner.add(body.results[carries[0]], carry)",
+        "self._carry(outer, carry, given[carry.last]) for carry in carries]",
+        "self._carry(outer, carry, given[carries[0].last]) for carry in carries]",
         GRADIENTS,
     ),
     Mutant(
         "the reversed branches are swapped",
         "passes/reverse_branches.py",
-        "gradients = reverse.builder.emit(node.op, node.operands, node.attrs, backward)",
-        "gradients = reverse.builder.emit(node.op, node.operands, node.attrs, backward[::-1])",
+        "Branch(tuple(nodes)) for nodes, _ in backward)",
+        "Branch(tuple(nodes)) for nodes, _ in backward[::-1])",
         GRADIENTS,
     ),
     Mutant(
@@ -125,8 +125,8 @@ MUTANTS = (
     Mutant(
         "what goes round a loop is thought not to depend on itself",
         "passes/activity.py",
-        "        yield from zip(body.results[:carries], body.params, strict=False)\n",
-        "",
+        "((one, first) for one in sources(node, strand.sources))",
+        "((one, first) for one in sources(node, strand.sources[:1]))",
         GRADIENTS,
     ),
     Mutant(
@@ -138,9 +138,9 @@ MUTANTS = (
     ),
     Mutant(
         "the first step of a reversed loop is taken for the last",
-        "passes/loop_residuals.py",
-        'length - 1 if attrs["reverse"] else 0',
-        '0 if attrs["reverse"] else length - 1',
+        "ir/views.py",
+        "return self.length - 1 if self.reverse else 0",
+        "return 0 if self.reverse else self.length - 1",
         (*GRADIENTS, "tests/test_residuals.py"),
     ),
     Mutant(
@@ -161,23 +161,23 @@ MUTANTS = (
     Mutant(
         "tangents of a loop's yields are given to its carries",
         "passes/forward.py",
-        "forward.set([node.results[i] for i in (*carried, *yielded)], tangents)",
-        "forward.set([node.results[i] for i in (*yielded, *carried)], tangents)",
+        "forward.set((stack.result for stack in yielded), (stack.result for stack in stacks))",
+        "forward.set((stack.result for stack in yielded), (stack.result for stack in stacks[::-1]))",
         TANGENTS,
     ),
     Mutant(
         "a slice has the tangent of a carry",
         "passes/forward.py",
-        "starts = [forward.get_or_zeros(node.operands[i]) for i in (*carried, *over)]",
-        "starts = [forward.get_or_zeros(node.operands[i]) for i in (*over, *carried)]",
+        "slices = [Slice(forward.get_or_zeros(p.array), moved[p.param]) for p in over]",
+        "slices = [Slice(forward.get_or_zeros(over[0].array), moved[p.param]) for p in over]",
         TANGENTS,
     ),
     # --- states -----------------------------------------------------------------------------------
     Mutant(
         "states that a loop carries come out in the wrong order",
         "passes/hoist_state.py",
-        "        left = _values(leave, scope)\n",
-        "        left = _values(tuple(leave)[::-1], scope)\n",
+        "return _Region(new, tuple(entered), _values(leave, scope))",
+        "return _Region(new, tuple(entered), _values(tuple(leave)[::-1], scope))",
         (*PASSES, *STATES),
     ),
     Mutant(
@@ -213,8 +213,8 @@ MUTANTS = (
     Mutant(
         "a state without lanes may be written by each of them",
         "passes/hoist_state.py",
-        "if axis is None and result in dependent:",
-        "if axis is None and result in dependent and False:",
+        "if leaf.axis is None and leaf.inside in dependent:",
+        "if leaf.axis is None and leaf.inside in dependent and False:",
         (*STATES, *PROGRAMS),
     ),
     Mutant(
@@ -284,15 +284,15 @@ MUTANTS = (
     Mutant(
         "what goes round a loop does not make it depend on the lane",
         "passes/lane_dependence.py",
-        "    _each(edges, body.results[:carries], body.params)\n",
-        "",
+        "_join(edges, sources(node, strand.sources), targets(node, strand.targets))",
+        "_join(edges, sources(node, strand.sources[:1]), targets(node, strand.targets))",
         LANES,
     ),
     Mutant(
         "how many steps a lane takes is forgotten",
         "passes/lane_dependence.py",
-        "    _all(edges, condition.results, (*condition.params, *body.params, *node.results))\n",
-        "",
+        "    if wiring.gates:\n",
+        "    if wiring.gates and wiring.times is not None:\n",
         LANES,
     ),
     Mutant(
@@ -348,18 +348,15 @@ MUTANTS = (
     Mutant(
         "a carry that starts as another one stays the same as it",
         "passes/simplify.py",
-        "first = seen.setdefault((initial[i], final), i)",
-        "first = seen.setdefault((initial[i], initial[i]), i)",
+        "seen.setdefault((initial, following), (param, last))",
+        "seen.setdefault((initial, initial), (param, last))",
         (*PASSES, "tests/test_passes_simplify.py"),
     ),
     Mutant(
         "a loop of two steps is run once",
         "passes/simplify.py",
-        'if node.attrs["length"] <= 1:\n            return self._few_steps',
-        'if node.attrs["length"] <= 2 and not node.results[node.attrs["carries"] :]:\n'
-        '            node = Node(node.op, node.operands, {**node.attrs, "length": 1}, '
-        "node.regions, node.results)\n"
-        "            return self._few_steps",
+        "if loop.length <= 1:\n",
+        "if loop.length <= 2 and not loop.stacks:\n            loop = loop.rebuilt(length=1)\n        if loop.length <= 1:\n",
         (*PASSES, "tests/test_passes_simplify.py"),
     ),
     # --- code motion ------------------------------------------------------------------------------
@@ -416,15 +413,15 @@ MUTANTS = (
     Mutant(
         "what the condition of a while needs is dropped as dead",
         "passes/dead_code.py",
-        '            self._use(node.regions[0].results)\n        elif name == "cond"',
-        '            pass\n        elif name == "cond"',
+        "self._use(sources(node, wiring.gates))",
+        "self._use(sources(node, [g for g in wiring.gates if g.region is None]))",
         (*PASSES, "tests/test_passes_code_motion.py"),
     ),
     Mutant(
         "what a carry starts from is not kept alive",
         "passes/dead_code.py",
-        "            self._use((body.params[i], node.operands[i]))\n",
-        "            self._use((body.params[i],))\n",
+        "self._use((*sources(node, strand.sources), *targets(node, strand.targets)))",
+        "self._use((*sources(node, strand.sources[-1:]), *targets(node, strand.targets)))",
         (*PASSES, "tests/test_passes_code_motion.py"),
     ),
     Mutant(
@@ -851,7 +848,7 @@ MUTANTS = (
     Mutant(
         "a State that is local to a plain transformation forgets its tangents",
         "frontend/capture.py",
-        "    if handle in frame.held:\n        return",
+        "    if handle in frame.lifted:\n        return",
         "    if handle in frame.lanes:\n        return",
         FOREIGN,
     ),
@@ -879,9 +876,9 @@ MUTANTS = (
     # --- what laws once did not see ---------------------------------------------------------------
     Mutant(
         "the first step of a loop that runs backwards is taken to be index 0",
-        "passes/loop_residuals.py",
-        'length - 1 if attrs["reverse"] else 0',
-        "0",
+        "ir/views.py",
+        "return self.length - 1 if self.reverse else 0",
+        "return 0",
         GRADIENTS,
     ),
     Mutant(
@@ -894,8 +891,8 @@ MUTANTS = (
     Mutant(
         "carries that become the same are merged although they start differently",
         "passes/simplify.py",
-        "first = seen.setdefault((initial[i], final), i)",
-        "first = seen.setdefault((final, final), i)",
+        "seen.setdefault((initial, following), (param, last))",
+        "seen.setdefault((following, following), (param, last))",
         PASSES,
     ),
     Mutant(

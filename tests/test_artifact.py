@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 import brainir
 from brainir import transform
 from brainir.frontend.artifact import container
+from brainir.frontend.artifact.saving import VERSION
 
 Pair = namedtuple("Pair", "a b")
 
@@ -456,8 +457,8 @@ def test_changed_descriptions_are_no_surprise(whole, data):
 
 def test_a_newer_version_of_the_format_is_refused_by_number(whole):
     meta = json.loads(container.unpack(whole[0])["meta.json"])
-    path = changed(whole, **{"meta.json": json.dumps({**meta, "version": 2}).encode()})
-    with pytest.raises(brainir.ArtifactError, match="version 2"):
+    path = changed(whole, **{"meta.json": json.dumps({**meta, "version": VERSION + 1}).encode()})
+    with pytest.raises(brainir.ArtifactError, match=f"version {VERSION + 1}"):
         brainir.load(path)
 
 

@@ -30,11 +30,12 @@ from brainir.passes import (
     CAPTURE,
     PASSES,
     PIPELINE,
+    Options,
+    insert,
     parse_pass,
     purify,
     run_pipeline,
     stages,
-    state_interface,
 )
 
 HOISTED = PIPELINE[: 1 + [step.name for step in PIPELINE].index("hoist-state")]
@@ -144,7 +145,7 @@ def test_purifying_turns_states_into_parameters_and_results(data):
     results, states = outcome(hoisted, inputs)
     leaves = [leaf for state in hoisted.states for leaf in inputs.states[state]]
     pure_results, rest = evaluate(purify(hoisted), (*inputs.arguments, *leaves))
-    written = [leaf for state in state_interface(hoisted).writes for leaf in states[state]]
+    written = [leaf for state in purify(hoisted).writes for leaf in states[state]]
     assert rest == {}
     for given_, expected in zip(pure_results, (*results, *written), strict=True):
         assert_close(given_, expected)
@@ -159,7 +160,8 @@ def test_a_hoisted_graph_reads_first_and_writes_last(data):
         for node in hoisted.nodes
     ]
     assert kinds == sorted(kinds)
-    for touched in state_interface(hoisted):
+    for effect in (Effect.READ, Effect.WRITE):
+        touched = [n.attrs["state"] for n in hoisted.nodes if effect in n.op.effects]
         assert len(set(touched)) == len(touched)
     assert all(touched_by(*node.regions).pure for node in hoisted.nodes)
 
@@ -207,11 +209,56 @@ def test_a_stage_that_does_not_exist_is_refused_with_those_that_do():
 
 
 def test_a_pass_is_found_by_text_with_options():
-    step = parse_pass("simplify{rounds=3, name=x}")
-    assert (step.name, step.options) == ("simplify", {"rounds": 3, "name": "x"})
-    for wrong in ("simplfy", "simplify{rounds}", "simplify{rounds=3"):
-        with pytest.raises(ValueError, match="simpl"):
+    step = parse_pass("distribute-loops{rows=3, cache=64}")
+    assert (step.name, step.options) == ("distribute-loops", {"rows": 3, "cache": 64})
+    for wrong in ("distribut", "distribute-loops{rows}", "distribute-loops{rows=3"):
+        with pytest.raises(ValueError, match="distribut"):
             parse_pass(wrong)
+    with pytest.raises(ValueError, match="no option row; there is rows, summed, cache, memory"):
+        parse_pass("distribute-loops{row=3}")
+    with pytest.raises(ValueError, match="simplify has no option rounds; there is none"):
+        parse_pass("simplify{rounds=3}")
+
+
+def test_options_choose_passes_and_equal_ones_are_one_key():
+    def twice(graph):
+        return graph
+
+    own = insert(twice, after="simplify")
+    options = Options(
+        passes={"distribute-loops": {"rows": 3}}, leave_out=["dead-code"], insert=[own]
+    )
+    steps = {step.name: step for step in options.pipeline()}
+    assert steps["distribute-loops"].options == {"rows": 3}
+    assert [*steps][[*steps].index("simplify") + 1] == "twice"
+    assert steps["twice"].form == steps["simplify"].form
+    assert [*steps] == [
+        name
+        for step in PIPELINE
+        if step.name != "dead-code"
+        for name in (step.name, *(["twice"] if step.name == "simplify" else []))
+    ]
+    again = Options(
+        "xla", {"distribute-loops": {"rows": 3}, "simplify": {}}, ("dead-code",), (own,)
+    )
+    assert options == again
+    assert {options: "kept"}[again] == "kept"
+    assert Options() != options
+    merged = Options(leave_out=["simplify"]).merged(options)
+    assert [step.name for step in merged.pipeline()] == [n for n in steps if n != "simplify"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"passes": {"simplfy": {}}}, "no pass is called 'simplfy'"),
+        ({"passes": {"distribute-loops": {"row": 1}}}, "no option row"),
+        ({"leave_out": ["hoist-state"]}, "hoist-state cannot be left out"),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused(asked, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**asked)
 
 
 def test_observers_see_the_graphs_on_both_sides_and_the_time():

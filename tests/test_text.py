@@ -30,6 +30,7 @@ from brainir.ir import (
     print_graph,
     verify,
 )
+from brainir.ir.printer import literal_text
 
 F32 = Type("float32")
 VECTOR = Type("float32", (3,))
@@ -373,3 +374,22 @@ def test_large_graphs_are_printed_and_read():
         value = builder("neg", builder("tanh", value))
     graph = builder.graph([x], [value], "large")
     assert equal(parse(str(graph)), graph)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_every_narrow_number_is_read_back_from_its_few_digits(dtype):
+    with np.errstate(invalid="ignore"):
+        numbers = np.arange(2**16, dtype=np.uint16).view(np.dtype(dtype)).astype(float)
+    for number in numbers[np.isfinite(numbers)]:
+        literal = Literal(float(number), Type(dtype))
+        text = literal_text(literal)
+        assert literal.value == number
+        assert Literal(float(text.partition(":")[0]), Type(dtype)) == literal, text
+
+
+def test_a_literal_is_the_nearest_number_of_its_dtype_and_shown_in_few_digits():
+    for number, text in ((0.9, "0.9:f32"), (1e39, "inf:f32"), (-0.0, "-0.0:f32"), (3.0, "3.0:f32")):
+        literal = Literal(number, Type("float32"))
+        assert literal_text(literal) == text
+        assert literal == Literal(float(np.float64(literal.value)), Type("float32"))
+    assert Literal(0.9, Type("float32")).value == float(np.float32(0.9))

@@ -126,7 +126,6 @@ class _Meta:
     keywords: tuple[str, ...]
     result: Any
     states: tuple[Any, ...]
-    written: tuple[int, ...]
     custom_derivatives: bool
     stablehlo: StableHLO | None
 
@@ -160,6 +159,7 @@ class Loaded:
         if len(self.states) != len(graph.states):
             raise ArtifactError("two states of the graph have the same name")
         self._held = tuple(self.states.values())
+        self._written = tuple(map(graph.states.index, graph.writes))
         self.__name__ = graph.name
         run = xla.compile(self._graph, options={})  # so that it can be called in any trace
         self._run = _not_differentiable(graph.name, run) if meta.custom_derivatives else run
@@ -208,7 +208,7 @@ class Loaded:
         outs = self._run(*leaves, *held)
         start = self._meta.result.num_leaves
         values: list[tuple[State[Any], Any]] = []
-        for i in self._meta.written:
+        for i in self._written:
             stop = start + len(self._graph.states[i].types)
             value = jax.tree.unflatten(self._meta.states[i], outs[start:stop])
             values.append((self._held[i], value))
@@ -309,7 +309,6 @@ def _read_meta(entries: dict[str, bytes]) -> _Meta:
             "keywords": [*keywords],
             "result": result,
             "states": [*states],
-            "written": [*written],
             "custom_derivatives": bool(custom),
             "stablehlo": None | dict() as stablehlo,
         } if all(isinstance(name, str) for name in keywords):
@@ -318,7 +317,6 @@ def _read_meta(entries: dict[str, bytes]) -> _Meta:
                 tuple(keywords),
                 tree_of_json(result),
                 tuple(map(tree_of_json, states)),
-                tuple(written),
                 custom,
                 None if stablehlo is None else _read_stablehlo(entries, stablehlo),
             )
@@ -354,9 +352,7 @@ def _check_fit(meta: _Meta, graph: Graph) -> None:
     count = meta.arguments.num_leaves
     if [p.type for p in graph.params[count:]] != held or len(graph.params) != count + len(held):
         raise ArtifactError("the graph does not take the arguments and states of the file")
-    if not all(type(i) is int and 0 <= i < len(states) for i in meta.written):
-        raise ArtifactError("the file does not say which states the graph writes")
-    left = [type for i in meta.written for type in states[i].types]
+    left = [type for state in graph.writes for type in state.types]
     count = meta.result.num_leaves
     if [r.type for r in graph.results[count:]] != left or len(graph.results) != count + len(left):
         raise ArtifactError("the graph does not give the results and states of the file")

@@ -23,7 +23,7 @@ from .errors import ArtifactError
 from .trees import tree_to_json
 
 FORMAT = "brainir artifact"
-VERSION = 1
+VERSION = 2
 """Of the format; it grows when what is written can no longer be read by what read it before."""
 
 META, GRAPH, CAPTURED, STABLEHLO = "meta.json", "graph.bir", "captured.bir", "module.stablehlo"
@@ -172,7 +172,6 @@ def _meta(stages: Stages, ready: Compiled, exported: jax.export.Exported | None)
         "states": [
             tree_to_json(slot.before.tree, f"State {slot.var.name!r}") for slot in program.slots
         ],
-        "written": list(ready.written),
         "custom_derivatives": program.custom,
         "stablehlo": exported
         and {

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...backends import xla
-from ...ir import Graph, Loc, Node, walk
+from ...ir import Graph, Loc, Loop, Node, walk
 from ..validation.pure import to_pure
 from .residuals import residuals
 from .work import node_cost, runs
@@ -140,14 +140,14 @@ def _loops(graph: Graph) -> Iterator[LoopStatistics]:
     for loop in walk(graph):
         if loop.op.name != "for_loop":
             continue
-        (body,), carries = loop.regions, loop.attrs["carries"]
+        view = Loop.of(loop)
         yield LoopStatistics(
-            body.name,
+            view.name,
             _place(loop.loc),
-            loop.attrs["length"],
-            sum(1 for _ in walk(body)),
-            sum(value.type.nbytes for value in loop.results[:carries]),
-            sum(value.type.nbytes for value in loop.results[carries:]),
+            view.length,
+            sum(1 for _ in walk(view.body)),
+            sum(carry.param.type.nbytes for carry in view.carries),
+            sum(stack.each.type.stacked(view.length).nbytes for stack in view.stacks),
             kept[loop],
         )
 

@@ -136,10 +136,13 @@ def node_title(node: Node) -> str:
 
 def region_title(node: Node, i: int) -> str:
     """Return what one of the regions of a node is called."""
-    if node.op.name == "while":
-        return ("condition", "body")[i]
+    assert node.op.wiring is not None
+    wiring, tests = node.op.wiring(node), set[int | None]()
+    tests.update(gate.region for gate in wiring.gates)
+    if tests - {None}:
+        return "condition" if i in tests else "body"
     if len(node.regions) > 1:
-        return f"{'branch' if node.op.name == 'cond' else 'region'} {i}"
+        return f"{'branch' if wiring.chosen else 'region'} {i}"
     return node_title(node)
 
 

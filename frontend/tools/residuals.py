@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...ir import Graph, Node, Value, Weight, walk
+from ...ir import Graph, Loop, Node, Value, Weight, walk
 from .work import node_cost
 
 
@@ -52,10 +52,11 @@ def residuals(graph: Graph) -> list[Residual]:
     for loop in nodes:
         if loop.op.name != "for_loop":
             continue
-        (body,), carries = loop.regions, loop.attrs["carries"]
-        makers = {result: node for node in body.nodes for result in node.results}
-        for end, stacked in zip(body.results[carries:], loop.results[carries:], strict=True):
-            if isinstance(end, Value) and _is_read_back(stacked, users, loop.attrs["reverse"]):
+        view = Loop.of(loop)
+        makers = {result: node for node in view.nodes for result in node.results}
+        for end, stacked in view.stacks:
+            assert stacked is not None
+            if isinstance(end, Value) and _is_read_back(stacked, users, view.reverse):
                 found.append(Residual(loop, end, stacked, makers.get(end)))
     return sorted(found, key=lambda item: -item.stacked.type.nbytes)
 
@@ -67,8 +68,8 @@ def _is_read_back(value: Value, users: Mapping[Value, Sequence[Node]], reverse: 
         value = stack.pop()
         for node in users.get(value, ()):
             if node.op.name == "for_loop":
-                over = node.operands[node.attrs["carries"] :]
-                if node.attrs["reverse"] != reverse and any(item is value for item in over):
+                loop = Loop.of(node)
+                if loop.reverse != reverse and any(s.array is value for s in loop.slices):
                     return True
             elif not node.regions and node_cost(node).weight == Weight.FREE:
                 stack += [result for result in node.results if result not in seen]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ...ir import Cost, Graph, Node
 
@@ -46,15 +46,17 @@ def _weigh(graph: Graph, works: dict[Graph, tuple[int, int]]) -> None:
     works[graph] = flops, traffic
 
 
-def _counted(node: Node, works: Mapping[Graph, tuple[int, int]]) -> tuple[Graph, ...]:
-    """Return the regions of a node that count."""
-    if node.op.name == "cond":
-        return (max(node.regions, key=lambda region: works[region]),)
-    return node.regions[:1] if node.op.name == "custom_derivative" else node.regions
+def _counted(node: Node, works: Mapping[Graph, tuple[int, int]]) -> Sequence[Graph]:
+    """Return the regions of a node that count: those that run, of branches the one with most."""
+    if node.op.wiring is None:
+        return ()
+    wiring = node.op.wiring(node)
+    if wiring.chosen:
+        return [max(node.regions, key=lambda region: works[region])]
+    return node.regions[: len(node.regions) - wiring.rules]
 
 
 def _repeats(node: Node) -> int:
-    """Return how often the regions of a node run."""
-    if node.op.name in ("for_loop", "map"):
-        return node.attrs["length"]
-    return node.attrs["size"] if node.op.name == "vmap" else 1
+    """Return how often the regions of a node run; once if only running tells."""
+    times = node.op.wiring(node).times if node.op.wiring is not None else 1
+    return 1 if times is None else times

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...backends import reference, to_jax, to_numpy, xla
 from ...ir import Graph, GraphError, Node, touched_by, verify, walk
-from ...passes import Pass, state_interface
+from ...passes import Pass
 from .comparison import Comparison, Difference
 from .jax_derivatives import DERIVATIVES, with_jax_derivatives
 from .pure import is_pure
@@ -85,7 +85,8 @@ class Check:
     def difference_from(self, expected: Outcome, inputs: Inputs) -> Difference | None:
         """Return where the outcome after the step is not as expected."""
         try:
-            found = as_before(inputs, self.run(self.after(inputs)))
+            after = self.after(inputs)
+            found = as_before(inputs, after.graph, self.run(after))
         except FAULTS as error:
             return failed(error)
         return self.comparison.difference(found, expected)
@@ -125,13 +126,13 @@ def check_xla(comparison: Comparison) -> Check:
     return Check("xla", lambda inputs: inputs, run, comparison)
 
 
-def as_before(before: Inputs, found: Outcome) -> Outcome:
+def as_before(before: Inputs, after: Graph, found: Outcome) -> Outcome:
     """Return an outcome with the states of a graph, if they have become results since."""
     extra = found.results[len(before.graph.results) :]
     if not extra and found.states.keys() == before.states.keys():
         return found
     states = {**before.states, **found.states}
-    for state in state_interface(before.graph).writes if extra else ():
+    for state in after.writes if extra else ():
         states[state], extra = extra[: len(state.types)], extra[len(state.types) :]
     return Outcome(found.results[: len(before.graph.results)], states)
 

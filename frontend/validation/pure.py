@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...ir import Effect, Graph, StateVar, walk
-from ...passes import PIPELINE, run_pipeline
-from ..program import optimise_with_writes
+from ...passes import ARRAY_PIPELINE, run_pipeline
+from ..program import optimise_graph
 
 _ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
 
@@ -35,7 +35,6 @@ def to_pure(graph: Graph) -> Pure:
         What passes refuse.
     """
     if is_pure(graph):
-        passes = [step for step in PIPELINE if step.name != "purify"]
-        return Pure(run_pipeline(graph, passes), (), ())
-    pure, leaving = optimise_with_writes(graph, foreign=False)
-    return Pure(pure, graph.states, leaving)
+        return Pure(run_pipeline(graph, ARRAY_PIPELINE), (), ())
+    pure = optimise_graph(graph)
+    return Pure(pure, graph.states, pure.writes)

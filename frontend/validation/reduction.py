@@ -43,7 +43,9 @@ def reduce(check: Check, inputs: Inputs, difference: Difference) -> Inputs:
         How it fails there. Another kind of failure does not count, nor does a much smaller one.
     """
     reduction = _Reduction(check, difference)
-    return reduction.run(_consts_as_params(inputs))
+    # Results may go one by one, also those that a state is left with.
+    graph = inputs.graph.with_(writes=())
+    return reduction.run(_consts_as_params(replace(inputs, graph=graph)))
 
 
 def first_node(check: Check, inputs: Inputs) -> Node | None:

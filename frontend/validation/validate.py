@@ -446,7 +446,7 @@ class _Run:
         self._stages[check.name] = None
         if found is None or self._expected is None:
             return True
-        same = as_before(before, found)
+        same = as_before(before, self._inputs.graph, found)
         difference = self._comparison.difference(same, self._expected)
         if difference is not None:
             self._inputs, self._failure = before, (check, difference)

@@ -3,21 +3,19 @@
 Every region may capture values from around it, so operands are only what changes from one run of
 the region to the next.
 
-==================== ============================= ==============================
-======================== op                   operands                      region parameters
-      results ==================== ============================= ==============================
-      ========================
-for_loop             carry..., over...             carry..., slices of over...    carry..., stacked
-yields... while                carry...                      carry... (condition and body)  carry...
-cond                 index                         none; one region a branch      yields...
-call, checkpoint     arguments...                  arguments...                   yields...
-custom_derivative    arguments...                  see below                      yields...
-vmap                 arguments...                  lanes of arguments...          yields...
-map                  over...                       slices of over...              stacked yields...
-grad                 arguments...                  arguments...                   gradients...,
-yields... jvp                  arguments..., tangents...     arguments...
-yields..., tangents... ==================== =============================
-============================== ========================
+=================  ======================  =========================  ==============================
+op                 operands                region parameters          results
+=================  ======================  =========================  ==============================
+for_loop           carry..., over...       carry..., slice of over... carry..., stack of yields...
+while              carry...                carry... (of both regions) carry...
+cond               index                   none; a region a branch    yields...
+call, checkpoint   arguments...            arguments...               yields...
+custom_derivative  arguments...            see the op                 yields...
+vmap               arguments...            lanes of arguments...      yields...
+map                over...                 slices of over...          stacks of yields...
+grad               arguments...            arguments...               gradients..., yields...
+jvp                arguments, tangents...  arguments...               yields..., tangents...
+=================  ======================  =========================  ==============================
 """
 
 from __future__ import annotations
@@ -27,9 +25,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..op import PURE, Cost, GraphError, Weight, define_region
 from ..types import StateVar, Type, Value
+from ..wiring import Place, Wiring, entering, going_round, leaving
 from . import manual_axes
 from .derivatives_by_jax import lax_grad, lax_jvp, lax_vmap
 
@@ -71,11 +70,6 @@ def _region_cost(*_: Any) -> Cost:
     return Cost(0, 0, Weight.HEAVY)
 
 
-def stacked(type: Type, length: int) -> Type:
-    """Return a type with a new leading axis."""
-    return Type(type.dtype, (length, *type.shape))
-
-
 def slice_type(type: Type, length: int) -> Type:
     """Return a type without its leading axis, which must have the given length."""
     if not type.shape or type.shape[0] != length:
@@ -100,7 +94,7 @@ def _infer_for_loop(
     _expect("loop body parameters", types_of(body.params), (*carry, *slices))
     yields = types_of(body.results)
     _expect("carries at the end of the loop body", yields[:carries], carry)
-    return (*carry, *(stacked(t, length) for t in yields[carries:]))
+    return (*carry, *(t.stacked(length) for t in yields[carries:]))
 
 
 def _numpy_for_loop(
@@ -118,7 +112,7 @@ def _numpy_for_loop(
     if rows:
         return (*carry, *(np.stack(column) for column in zip(*rows, strict=True)))
     # No step ran: an empty stack of the right element type.
-    return (*carry, *(run.empty(stacked(r.type, 0)) for r in body.results[carries:]))
+    return (*carry, *(run.empty(r.type.stacked(0)) for r in body.results[carries:]))
 
 
 def _lax_for_loop(
@@ -151,6 +145,17 @@ def _lax_for_loop(
     return (*carry, *ys)
 
 
+def _wire_for_loop(node: Node) -> Wiring:
+    carries, steps = node.attrs["carries"], node.attrs["length"]
+    over, stacks = len(node.operands) - carries, len(node.results) - carries
+    strands = (
+        *going_round(carries),
+        *entering(over, first=carries, whole=False),
+        *leaving(stacks, first=carries, whole=False),
+    )
+    return Wiring(strands, times=steps, counted_by="carries")
+
+
 define_region(
     "for_loop",
     "Run the body once for each leading index: carries go from step to step, yields are stacked.",
@@ -159,6 +164,7 @@ define_region(
     lax=_lax_for_loop,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_for_loop,
     groups=("carry", "over"),
 )
 
@@ -198,6 +204,11 @@ def _lax_while(jax: Any, run: Run, *arrays: Any, regions: Regions) -> tuple[Any,
     return jax.lax.while_loop(goes_on, following, initial)
 
 
+def _wire_while(node: Node) -> Wiring:
+    strands = going_round(len(node.operands), body=1, tests=(0,))
+    return Wiring(tuple(strands), gates=(Place(0, 0),), times=None)
+
+
 define_region(
     "while",
     "Run the second region on the carries as long as the first one says so.",
@@ -206,6 +217,7 @@ define_region(
     lax=_lax_while,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_while,
     groups=("carry",),
 )
 
@@ -238,6 +250,11 @@ def _lax_cond(jax: Any, run: Run, index: Any, *, regions: Regions) -> tuple[Any,
     return jax.lax.switch(index, branches)
 
 
+def _wire_cond(node: Node) -> Wiring:
+    strands = leaving(len(node.results), range(len(node.regions)))
+    return Wiring(tuple(strands), gates=(Place(None, 0),), chosen=True)
+
+
 define_region(
     "cond",
     "Run the one region that the index says: false, true for bool[]; clamped for i32[].",
@@ -246,6 +263,7 @@ define_region(
     lax=_lax_cond,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_cond,
 )
 
 
@@ -274,6 +292,10 @@ def _lax_checkpoint(
     return run(regions[0], *arrays)
 
 
+def _wire_call(node: Node) -> Wiring:
+    return Wiring((*entering(len(node.operands)), *leaving(len(node.results))))
+
+
 define_region(
     "call",
     "Run a region once, under the name of the function that it was.",
@@ -282,6 +304,7 @@ define_region(
     lax=_lax_call,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_call,
 )
 
 define_region(
@@ -292,6 +315,7 @@ define_region(
     lax=_lax_checkpoint,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_call,
 )
 
 
@@ -370,6 +394,13 @@ def _has_derivative(jax: Any, array: Any) -> bool:
     return jax.numpy.issubdtype(jax.typeof(array).dtype, jax.numpy.inexact)
 
 
+def _wire_custom(node: Node) -> Wiring:
+    """Rules may mix arguments in any way, and fit the primal as it is."""
+    results = tuple(Place(None, i) for i in range(len(node.results)))
+    rules = len(node.regions) - 1
+    return Wiring(tuple(entering(len(node.operands))), mixed=results, together=True, rules=rules)
+
+
 define_region(
     "custom_derivative",
     "Run the first region; differentiate by the others. {mode='jvp'}: one region from arguments "
@@ -381,6 +412,7 @@ define_region(
     lax=_lax_custom,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_custom,
 )
 
 
@@ -451,6 +483,15 @@ def _not_expanded(name: str, by: str) -> Callable[..., Any]:
     return refuse
 
 
+def _wire_vmap(node: Node) -> Wiring:
+    axes = node.attrs["in_axes"], node.attrs["out_axes"]
+    strands = (
+        *(entering(1, first=i, whole=axis is None)[0] for i, axis in enumerate(axes[0])),
+        *(leaving(1, first=i, whole=axis is None)[0] for i, axis in enumerate(axes[1])),
+    )
+    return Wiring(strands, together=True, times=node.attrs["size"])
+
+
 define_region(
     "vmap",
     "Run the region once for each lane: in_axes says where an argument has its lanes "
@@ -460,6 +501,7 @@ define_region(
     lax=lax_vmap,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_vmap,
 )
 
 
@@ -469,7 +511,7 @@ def _infer_map(
     (body,) = regions
     slices = [slice_type(t, length) for t in types]
     _expect("parameters of a mapped function", types_of(body.params), slices)
-    return tuple(stacked(t, length) for t in types_of(body.results))
+    return tuple(t.stacked(length) for t in types_of(body.results))
 
 
 def _numpy_map(
@@ -480,6 +522,14 @@ def _numpy_map(
     )
 
 
+def _wire_map(node: Node) -> Wiring:
+    strands = (
+        *entering(len(node.operands), whole=False),
+        *leaving(len(node.results), whole=False),
+    )
+    return Wiring(strands, together=True, times=node.attrs["length"])
+
+
 define_region(
     "map",
     "Run the region once for each leading index, batch_size of them at a time (None: one by one).",
@@ -488,6 +538,7 @@ define_region(
     lax=_not_expanded("map", "expand-map"),
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_map,
     groups=("over",),
 )
 
@@ -505,6 +556,15 @@ def _infer_grad(
     return (*held, *(types[i] for i in wrt), *types_of(body.results))
 
 
+def _wire_grad(node: Node) -> Wiring:
+    """A gradient depends on all that the region does, a plain result on what it comes from."""
+    outs = len(node.regions[0].results)
+    gradients = len(node.results) - outs
+    strands = (*entering(len(node.operands)), *leaving(outs, shift=gradients))
+    mixed = tuple(Place(None, i) for i in range(gradients))
+    return Wiring(strands, mixed=mixed, together=True)
+
+
 define_region(
     "grad",
     "Run the region and differentiate the sum of its first `losses` yields: gradients of the entry "
@@ -514,6 +574,7 @@ define_region(
     lax=lax_grad,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_grad,
 )
 
 
@@ -526,6 +587,15 @@ def _infer_jvp(*types: Type, regions: Regions, wrt: tuple[int, ...]) -> tuple[Ty
     return (*outs, *outs)
 
 
+def _wire_jvp(node: Node) -> Wiring:
+    """The last results are tangents."""
+    (body,) = node.regions
+    outs = len(body.results)
+    strands = (*entering(len(body.params)), *leaving(outs))
+    mixed = tuple(Place(None, i) for i in range(outs, len(node.results)))
+    return Wiring(strands, mixed=mixed, together=True)
+
+
 define_region(
     "jvp",
     "Run the region and push tangents of the arguments numbered in `wrt` through it.",
@@ -534,4 +604,5 @@ define_region(
     lax=lax_jvp,
     effects=PURE,
     cost=_region_cost,
+    wiring=_wire_jvp,
 )

@@ -14,7 +14,7 @@ import jax
 
 from ....backends import xla
 from ....ir import Effect, Graph, GraphError, Loc, StateVar, walk
-from ....passes import CAPTURE, Pass, state_interface
+from ....passes import CAPTURE, Pass
 from ...errors import BrainIRError
 from ...program import Program, optimise
 from ..costs import statistics, statistics_of_compiled
@@ -23,7 +23,7 @@ from ..residuals import residuals
 from ..source_text import annotated_text
 from .alignment import aligned_texts
 from .drawn import Drawn
-from .tracks import Interface, carried_count, state_of, state_tracks
+from .tracks import carried_results, state_of, state_tracks
 
 Data = dict[str, Any]
 
@@ -76,7 +76,6 @@ class _Function:
     def __init__(self, collector: Collector, program: Program) -> None:
         self._collector, self._program = collector, program
         self._graphs: list[tuple[str, Graph, float]] = [(CAPTURE, program.graph, 0.0)]
-        self._leaving: tuple[StateVar, ...] = ()
         self._problem: str | None = None
         self._numbers: dict[str, int] = {}
         try:
@@ -86,8 +85,6 @@ class _Function:
 
     def _observe(self, step: Pass, before: Graph, after: Graph, seconds: float) -> None:
         self._graphs.append((step.name, after, seconds))
-        if step.name == "hoist-state":
-            self._leaving = state_interface(after).writes
 
     def data(self, measure_xla: bool) -> Data:
         """Return everything that is known of the function."""
@@ -112,10 +109,6 @@ class _Function:
             "xla": tables,
         }
 
-    def _interface(self, name: str) -> Interface:
-        graph = self._graphs[0][1]
-        return Interface(graph.states, self._leaving) if name == "purify" else Interface()
-
     def _stages(self) -> list[Data]:
         stages: list[Data] = []
         texts: list[list[str]] = []
@@ -125,7 +118,7 @@ class _Function:
             if texts and text == texts[-1]:
                 stage["same"] = True  # as the stage before
             else:
-                drawn = Drawn(graph, self._interface(name), self._numbers, self._collector.place)
+                drawn = Drawn(graph, self._numbers, self._collector.place)
                 stage["graph"] = drawn.data()
                 stage["text"] = [self._collector.line(line) for line in text]
                 stage["diff"] = aligned_texts(texts[-1], text) if texts else []
@@ -136,11 +129,11 @@ class _Function:
         return stages
 
     def _states(self) -> list[Data]:
-        captured, (name, last, _) = self._graphs[0][1], self._graphs[-1]
-        tracks = state_tracks(last, self._interface(name))
+        captured, last = self._graphs[0][1], self._graphs[-1][1]
+        tracks = state_tracks(last)
         carried: dict[str, dict[str, None]] = {}
         for node in walk(last):
-            for value in node.results[: carried_count(node)]:
+            for value in carried_results(node):
                 if value in tracks:
                     carried.setdefault(tracks[value].name, {})[node_title(node)] = None
         looped = {state for node in captured.nodes for r in node.regions for state in _used(r)}
@@ -169,7 +162,7 @@ class _Function:
 
     def _residuals(self, graph: Graph) -> list[Data]:
         rows: list[Data] = []
-        tracks = state_tracks(graph, self._interface(self._graphs[-1][0]))
+        tracks = state_tracks(graph)
         for item in residuals(graph):
             state = tracks.get(item.value)
             shown = item.maker or item.loop

@@ -8,7 +8,7 @@ from typing import Any
 from ....ir import Effect, Graph, Loc, Node, Operand, Printer, StateVar, Value, walk
 from ..drawing import node_title, region_title
 from ..work import node_cost, runs
-from .tracks import Interface, bound_operands, state_of, state_tracks
+from .tracks import bound_operands, state_of, state_tracks
 
 Item = dict[str, Any]
 
@@ -32,7 +32,6 @@ class Drawn:
     def __init__(
         self,
         graph: Graph,
-        interface: Interface,
         states: Mapping[str, int],
         place: Callable[[Loc | None], int],
     ) -> None:
@@ -43,7 +42,7 @@ class Drawn:
         printer = Printer(graph)
         self._name, self._line_of = printer.operand, printer.line_of
         self._place, self._numbers = place, states
-        self._tracks = state_tracks(graph, interface)
+        self._tracks = state_tracks(graph)
         self._runs = runs(graph)
         self._makers: dict[Value, int] = {}
         self._last: dict[tuple[int, StateVar], int] = {}
@@ -121,7 +120,7 @@ class Drawn:
         """Add the regions of a node, and the edges into it that do not end in a region."""
         bound: dict[Operand, None] = {}
         for i, body in enumerate(node.regions):
-            pairs = dict(bound_operands(node, body))
+            pairs = dict(bound_operands(node, i))
             bound.update(dict.fromkeys(pairs.values()))
             self.regions.append({"p": region, "o": item, "l": region_title(node, i)})
             inner = len(self.regions) - 1

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from ....ir import Effect, Graph, Node, Operand, StateVar, Value, walk
+from ....ir import (
+    Effect,
+    Graph,
+    Node,
+    Operand,
+    StateVar,
+    Strand,
+    Value,
+    source,
+    sources,
+    target,
+    targets,
+    walk,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """Which states' leaves the last parameters and the last results of a pure graph are."""
-
-    entering: tuple[StateVar, ...] = ()
-    leaving: tuple[StateVar, ...] = ()
+_ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
 
 
 def state_of(node: Node) -> StateVar | None:
@@ -22,10 +28,16 @@ def state_of(node: Node) -> StateVar | None:
     return state if isinstance(state, StateVar) else None
 
 
-def state_tracks(graph: Graph, interface: Interface) -> dict[Value, StateVar]:
+def entering_states(graph: Graph) -> tuple[StateVar, ...]:
+    """Return the states whose leaves the last parameters of a graph are; none before `purify`."""
+    touched = any(node.op.effects & _ON_STATE for node in walk(graph))
+    return () if touched else graph.states
+
+
+def state_tracks(graph: Graph) -> dict[Value, StateVar]:
     """Return what holds a state: what is read, what loops carry of it, and what is written."""
     tracks = _Tracks(graph)
-    for value, state in _ends(graph.params, interface.entering):
+    for value, state in _ends(graph.params, entering_states(graph)):
         tracks.mark(value, state)
     for node in walk(graph):
         state = state_of(node)
@@ -37,24 +49,29 @@ def state_tracks(graph: Graph, interface: Interface) -> dict[Value, StateVar]:
         if state is not None and Effect.WRITE in node.op.effects:
             for value in node.operands:
                 tracks.mark(value, state)
-    for value, state in _ends(graph.results, interface.leaving):
+    for value, state in _ends(graph.results, graph.writes):
         tracks.mark(value, state)
     return tracks.found
 
 
-def bound_operands(node: Node, region: Graph) -> Iterator[tuple[Value, Operand]]:
-    """Yield the parameters of a region with the operands that they are bound to."""
-    count = len(region.params)
-    if count <= len(node.operands):
-        yield from zip(region.params, node.operands[len(node.operands) - count :], strict=True)
+def bound_operands(node: Node, region: int) -> Iterator[tuple[Value, Operand]]:
+    """Yield the parameters of one of a node's regions with the operands that enter by them."""
+    for strand in strands_of(node):
+        outside = [place for place in strand.sources if place.region is None]
+        for place in strand.targets:
+            if place.region == region and outside:
+                yield target(node, place), source(node, outside[0])
 
 
-def carried_count(node: Node) -> int:
-    """Return how many of a loop's first operands go from step to step."""
-    if node.op.name == "while":
-        return len(node.results)
-    carries = node.attrs.get("carries", 0)
-    return carries if isinstance(carries, int) else 0
+def carried_results(node: Node) -> list[Value]:
+    """Return the results of a node that went from step to step."""
+    places = (p for strand in strands_of(node) if strand.goes_round for p in strand.targets)
+    return [target(node, place) for place in places if place.region is None]
+
+
+def strands_of(node: Node) -> Sequence[Strand]:
+    """Return all strands of a node, none if it has no regions."""
+    return node.op.wiring(node).strands if node.op.wiring is not None else ()
 
 
 def _ends(
@@ -83,26 +100,18 @@ class _Tracks:
 def _same_values(graph: Graph) -> Mapping[Value, Sequence[Value]]:
     """Return where values go at the edges of regions: into them, and back through their results."""
     same: dict[Value, list[Value]] = {}
-
-    def join(one: Operand, other: Operand) -> None:
-        if isinstance(one, Value) and isinstance(other, Value):
-            same.setdefault(one, []).append(other)
-            same.setdefault(other, []).append(one)
-
     for node in walk(graph):
-        carries = carried_count(node)
-        for region in node.regions:
-            for param, operand in list(bound_operands(node, region))[: carries or None]:
+        for strand in strands_of(node):
+            if not strand.whole:
+                continue
+            ends = targets(node, strand.targets)
+            # What comes in from outside need not be what comes in later, or goes out.
+            inside = [p for p in strand.sources if p.region is not None]
+            together = [v for v in (*sources(node, inside), *ends) if isinstance(v, Value)]
+            if inside:
+                for value in together:
+                    same.setdefault(value, []).extend(together)
+            for operand in sources(node, [p for p in strand.sources if p.region is None]):
                 if isinstance(operand, Value):
-                    same.setdefault(operand, []).append(param)
-        if carries:
-            body = node.regions[-1]
-            joined = zip(body.params, body.results, node.results, strict=False)
-            for param, end, result in list(joined)[:carries]:
-                join(param, end)
-                join(end, result)
-        elif node.op.name == "cond":
-            for region in node.regions:
-                for end, result in zip(region.results, node.results, strict=False):
-                    join(end, result)
+                    same.setdefault(operand, []).extend(ends)
     return same

@@ -1,0 +1,487 @@
+"""Control flow by its parts: what a loop carries, what branches yield, what a call is given.
+
+A view takes a node apart into pieces that each hold all names of one thing, so that passes speak of
+carries and slices rather than of positions. `rebuilt` gives a view with other pieces; `emit` builds
+its node, and `node` makes one whose results are values that are there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from .builder import Builder
+from .graph import Graph, Node
+from .op import Op, get_op
+from .types import Loc, Operand, Value
+
+
+class Carry(NamedTuple):
+    """What goes from step to step: before, in, and after a step, and after the last one."""
+
+    initial: Operand
+    param: Value
+    next: Operand
+    last: Value | None = None
+
+
+class Slice(NamedTuple):
+    """What a loop runs over: an array, and the parameter that is its slice of one step."""
+
+    array: Operand
+    param: Value
+
+
+class Stack(NamedTuple):
+    """What a loop collects: what a step yields, and the array of all steps."""
+
+    each: Operand
+    result: Value | None = None
+
+
+def _hint(value: Value | None, otherwise: Operand) -> str:
+    if value is not None:
+        return value.hint
+    return otherwise.hint if isinstance(otherwise, Value) else ""
+
+
+def _there(results: Sequence[Value | None]) -> tuple[Value, ...]:
+    assert None not in results, "a piece that was added has no result yet: emit the view instead"
+    return tuple(r for r in results if r is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A ``for_loop``.
+
+    Attributes
+    ----------
+    carries, slices, stacks : tuple
+        Its pieces, in the order of operands, parameters, yields and results.
+    nodes : tuple of Node
+        Those of a step.
+    length, reverse, unroll
+        How many steps, whether the last index comes first, how many are unrolled at a time.
+    name : str
+        Of the function that a step was.
+    loc : Loc or None
+        Where it stands.
+    """
+
+    carries: tuple[Carry, ...]
+    slices: tuple[Slice, ...]
+    stacks: tuple[Stack, ...]
+    nodes: tuple[Node, ...]
+    length: int
+    reverse: bool = False
+    unroll: int = 1
+    name: str = ""
+    loc: Loc | None = None
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> Loop:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        (body,), count = regions or node.regions, node.attrs["carries"]
+        operands = node.operands if operands is None else operands
+        params, yields, results = body.params, body.results, node.results
+        carries = zip(operands[:count], params, yields, results, strict=False)
+        return cls(
+            tuple(Carry(*names) for names in carries),
+            tuple(Slice(*names) for names in zip(operands[count:], params[count:], strict=True)),
+            tuple(Stack(*names) for names in zip(yields[count:], results[count:], strict=True)),
+            body.nodes,
+            node.attrs["length"],
+            node.attrs["reverse"],
+            node.attrs["unroll"],
+            body.name,
+            node.loc,
+        )
+
+    def rebuilt(self, **changes: Any) -> Loop:
+        """Return a view in which some pieces are others."""
+        return replace(self, **changes)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The attributes of its node."""
+        return {
+            "carries": len(self.carries),
+            "length": self.length,
+            "reverse": self.reverse,
+            "unroll": self.unroll,
+        }
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """The operands of its node."""
+        return (*(c.initial for c in self.carries), *(s.array for s in self.slices))
+
+    @property
+    def body(self) -> Graph:
+        """The region of its node."""
+        params = (*(c.param for c in self.carries), *(s.param for s in self.slices))
+        results = (*(c.next for c in self.carries), *(s.each for s in self.stacks))
+        return Graph(self.name, params, self.nodes, results)
+
+    @property
+    def first(self) -> int:
+        """The index of the step that runs first."""
+        return self.length - 1 if self.reverse else 0
+
+    def emit(self, builder: Builder) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+        """Build the loop; return what carries are left with, and the stacks."""
+        hints = [
+            *(_hint(c.last, c.param) for c in self.carries),
+            *(_hint(s.result, s.each) for s in self.stacks),
+        ]
+        results = builder.emit(
+            "for_loop", self.operands, self.attrs, [self.body], loc=self.loc, hints=hints
+        )
+        return results[: len(self.carries)], results[len(self.carries) :]
+
+    def node(self) -> Node:
+        """Return a node whose results are those that the pieces name."""
+        results = _there([*(c.last for c in self.carries), *(s.result for s in self.stacks)])
+        op = get_op("for_loop")
+        return Node(op, self.operands, self.attrs, (self.body,), results, self.loc)
+
+
+class Round(NamedTuple):
+    """A carry of a ``while``: the condition sees it by a parameter of its own."""
+
+    initial: Operand
+    seen: Value
+    param: Value
+    next: Operand
+    last: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """A ``while``.
+
+    Attributes
+    ----------
+    carries : tuple of Round
+        Its only pieces.
+    test : Operand
+        What the condition yields.
+    condition, nodes : tuple of Node
+        Those of the condition and of a step.
+    names : tuple of str
+        Of the functions that condition and step were.
+    loc : Loc or None
+        Where it stands.
+    """
+
+    carries: tuple[Round, ...]
+    test: Operand
+    condition: tuple[Node, ...]
+    nodes: tuple[Node, ...]
+    names: tuple[str, str] = ("", "")
+    loc: Loc | None = None
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> While:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        condition, body = regions or node.regions
+        operands = node.operands if operands is None else operands
+        carries = zip(
+            operands, condition.params, body.params, body.results, node.results, strict=True
+        )
+        return cls(
+            tuple(Round(*names) for names in carries),
+            condition.results[0],
+            condition.nodes,
+            body.nodes,
+            (condition.name, body.name),
+            node.loc,
+        )
+
+    def rebuilt(self, **changes: Any) -> While:
+        """Return a view in which some pieces are others."""
+        return replace(self, **changes)
+
+    @property
+    def regions(self) -> tuple[Graph, Graph]:
+        """The regions of its node."""
+        seen, params = (c.seen for c in self.carries), (c.param for c in self.carries)
+        following = (c.next for c in self.carries)
+        return (
+            Graph(self.names[0], tuple(seen), self.condition, (self.test,)),
+            Graph(self.names[1], tuple(params), self.nodes, tuple(following)),
+        )
+
+    def emit(self, builder: Builder) -> tuple[Value, ...]:
+        """Build the loop and return what carries are left with."""
+        hints = [_hint(c.last, c.param) for c in self.carries]
+        initial = [c.initial for c in self.carries]
+        return builder.emit("while", initial, {}, self.regions, loc=self.loc, hints=hints)
+
+    def node(self) -> Node:
+        """Return a node whose results are those that the pieces name."""
+        results = _there([c.last for c in self.carries])
+        initial = tuple(c.initial for c in self.carries)
+        return Node(get_op("while"), initial, {}, self.regions, results, self.loc)
+
+
+class Choice(NamedTuple):
+    """What branches yield, one operand for each of them, and the result that it becomes."""
+
+    yields: tuple[Operand, ...]
+    result: Value | None = None
+
+
+class Branch(NamedTuple):
+    """The nodes of one branch, and the name of the function that it was."""
+
+    nodes: tuple[Node, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """A ``cond``.
+
+    Attributes
+    ----------
+    index : Operand
+        Which branch runs.
+    branches : tuple of Branch
+        What each computes.
+    choices : tuple of Choice
+        Its pieces.
+    loc : Loc or None
+        Where it stands.
+    """
+
+    index: Operand
+    branches: tuple[Branch, ...]
+    choices: tuple[Choice, ...]
+    loc: Loc | None = None
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> Branches:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        (index,) = node.operands if operands is None else operands
+        regions = node.regions if regions is None else regions
+        columns = zip(*(region.results for region in regions), strict=True)
+        choices = zip(columns, node.results, strict=True) if node.results else ()
+        return cls(
+            index,
+            tuple(Branch(region.nodes, region.name) for region in regions),
+            tuple(Choice(*names) for names in choices),
+            node.loc,
+        )
+
+    def rebuilt(self, **changes: Any) -> Branches:
+        """Return a view in which some pieces are others."""
+        return replace(self, **changes)
+
+    @property
+    def regions(self) -> tuple[Graph, ...]:
+        """The regions of its node."""
+        return tuple(
+            Graph(branch.name, (), branch.nodes, tuple(c.yields[i] for c in self.choices))
+            for i, branch in enumerate(self.branches)
+        )
+
+    def emit(self, builder: Builder) -> tuple[Value, ...]:
+        """Build the node and return its results."""
+        hints = [_hint(c.result, c.yields[0]) for c in self.choices]
+        return builder.emit("cond", [self.index], {}, self.regions, loc=self.loc, hints=hints)
+
+    def node(self) -> Node:
+        """Return a node whose results are those that the pieces name."""
+        results = _there([c.result for c in self.choices])
+        return Node(get_op("cond"), (self.index,), {}, self.regions, results, self.loc)
+
+
+class Argument(NamedTuple):
+    """What a call is given, and the parameter that stands for it inside."""
+
+    operand: Operand
+    param: Value
+
+
+class Yield(NamedTuple):
+    """What a call gives, and what it is outside."""
+
+    inside: Operand
+    result: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A node that runs its only region once: a ``call`` or a ``checkpoint``.
+
+    Attributes
+    ----------
+    op, attrs
+        Of the node.
+    arguments : tuple of Argument
+    yields : tuple of Yield
+        Its pieces.
+    nodes : tuple of Node
+        What it computes.
+    name : str
+        Of the function that it was.
+    loc : Loc or None
+        Where it stands.
+    """
+
+    op: Op
+    attrs: Mapping[str, Any]
+    arguments: tuple[Argument, ...]
+    yields: tuple[Yield, ...]
+    nodes: tuple[Node, ...]
+    name: str = ""
+    loc: Loc | None = None
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> Call:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        (body,) = regions or node.regions
+        operands = node.operands if operands is None else operands
+        return cls(
+            node.op,
+            node.attrs,
+            tuple(Argument(*names) for names in zip(operands, body.params, strict=True)),
+            tuple(Yield(*names) for names in zip(body.results, node.results, strict=True)),
+            body.nodes,
+            body.name,
+            node.loc,
+        )
+
+    def rebuilt(self, **changes: Any) -> Call:
+        """Return a view in which some pieces are others."""
+        return replace(self, **changes)
+
+    @property
+    def body(self) -> Graph:
+        """The region of its node."""
+        params = tuple(a.param for a in self.arguments)
+        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
+
+    def emit(self, builder: Builder) -> tuple[Value, ...]:
+        """Build the node and return its results."""
+        hints = [_hint(y.result, y.inside) for y in self.yields]
+        operands = [a.operand for a in self.arguments]
+        return builder.emit(self.op, operands, self.attrs, [self.body], loc=self.loc, hints=hints)
+
+    def node(self) -> Node:
+        """Return a node whose results are those that the pieces name."""
+        operands = tuple(a.operand for a in self.arguments)
+        results = _there([y.result for y in self.yields])
+        return Node(self.op, operands, self.attrs, (self.body,), results, self.loc)
+
+
+class Lane(NamedTuple):
+    """What lanes are given: an array, the axis of the lanes (None: shared), and what one sees."""
+
+    array: Operand
+    axis: int | None
+    param: Value
+
+
+class Gathered(NamedTuple):
+    """What lanes give: what one yields, the axis of the lanes (None: the same for all), and all."""
+
+    inside: Operand
+    axis: int | None
+    result: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """A ``vmap``.
+
+    Attributes
+    ----------
+    arguments : tuple of Lane
+    yields : tuple of Gathered
+        Its pieces.
+    nodes : tuple of Node
+        What a lane computes.
+    attrs : mapping
+        Of the node; those that stand in the pieces are made of these.
+    name : str
+        Of the function that it was.
+    loc : Loc or None
+        Where it stands.
+    """
+
+    arguments: tuple[Lane, ...]
+    yields: tuple[Gathered, ...]
+    nodes: tuple[Node, ...]
+    attrs: Mapping[str, Any]
+    name: str = ""
+    loc: Loc | None = None
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> Lanes:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        (body,), attrs = regions or node.regions, node.attrs
+        operands = node.operands if operands is None else operands
+        given = zip(operands, attrs["in_axes"], body.params, strict=True)
+        gathered = zip(body.results, attrs["out_axes"], node.results, strict=True)
+        return cls(
+            tuple(Lane(*names) for names in given),
+            tuple(Gathered(*names) for names in gathered),
+            body.nodes,
+            attrs,
+            body.name,
+            node.loc,
+        )
+
+    def rebuilt(self, **changes: Any) -> Lanes:
+        """Return a view in which some pieces are others."""
+        return replace(self, **changes)
+
+    @property
+    def size(self) -> int:
+        """How many lanes there are."""
+        return self.attrs["size"]
+
+    @property
+    def body(self) -> Graph:
+        """The region of its node."""
+        params = tuple(a.param for a in self.arguments)
+        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
+
+    def emit(self, builder: Builder) -> tuple[Value, ...]:
+        """Build the node and return its results."""
+        axes = {
+            "size": self.size,
+            "in_axes": tuple(a.axis for a in self.arguments),
+            "out_axes": tuple(y.axis for y in self.yields),
+        }
+        hints = [_hint(y.result, y.inside) for y in self.yields]
+        operands, attrs = [a.array for a in self.arguments], {**axes, **self.attrs, **axes}
+        return builder.emit("vmap", operands, attrs, [self.body], loc=self.loc, hints=hints)

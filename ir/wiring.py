@@ -1,0 +1,191 @@
+"""How values go through an op whose nodes contain graphs: where they enter, go round and leave.
+
+A region op says this once, in its record, as a `Wiring`. Analyses that follow values, forwards or
+backwards, ask for it and need not know the op: what depends on what, what is used, what is the same
+value under another name. MLIR's ``RegionBranchOpInterface`` is the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .types import Operand, Value
+
+if TYPE_CHECKING:
+    from .graph import Node
+
+
+class Place(NamedTuple):
+    """Where a node, or one of its regions, takes or gives a value.
+
+    As a source it is an operand of the node, or a yield of a region; as a target a result of the
+    node, or a parameter of a region.
+    """
+
+    region: int | None
+    """The number of the region; None for the node itself."""
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strand:
+    """One piece of data on its way through a node, under all of its names.
+
+    Every source reaches every target. So a carry of a loop has two sources, its initial value and
+    what a step yields, and two targets, the parameter of the body and what is left in the end. What
+    stands on one strand is kept or dropped together.
+
+    Attributes
+    ----------
+    sources, targets : tuple of Place
+        Where it comes from, and where it goes.
+    whole : bool
+        Whether it is the same value under each name. If not, one is a part of another: a slice, a
+        lane, a step.
+    """
+
+    sources: tuple[Place, ...]
+    targets: tuple[Place, ...]
+    whole: bool = True
+
+    @property
+    def goes_round(self) -> bool:
+        """Whether a region hands it to its next run."""
+        inside = (any(p.region is not None for p in ps) for ps in (self.sources, self.targets))
+        return all(inside)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """How values go through one node.
+
+    Attributes
+    ----------
+    strands : tuple of Strand
+        All data that enters, goes round or leaves.
+    gates : tuple of Place
+        Sources that decide which region runs, or whether one runs again: they show in every target.
+    mixed : tuple of Place
+        Results in which everything that the node takes or captures may show: those of derivatives.
+    together : bool
+        Whether all strands are kept or dropped together, since something relies on the form of the
+        regions.
+    times : int or None
+        How often the regions run; None if only running tells.
+    chosen : bool
+        Whether a single region runs: the one that the gate says.
+    rules : int
+        How many regions, the last ones, never run: passes use them.
+    counted_by : str, optional
+        The attribute that counts the strands that go round; these come first.
+    """
+
+    strands: tuple[Strand, ...]
+    gates: tuple[Place, ...] = ()
+    mixed: tuple[Place, ...] = ()
+    together: bool = False
+    times: int | None = 1
+    chosen: bool = False
+    rules: int = 0
+    counted_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is left of a node of which only some strands are kept, by number.
+
+    Attributes
+    ----------
+    operands, results : list of int
+        Of the node.
+    params, yields : list of list of int
+        Of each region.
+    attrs : dict
+        The attributes of a node with so many strands.
+    """
+
+    operands: list[int]
+    results: list[int]
+    params: list[list[int]]
+    yields: list[list[int]]
+    attrs: Mapping[str, Any]
+
+
+def part_of(node: Node, strands: Sequence[Strand]) -> Part:
+    """Return what is left of a node if only some of its strands are kept, and what gates them."""
+    assert node.op.wiring is not None
+    wiring = node.op.wiring(node)
+    taken = {*wiring.gates, *(place for strand in strands for place in strand.sources)}
+    given = {place for strand in strands for place in strand.targets}
+    regions = range(len(node.regions))
+    attrs = dict(node.attrs)
+    if wiring.counted_by is not None:
+        attrs[wiring.counted_by] = sum(strand.goes_round for strand in strands)
+    return Part(
+        _numbers(taken, None),
+        _numbers(given, None),
+        [_numbers(given, region) for region in regions],
+        [_numbers(taken, region) for region in regions],
+        attrs,
+    )
+
+
+def _numbers(places: Iterable[Place], region: int | None) -> list[int]:
+    return sorted(place.number for place in places if place.region == region)
+
+
+def source(node: Node, place: Place) -> Operand:
+    """Return the operand or yield that stands at a place."""
+    return (node.operands if place.region is None else node.regions[place.region].results)[
+        place.number
+    ]
+
+
+def target(node: Node, place: Place) -> Value:
+    """Return the result or parameter that stands at a place."""
+    return (node.results if place.region is None else node.regions[place.region].params)[
+        place.number
+    ]
+
+
+def sources(node: Node, places: Iterable[Place]) -> list[Operand]:
+    """Return the operands and yields that stand at some places."""
+    return [source(node, place) for place in places]
+
+
+def targets(node: Node, places: Iterable[Place]) -> list[Value]:
+    """Return the results and parameters that stand at some places."""
+    return [target(node, place) for place in places]
+
+
+# --- the common forms ---------------------------------------------------------------------------
+
+
+def entering(count: int, region: int = 0, first: int = 0, whole: bool = True) -> list[Strand]:
+    """Return strands from operands to the parameters of the same numbers of a region."""
+    return [
+        Strand((Place(None, i),), (Place(region, i),), whole) for i in range(first, first + count)
+    ]
+
+
+def leaving(
+    count: int, regions: Sequence[int] = (0,), first: int = 0, whole: bool = True, shift: int = 0
+) -> list[Strand]:
+    """Return strands from yields of regions to the results of the same numbers, plus ``shift``."""
+    return [
+        Strand(tuple(Place(region, i) for region in regions), (Place(None, i + shift),), whole)
+        for i in range(first, first + count)
+    ]
+
+
+def going_round(count: int, body: int = 0, tests: Sequence[int] = ()) -> list[Strand]:
+    """Return strands of carries; regions that only look at carries are ``tests``."""
+    return [
+        Strand(
+            (Place(None, i), Place(body, i)),
+            (*(Place(region, i) for region in (body, *tests)), Place(None, i)),
+        )
+        for i in range(count)
+    ]
