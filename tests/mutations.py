@@ -161,8 +161,8 @@ MUTANTS = (
     Mutant(
         "tangents of a loop's yields are given to its carries",
         "passes/forward.py",
-        "forward.set((stack.result for stack in yielded), (stack.result for stack in stacks))",
-        "forward.set((stack.result for stack in yielded), (stack.result for stack in stacks[::-1]))",
+        "in yielded), (stack.result for stack in stacks))",
+        "in yielded), (stack.result for stack in stacks[::-1]))",
         TANGENTS,
     ),
     Mutant(
@@ -356,7 +356,9 @@ MUTANTS = (
         "a loop of two steps is run once",
         "passes/simplify.py",
         "if loop.length <= 1:\n",
-        "if loop.length <= 2 and not loop.stacks:\n            loop = loop.rebuilt(length=1)\n        if loop.length <= 1:\n",
+        "if loop.length <= 2 and not loop.stacks:\n"
+        "            loop = loop.rebuilt(length=1)\n"
+        "        if loop.length <= 1:\n",
         (*PASSES, "tests/test_passes_simplify.py"),
     ),
     # --- code motion ------------------------------------------------------------------------------

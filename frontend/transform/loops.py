@@ -285,8 +285,8 @@ def while_loop(
     """
     check_callable("cond_fun of while_loop", cond_fun)
     check_callable("body_fun of while_loop", body_fun)
-    if plain.is_asked_for() and plain.is_concrete(init_val):
-        return plain.while_loop(cond_fun, body_fun, init_val)
+    if plain.is_asked_for() and plain.is_concrete(goes_on := cond_fun(init_val)):
+        return plain.while_loop(cond_fun, body_fun, init_val, goes_on)
     return in_capture(
         lambda init: _bind_while(cond_fun, body_fun, init), init_val, name=name_of(body_fun)
     )

@@ -83,14 +83,15 @@ def _progress(bar: Any, length: int) -> Iterator[Callable[[int], None]]:
         yield shown.reach
 
 
-def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], val: Any) -> Any:
-    """Run a while loop step by step; see `loops.while_loop`."""
-    if not cond_fun(val):
+def while_loop(
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], val: Any, goes_on: Any
+) -> Any:
+    """Run a while loop step by step, of which the condition was asked once; see `loops`."""
+    if not goes_on:
         pass_by(body_fun, val)
-        return val
-    val = body_fun(val)
-    while cond_fun(val):
+    while goes_on:
         val = body_fun(val)
+        goes_on = cond_fun(val)
     return val
 
 
