@@ -148,7 +148,9 @@ class World:
             brainir.HiddenState(jnp.linspace(-1.0, 1.0, WIDTH) * (i + 1) / 2) for i in range(STATES)
         ]
         self.count = brainir.ShortTermState(jnp.int32(1))
-        self.chains = {dtype: [brainir.State(0) for _ in range(3)] for dtype in CHAINED}
+        self.chains: dict[str, list[brainir.State[Any]]] = {
+            dtype: [brainir.State(0) for _ in range(3)] for dtype in CHAINED
+        }
         self.box = brainir.State({"v": jnp.ones(WIDTH), "deep": [jnp.zeros(WIDTH)]})
         brainir.random.seed(7)
 

@@ -139,7 +139,8 @@ def test_switch_needs_branches() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64", "int8"])
 def test_branches_join_the_types_that_they_leave_in_states(wrap: Any, dtype: str) -> None:
     for pred in (True, False):
-        strong, weak = brainir.State(jnp.ones((), dtype)), brainir.State(7)
+        strong: brainir.State[Any] = brainir.State(jnp.ones((), dtype))
+        weak: brainir.State[Any] = brainir.State(7)
 
         def reset(strong: Any = strong) -> None:
             strong.value = 0
@@ -169,7 +170,12 @@ def test_branches_join_numbers_with_units_in_states() -> None:
 
 def test_results_of_branches_do_not_depend_on_their_order() -> None:
     weak, half = lambda: 0.5, lambda: jnp.bfloat16(2)
-    for order in ([lambda: 0, weak, half], [half, weak, lambda: 0], [weak, half, lambda: 3]):
+    orders: list[list[Any]] = [
+        [lambda: 0, weak, half],
+        [half, weak, lambda: 0],
+        [weak, half, lambda: 3],
+    ]
+    for order in orders:
         assert transform.switch(0, order).dtype == jnp.bfloat16
     for order in ([weak, lambda: jnp.float32(1), half], [half, lambda: jnp.float32(1), weak]):
         with pytest.raises(TypeError, match="must return the same"):

@@ -307,7 +307,7 @@ WAYS: Any = {
 def test_a_chain_of_python_numbers_takes_the_types_that_its_end_is_given(
     way: str, dtype: str
 ) -> None:
-    chain = [brainir.State(0) for _ in range(4)]
+    chain: list[brainir.State[Any]] = [brainir.State(0) for _ in range(4)]
 
     def step(x: Any) -> Any:
         for this, before in zip(chain[:0:-1], chain[-2::-1], strict=True):
@@ -349,7 +349,7 @@ def test_a_while_loop_takes_types_from_a_chain_of_states() -> None:
 
 
 def test_a_python_number_in_a_state_is_an_array_to_what_runs_eagerly() -> None:
-    total = brainir.State(0)
+    total: brainir.State[Any] = brainir.State(0)
 
     def halve(x: Any) -> Any:
         total.value = total.value + 1.5

@@ -391,5 +391,5 @@ def test_a_literal_is_the_nearest_number_of_its_dtype_and_shown_in_few_digits():
     for number, text in ((0.9, "0.9:f32"), (1e39, "inf:f32"), (-0.0, "-0.0:f32"), (3.0, "3.0:f32")):
         literal = Literal(number, Type("float32"))
         assert literal_text(literal) == text
-        assert literal == Literal(float(np.float64(literal.value)), Type("float32"))
+        assert literal == Literal(literal.value, Type("float32"))
     assert Literal(0.9, Type("float32")).value == float(np.float32(0.9))

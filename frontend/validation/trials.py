@@ -63,7 +63,7 @@ class Trials:
         try:
             found = run(_with_arrays(self._last, inputs))
             if self.first.states:
-                found = as_before(_with_arrays(self._pure, inputs), found)
+                found = as_before(_with_arrays(self._pure, inputs), self._last.graph, found)
         except FAULTS as error:
             return failed(error)
         return self._comparison.difference(found, expected)
