@@ -56,6 +56,7 @@ STATES = ("tests/test_passes_hoist_state.py", "tests/test_laws.py")
 PROGRAMS = ("tests/test_programs.py",)
 RULES = ("tests/test_custom_rules.py",)
 FOREIGN = ("tests/test_foreign.py",)
+MESHES = ("tests/test_foreign.py::test_the_body_of_a_shard_map_may_use_all_transformations",)
 TEXT = ("tests/test_text.py", "tests/test_structure.py")
 
 
@@ -866,14 +867,14 @@ MUTANTS = (
         "frontend/program.py",
         "passes = SHARDED_PIPELINE if is_sharded() else",
         "passes = SHARDED_PIPELINE if not is_sharded and is_sharded() else",
-        FOREIGN,
+        MESHES,
     ),
     Mutant(
         "the carries of a loop keep the axes with which they begin",
         "ir/ops/manual_axes.py",
         "joined = [a | b for",
         "joined = [a for",
-        FOREIGN,
+        MESHES,
     ),
     # --- what laws once did not see ---------------------------------------------------------------
     Mutant(

@@ -1,6 +1,6 @@
 """What bodies of `jax.shard_map` do with our transformations, and what plain JAX does instead.
 
-Run by `test_foreign.py` as a script, on four devices.
+Run by `test_foreign.py` on the devices that there are, and as a script on four.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import brainir
 from brainir import transform
 
 Function = Callable[..., Any]
-MESH = jax.make_mesh((4,), ("i",), axis_types=(AxisType.Auto,))
+MESH = jax.make_mesh((jax.device_count(),), ("i",), axis_types=(AxisType.Auto,))
 X, W = jnp.arange(8.0) + 1, jnp.float32(2)
 SHARED = brainir.ParamState(jnp.float32(3))
 
@@ -53,7 +53,7 @@ def counted(x: Any) -> Any:
 
 def chosen(x: Any) -> Any:
     """Take a branch that varies, or one that does not."""
-    return transform.cond(x.sum() > 8, lambda: x * 2, lambda: jnp.zeros(2))
+    return transform.cond(x.sum() > 8, lambda: x * 2, lambda: jnp.zeros(x.shape))
 
 
 def nested(x: Any) -> Any:
@@ -103,11 +103,11 @@ BY_DEVICE: dict[str, tuple[Function, Function]] = {
     "their gradient": (jax.grad(squares), jax.grad(squares_of_jax)),
     "a gradient of lanes": (
         lambda x: transform.vmap(transform.grad(lambda v: running(v * x).sum()))(x),
-        lambda x: jnp.ones(2) * jnp.cumsum(x).sum(),
+        lambda x: jnp.ones(x.shape) * jnp.cumsum(x).sum(),
     ),
     "of a branch": (
         lambda x: transform.grad(lambda y: chosen(y).sum())(x),
-        lambda x: jnp.where(x.sum() > 8, 2.0, 0.0) * jnp.ones(2),
+        lambda x: jnp.where(x.sum() > 8, 2.0, 0.0) * jnp.ones(x.shape),
     ),
     "of a sum over devices": (
         transform.grad(lambda x: jax.lax.psum(squares(x), "i")),

@@ -16,6 +16,7 @@ import pytest
 
 import brainir
 from brainir import transform
+from tests import sharded_programs
 
 Function = Callable[..., Any]
 ROOT = Path(__file__).resolve().parent.parent
@@ -324,6 +325,10 @@ def test_tangents_of_integers_can_be_printed_and_compared() -> None:
 
 
 def test_the_body_of_a_shard_map_may_use_all_transformations() -> None:
+    sharded_programs.main()
+
+
+def test_the_body_of_a_shard_map_on_four_devices_does_as_plain_jax_does() -> None:
     """In a process of its own, which believes that it has four devices."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     script = ROOT / "tests" / "sharded_programs.py"
