@@ -60,7 +60,7 @@ def leak(tmp_path):
 def brainir_command(capsys, monkeypatch):
     """Return a function that runs a command and returns exit code, output and errors."""
 
-    from brainir.frontend.tools.cli import main  # after JAX is configured
+    from brainir.frontend.tools.cli import main
 
     def run(*arguments, stdin=None):
         if stdin is not None:

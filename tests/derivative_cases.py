@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from brainir.backends import type_of
-from brainir.frontend.importer import import_function
+from brainir.frontend.capture.importer import import_function
 from brainir.ir import Builder, Graph, Type, Value, fresh, replay_region
 
 Function = Callable[..., Any]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.frontend.containers import merge
+from brainir.frontend.capture import merge
 
 transform: Any = brainir.transform
 

@@ -14,7 +14,7 @@ from structured_samples import structured_samples
 
 import brainir
 from brainir.backends import reference, to_jax, to_numpy
-from brainir.frontend.primitives import TRANSLATE
+from brainir.frontend.capture import TRANSLATE
 from brainir.ir import (
     Builder,
     Graph,

@@ -12,20 +12,9 @@ import jax
 import numpy as np
 
 from ...backends import shape_struct, type_of, xla
-from ...ir import (
-    Const,
-    Graph,
-    GraphError,
-    StateVar,
-    Type,
-    numpy_dtype,
-    parse,
-    verify,
-    walk,
-)
+from ...ir import Const, Graph, GraphError, StateVar, Type, numpy_dtype, parse, verify, walk
 from ...passes import CAPTURE, PIPELINE, run_pipeline
-from ..capture import aval_of, describe_tree
-from ..opaque import resolve_opaque
+from ..capture import aval_of, describe_tree, resolve_opaque
 from ..random import RandomState
 from ..state import (
     BatchState,
@@ -41,16 +30,7 @@ from ..state import (
 from .arrays import array_of_bytes
 from .container import read_container
 from .errors import ArtifactError
-from .saving import (
-    CAPTURED,
-    FORMAT,
-    GRAPH,
-    META,
-    STABLEHLO,
-    VERSION,
-    const_entry,
-    state_entry,
-)
+from .saving import CAPTURED, FORMAT, GRAPH, META, STABLEHLO, VERSION, const_entry, state_entry
 from .trees import tree_of_json
 
 _CLASSES = {

@@ -14,7 +14,7 @@ import jax.export
 from ...backends import type_of, xla
 from ...ir import Effect, Graph, GraphError, parse, walk
 from ...passes import PIPELINE
-from ..opaque import resolve_opaque
+from ..capture import resolve_opaque
 from ..program import Compiled, Program, Slot, compile_program
 from ..transform.jit import Jitted, Stages
 from .arrays import array_bytes

@@ -1,5 +1,6 @@
 """Building blocks of models: modules, time steps, and calls on all parts of a model."""
 
+from ..state import FlattedDict
 from .collective import (
     assign_state_values,
     call_all_fns,
@@ -8,7 +9,6 @@ from .collective import (
     reset_all_states,
 )
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
-from .flatted_dict import FlattedDict
 from .integrate import exp_euler_step
 from .layers import Linear, Sequential
 from .module import Module

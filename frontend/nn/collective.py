@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Literal, TypeVar
 
 from ..filter import Filter, to_predicate
-from . import tree
+from ..state import tree
 
 __all__ = [
     "assign_state_values",

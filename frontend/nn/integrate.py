@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .. import environ, random
+from ..transform import vector_grad
 
 __all__ = ["exp_euler_step", "exprel"]
 
@@ -153,8 +154,6 @@ def _check_floating(x: Any) -> None:
 
 
 def _exponential_increment(fn: Callable[..., Any], dt: Any, x: Any, rest: Any, kwargs: Any) -> Any:
-    from ..transform import vector_grad  # here, since transformations look into modules
-
     derivative_of = vector_grad(fn, argnums=0, return_value=True, unit_aware=False)
     jacobian, drift = derivative_of(x, *rest, **kwargs)
     rate = u.Quantity(jacobian, unit=u.get_unit(drift) / u.get_unit(x))

@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
-from ..epoch import epoch
 from ..filter import Filter
-from ..pretty import render
-from ..state import ParamState, State
+from ..state import FlattedDict, ParamState, State, epoch, render, tree
 from ..typing import Size
-from . import tree
-from .flatted_dict import FlattedDict
 
 __all__ = ["Module", "as_size"]
-
-COMPILED_METHODS = "_compiled_methods"
-"""The attribute in which an object keeps its compiled methods."""
 
 _MISSING = object()
 
@@ -261,7 +254,7 @@ class Module(tree.Node):
         """Yield what is shown of the module: name, sizes, then the attributes in order of birth."""
         first = ("_name", "_in_size", "_out_size")
         attributes = vars(self)
-        apart = (*first, COMPILED_METHODS)
+        apart = (*first, tree.COMPILED_METHODS)
         for key in (*first, *(key for key in attributes if key not in apart)):
             if attributes.get(key) is not None:
                 yield key.lstrip("_"), attributes[key]

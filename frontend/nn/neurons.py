@@ -8,8 +8,9 @@ from typing import Any, Literal
 import brainunit as u
 import jax
 
-from .. import init, surrogate
+from .. import init
 from ..state import HiddenState
+from ..surrogate import surrogates as surrogate
 from ..typing import Size
 from .dynamics import Dynamics
 from .integrate import exp_euler_step

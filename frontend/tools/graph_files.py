@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...ir import Graph, Op, ParseError, parse
 from ..artifact import load
-from ..opaque import PREFIX, resolve_opaque
+from ..capture import PREFIX, resolve_opaque
 from .command import Problem
 
 STDIN = "-"

@@ -1,6 +1,6 @@
 """Transformations of functions that read and write States."""
 
-from .. import foreign as foreign
+from ..program import foreign as foreign
 from .autodiff import GradientTransform, grad, vector_grad
 from .branches import cond, switch
 from .jit import Jitted, jit

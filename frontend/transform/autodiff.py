@@ -11,14 +11,22 @@ import brainunit
 import jax
 import jax.numpy as jnp
 
-from ..capture import Traced, aval_of, describe_tree, name_of, trace
-from ..importer import state_ref
+from ..capture import (
+    Region,
+    Traced,
+    aval_of,
+    bind_region,
+    describe_tree,
+    leave,
+    name_of,
+    state_ref,
+    trace,
+)
 from ..program import in_capture
-from ..region import Region, bind_region, leave
 from ..state import State
 from ..typing import Missing
 from . import plain
-from .regions import check_callable, frame_here, strong
+from .binding import check_callable, frame_here, strong
 
 
 def grad(

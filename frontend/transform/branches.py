@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..capture import Handle, Traced, name_of, trace
+from ..capture import Handle, Region, Traced, bind_region, leave, name_of, trace
 from ..program import in_capture
-from ..region import Region, bind_region, leave
 from . import plain
-from .regions import (
+from .binding import (
     cast_state,
     check_branches,
     check_callable,

@@ -17,15 +17,18 @@ from ...ir import Graph
 from .. import environ
 from ..capture import (
     Handle,
+    Region,
     Traced,
     aval_of,
+    bind_region,
     current_frame,
+    leave,
+    merge,
     name_of,
     parameter_names,
+    reject_states,
     trace,
 )
-from ..containers import merge
-from ..nn.module import COMPILED_METHODS
 from ..program import (
     Program,
     argument_aval,
@@ -35,14 +38,13 @@ from ..program import (
     is_wide,
     optimise,
 )
-from ..region import Region, bind_region, leave
 from ..snapshot import holds_array, is_gone
-from ..state import epoch, in_foreign_trace, reject_states
+from ..state import COMPILED_METHODS, epoch, in_foreign_trace
 from ..typing import Missing
 from . import plain
 from .arguments import Arguments
+from .binding import check_callable, frame_here
 from .kept_programs import KeptPrograms, array_type, looks_like, same_avals
-from .regions import check_callable, frame_here
 from .watch import Watch
 
 

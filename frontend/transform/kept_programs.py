@@ -10,9 +10,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import jax
 
-from ..capture import Handle, View, view_of
+from ..capture import Cell, Handle, View, view_of
 from ..errors import TraceContextError
-from ..state import State
 
 PROGRAMS = 128
 """How many programs of one function stay compiled, the least recently used go first."""
@@ -186,7 +185,7 @@ def array_type() -> type:
         return type(jax.numpy.zeros(()))
 
 
-def looks_like(reference: weakref.ref[State[Any]], view: View) -> bool:
+def looks_like(reference: weakref.ref[Cell], view: View) -> bool:
     """Whether a State has the structure, the shapes and the dtypes of a view."""
     state = reference()
     if state is None:

@@ -9,12 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..capture import Traced, aval_of, name_of, trace
+from ..capture import Region, Traced, aval_of, bind_region, leave, name_of, trace
 from ..program import in_capture
-from ..region import Region, bind_region, leave
 from . import plain
-from .progress import ProgressBar, as_progress_bar
-from .regions import (
+from .binding import (
     check_callable,
     check_carried,
     frame_here,
@@ -24,6 +22,7 @@ from .regions import (
     trace_stable,
     with_shape,
 )
+from .progress import ProgressBar, as_progress_bar
 
 
 def for_loop(

@@ -10,16 +10,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..capture import Handle, Traced, View, aval_of, name_of, trace
+from ..capture import (
+    Handle,
+    Region,
+    Traced,
+    View,
+    aval_of,
+    bind_region,
+    leave,
+    name_of,
+    state_ref,
+    trace,
+)
 from ..errors import BatchAxisError
-from ..importer import state_ref
 from ..program import in_capture
-from ..recording import Recorder
-from ..region import Region, bind_region, leave
-from ..state import State
+from ..state import Recorder, State
 from ..typing import Missing
 from . import plain
-from .regions import check_callable, frame_here, leading_length, trace_stable, with_shape
+from .binding import check_callable, frame_here, leading_length, trace_stable, with_shape
 
 Axes = Any
 
@@ -417,7 +425,7 @@ def _check_only_random_writes(body: Traced) -> None:
             raise ValueError(_batch_writes(handle.state, f" at {loc}" if loc else ""))
 
 
-def _batch_writes(state: State[Any], where: str) -> str:
+def _batch_writes(state: Any, where: str) -> str:
     return (
         f"{state.describe()} is written{where} inside map with a batch_size, where the order of "
         "runs is not defined. Use batch_size=None to carry it, or vmap with out_states."

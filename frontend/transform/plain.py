@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from ..capture import aval_of, current_frame, trace
-from ..containers import merge
+from ..capture import aval_of, current_frame, merge, trace
 from ..errors import BatchAxisError
-from ..recording import Recorder, recorders
-from ..state import State, catching_nothing
+from ..state import Recorder, State, catching_nothing, recorders
 
 
 def is_asked_for() -> bool:
@@ -113,7 +111,7 @@ def pass_by(function: Callable[..., Any], *operands: Any) -> None:
         return
     for handle in touched:
         for recorder in recorders():
-            recorder.touch(handle.state, written=False)
+            recorder.touch(cast(State[Any], handle.state), written=False)
 
 
 # --- vmap

@@ -9,10 +9,7 @@ from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from ..capture import Handle
-from ..epoch import Loss, epoch
-from ..nn import Module
-from ..nn.tree import HOLDERS
-from ..state import State
+from ..state import HOLDERS, Loss, Node, State, epoch
 
 DEPTH = 4
 """How many functions deep to look for the variables that a function refers to."""
@@ -41,7 +38,7 @@ class Attributes(NamedTuple):
         places = {
             name: _nothing if part is None else weakref.ref(part)
             for name, part in items
-            if part is None or isinstance(part, State | Module)
+            if part is None or isinstance(part, State | Node)
         }
         return cls(places, frozenset(watched))
 
@@ -52,7 +49,7 @@ class Watch:
     A module tells when one of its attributes is given another State; only then do we look at the
     modules. Nothing else tells, so we look: the closure and the globals of the function, and of the
     functions that it finds there, the attributes of the objects in these variables, the object that
-    a method is bound to, and every list and dictionary that stands in one of these or in a Module
+    a method is bound to, and every list and dictionary that stands in one of these or in a module
     must still hold the same States and Modules. None of them is kept alive.
 
     Parameters
@@ -127,8 +124,8 @@ class Watch:
             for thing in (*function.args, *function.keywords.values()):
                 self._thing(thing, lambda thing=thing: thing, depth)
             function = function.func
-        if isinstance(function, Module):
-            function = function.update
+        if isinstance(function, Node):
+            function = getattr(function, "update", function)
         if isinstance(function, MethodType):
             self._object(function.__self__)
             function = function.__func__
@@ -141,7 +138,7 @@ class Watch:
                 thing = cell.cell_contents
             except ValueError:
                 continue  # not assigned yet
-            if isinstance(thing, State | Module):
+            if isinstance(thing, State | Node):
                 self._cells.append((cell, weakref.ref(thing)))
             self._thing(thing, lambda cell=cell: cell.cell_contents, depth - 1)
         space = function.__globals__
@@ -154,7 +151,7 @@ class Watch:
         """Look at what ``reach()`` gives, whatever it is."""
         if isinstance(thing, list | tuple | dict):
             self._container(thing, reach)
-        elif isinstance(thing, Module) or not callable(thing):
+        elif isinstance(thing, Node) or not callable(thing):
             self._object(thing)
         else:
             self._function(thing, depth)
@@ -172,10 +169,10 @@ class Watch:
         except TypeError:
             return
         items = dict(vars(thing)).items()
-        if not isinstance(thing, Module):
+        if not isinstance(thing, Node):
             self._places(lambda: vars(alive()), items)
         watched = self._parts(lambda: vars(alive()), items)
-        if isinstance(thing, Module):
+        if isinstance(thing, Node):
             self._modules[id(thing)] = alive, Attributes.among(items, watched)
 
     def _container(self, thing: Any, reach: Reach) -> bool:
@@ -191,8 +188,8 @@ class Watch:
         """Look into parts; return the keys of those that are watched with all that they hold."""
         watched: set[Hashable] = set()
         for key, part in items:
-            whole = not isinstance(part, HOLDERS) or isinstance(part, State | Module)
-            if isinstance(part, Module):
+            whole = not isinstance(part, HOLDERS) or isinstance(part, State | Node)
+            if isinstance(part, Node):
                 self._object(part)
             elif isinstance(part, list | tuple | dict):
                 whole = self._container(part, lambda key=key: reach()[key])
@@ -202,7 +199,7 @@ class Watch:
 
     def _places(self, reach: Reach, items: Iterable[tuple[Hashable, Any]]) -> bool:
         """Watch which States and Modules a mapping or sequence holds; return whether it has any."""
-        watched = [(k, weakref.ref(v)) for k, v in items if isinstance(v, State | Module)]
+        watched = [(k, weakref.ref(v)) for k, v in items if isinstance(v, State | Node)]
         if watched:
             self._containers.append((reach, watched))
         return bool(watched)

@@ -13,15 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...backends import describe, to_numpy
-from ...ir import (
-    Const,
-    Graph,
-    NotDifferentiable,
-    Type,
-    equal,
-    numpy_dtype,
-    type_of_array,
-)
+from ...ir import Const, Graph, NotDifferentiable, Type, equal, numpy_dtype, type_of_array
 from ...passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass
 from ..program import Program, optimise
 from ..transform.autodiff import grad

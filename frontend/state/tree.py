@@ -6,13 +6,27 @@ import math
 from collections.abc import Hashable, Iterable, Iterator
 from typing import ClassVar, NamedTuple, TypeAlias
 
-from ..state import State
 from .flatted_dict import FlattedDict, Path
+from .state import State
 
-__all__ = ["EVERY_LEVEL", "HOLDERS", "Entry", "Hierarchy", "Node", "iterate", "nodes", "states"]
+__all__ = [
+    "COMPILED_METHODS",
+    "EVERY_LEVEL",
+    "HOLDERS",
+    "Entry",
+    "Hierarchy",
+    "Node",
+    "iterate",
+    "nodes",
+    "states",
+]
 
 Hierarchy: TypeAlias = tuple[float, float]
 EVERY_LEVEL: Hierarchy = (0, math.inf)
+
+
+COMPILED_METHODS = "_compiled_methods"
+"""The attribute of a node that keeps what its compiled methods have become."""
 
 
 class Node:

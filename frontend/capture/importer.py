@@ -15,8 +15,8 @@ import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
 
-from ..backends import shape_struct, type_of
-from ..ir import (
+from ...backends import shape_struct, type_of
+from ...ir import (
     Builder,
     Const,
     Graph,
@@ -30,13 +30,16 @@ from ..ir import (
     Value,
     find_op,
 )
-from .capture import Handle, Traced, View, within
+from .avals import View
+from .cells import Handle
 from .custom_rules import import_custom
 from .explain import user_loc
+from .frames import within
 from .locations import loc_of
-from .opaque import opaque_op
-from .primitives import TRANSLATE
-from .region import Region
+from .opaque import import_by, opaque_op
+from .regions import Region
+from .tracing import Traced
+from .translations import TRANSLATE
 from .while_lanes import while_any
 
 
@@ -508,3 +511,6 @@ def unit_name(value: Any) -> str | None:
     unit = getattr(value, "unit", None)
     name = getattr(unit, "dispname", None)
     return None if unit is None or name in (None, "", "1") else str(name)
+
+
+import_by(import_function)

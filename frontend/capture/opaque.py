@@ -14,8 +14,8 @@ import jax
 import jax.extend.core.primitives
 import numpy as np
 
-from ..backends import describe, shape_struct, to_jax, to_numpy, type_of
-from ..ir import (
+from ...backends import describe, shape_struct, to_jax, to_numpy, type_of
+from ...ir import (
     PURE,
     Builder,
     Cost,
@@ -37,6 +37,21 @@ from ..ir import (
     replay,
     traffic,
 )
+
+
+class _Importing:
+    """What makes nodes of a function of JAX arrays: the importer, which itself makes opaque ops."""
+
+    function: Callable[..., list[Operand]]
+
+
+_importing = _Importing()
+
+
+def import_by(function: Callable[..., list[Operand]]) -> None:
+    """Let rules of opaque ops be imported by ``function(builder, of_arrays, operands)``."""
+    _importing.function = function
+
 
 PREFIX = "lax."
 
@@ -145,9 +160,7 @@ def _traced_into(
     builder: Builder, function: Callable[..., Any], operands: Sequence[Operand]
 ) -> list[Operand]:
     """Build what a JAX function of arrays does, over operands of the graph being built."""
-    from .importer import import_function
-
-    return import_function(builder, function, operands)
+    return _importing.function(builder, function, operands)
 
 
 def _batch(primitive: Any) -> Callable[..., Any]:

@@ -16,13 +16,13 @@ from ..capture import (
     Traced,
     View,
     current_frame,
+    merge,
     name_of,
     read,
     settle,
     trace,
     write,
 )
-from ..containers import merge
 
 
 def frame_here() -> Frame:

@@ -7,19 +7,17 @@ interrupted trace therefore cannot damage it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-import brainunit
 import jax
 import numpy as np
 from jax.core import Tracer
 
-from . import capture
+from ..capture import Cell, Frame, Handle, create, current_frame, read, trace_token, write
+from ..errors import TraceContextError
+from .catching import catchers
 from .epoch import Loss, epoch
-from .errors import TraceContextError
 from .pretty import render, summary
 from .recording import recording
 
@@ -29,7 +27,7 @@ T = TypeVar("T")
 class _Poisoned:
     """What a State holds that was created inside a trace: nothing, once the trace is over."""
 
-    def __init__(self, frame: capture.Frame | None) -> None:
+    def __init__(self, frame: Frame | None) -> None:
         self.frame = frame
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -41,10 +39,10 @@ class _Poisoned:
 
 def same_trace(token: Any) -> bool:
     """Whether JAX is in the very trace that the token was taken in."""
-    return token == capture.trace_token()
+    return token == trace_token()
 
 
-_OUTSIDE = capture.trace_token()
+_OUTSIDE = trace_token()
 
 
 def in_foreign_trace() -> bool:
@@ -52,7 +50,7 @@ def in_foreign_trace() -> bool:
     return not same_trace(_OUTSIDE)
 
 
-class State(Generic[T]):
+class State(Cell, Generic[T]):
     """A mutable cell that holds a pytree of arrays.
 
     Parameters
@@ -83,8 +81,6 @@ class State(Generic[T]):
     1
     """
 
-    kind: ClassVar[str] = "state"
-
     def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
         if isinstance(value, State):
             value = value.value
@@ -93,40 +89,40 @@ class State(Generic[T]):
         self.tag: set[str] | None = None if tag is None else _tags(tag)
         self._replaced_at = 0
         self._losses: dict[tuple[int, str], Loss] = {}
-        self.handle = capture.Handle(self)
+        self.handle = Handle(self)
         if name is not None:
             self.handle.name = name
         for key, item in metadata.items():
             setattr(self, key, item)
-        frame = capture.current_frame()
+        frame = current_frame()
         if frame is None:
-            self._trace = capture.trace_token()
+            self._trace = trace_token()
             self._value: Any = value
             for recorder in recording.stack:
                 recorder.created.add(self)
         else:
             self._value = _Poisoned(frame)
-            capture.create(self.handle, value)
-        for catcher in _catchers.active:
+            create(self.handle, value)
+        for catcher in catchers.active:
             catcher.offer(self)
 
     @property
     def value(self) -> T:
         """The value; assigning gives the State a new one."""
-        if capture.current_frame() is not None:
-            return capture.read(self.handle)
+        if current_frame() is not None:
+            return read(self.handle)
         for recorder in recording.stack:
             recorder.touch(self, written=False)
         if type(self._value) is _Poisoned:
-            raise self._dead()
+            raise self.without_value()
         return self._value
 
     @value.setter
     def value(self, value: T) -> None:
         if isinstance(value, State):
             raise ValueError("a State cannot hold a State; assign its .value instead")
-        if capture.current_frame() is not None:
-            capture.write(self.handle, value)
+        if current_frame() is not None:
+            write(self.handle, value)
             return
         for recorder in recording.stack:
             recorder.touch(self, written=True)
@@ -173,7 +169,8 @@ class State(Generic[T]):
         kind, name = type(self).__name__, self.handle.name
         return f"an unnamed {kind}" if name == kind else f"{kind} {name!r}"
 
-    def _dead(self) -> TraceContextError:
+    def without_value(self) -> TraceContextError:
+        """Return the error of reading it after the trace that it was created in."""
         return TraceContextError(
             f"{self.describe()} was created inside a trace that has ended, so it has no value. "
             "Create it outside the transformed function, or return what you need from it; "
@@ -248,7 +245,7 @@ class State(Generic[T]):
         """Return what a copy or a pickle of this State, which is another State, starts from."""
         own = ("handle", "_trace", "_replaced_at", "_losses", "_value")
         kept = {name: item for name, item in vars(self).items() if name not in own}
-        dead = capture.current_frame() is None and type(self.peek()) is _Poisoned
+        dead = current_frame() is None and type(self.peek()) is _Poisoned
         kept["_value"] = self.peek() if dead else self.value
         return {**kept, "_hint": self.handle.name}
 
@@ -276,162 +273,9 @@ def _tags(tag: str | Iterable[str]) -> set[str]:
     return {tag} if isinstance(tag, str) else set(tag)
 
 
-class ShortTermState(State[T]):
-    """A State that one run of a simulation uses up, such as a membrane potential."""
-
-    kind = "short"
-
-
-class LongTermState(State[T]):
-    """A State that outlives a run, such as a running mean."""
-
-    kind = "long"
-
-
-class HiddenState(ShortTermState[T]):
-    """The hidden state of a dynamical model: one array or Quantity.
-
-    Raises
-    ------
-    TypeError
-        If the initial value is not an array or Quantity.
-    """
-
-    kind = "hidden"
-
-    def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
-        held = value.peek() if isinstance(value, State) else value
-        if not isinstance(held, (np.ndarray, jax.Array, brainunit.Quantity)):
-            raise TypeError(
-                "a HiddenState holds an array or a Quantity, not "
-                f"{type(value).__name__}; for {value!r} use jax.numpy.asarray, or a plain State"
-            )
-        super().__init__(value, name, **metadata)
-
-    @property
-    def varshape(self) -> tuple[int, ...]:
-        """The shape of the value."""
-        value: Any = self.value
-        return tuple(value.shape)
-
-
-class ParamState(LongTermState[T]):
-    """A trainable parameter."""
-
-    kind = "param"
-
-
-class BatchState(LongTermState[T]):
-    """A State that holds a batch of data."""
-
-    kind = "batch"
-
-
-class DelayState(ShortTermState[T]):
-    """The history that a delay keeps."""
-
-    kind = "delay"
-
-
-class NonBatchState(ShortTermState[T]):
-    """A State that is the same for every lane of a batch."""
-
-    kind = "nonbatch"
-
-
-# --- catching new states ---
-
-
-class NewStateCatcher:
-    """Collects the States that are created while it is active, in order of creation."""
-
-    def __init__(self, wanted: Callable[[Any, State[Any]], bool], tag: str | None) -> None:
-        self._wanted = wanted
-        self._tag = tag
-        self.states: list[State[Any]] = []
-
-    def offer(self, state: State[Any]) -> None:
-        """Take a new State if it is wanted."""
-        if self._wanted((), state):
-            if self._tag is not None:
-                state.add_tag(self._tag)
-            self.states.append(state)
-
-    @property
-    def values(self) -> list[Any]:
-        """The values of the caught States."""
-        return [state.value for state in self.states]
-
-    def get_by_tag(self, tag: str) -> list[State[Any]]:
-        """Return the caught States that carry a tag."""
-        return [state for state in self.states if state.tag and tag in state.tag]
-
-    def __len__(self) -> int:
-        return len(self.states)
-
-    def __iter__(self) -> Iterator[State[Any]]:
-        return iter(self.states)
-
-    def __getitem__(self, index: int) -> State[Any]:
-        return self.states[index]
-
-    def __contains__(self, state: object) -> bool:
-        return any(state is caught for caught in self.states)
-
-
-class _Catchers(threading.local):
-    def __init__(self) -> None:
-        self.active: list[NewStateCatcher] = []
-
-
-_catchers = _Catchers()
-
-
-@contextmanager
-def catch_new_states(
-    state_tag: str | None = None, state_to_exclude: Any = False
-) -> Iterator[NewStateCatcher]:
-    """Collect the States that are created in a ``with`` block.
-
-    Parameters
-    ----------
-    state_tag : str, optional
-        A label that every caught State gets.
-    state_to_exclude : filter, optional
-        States not to catch: a class, tag, predicate, or a list of them.
-
-    Examples
-    --------
-    >>> import brainir
-    >>> with brainir.catch_new_states("mine") as caught:
-    ...     x = brainir.State(1.0)
-    >>> caught.states == [x], x.tag
-    (True, {'mine'})
-    """
-    from .filter import to_predicate
-
-    excluded = to_predicate(state_to_exclude)
-    catcher = NewStateCatcher(lambda path, state: not excluded(path, state), state_tag)
-    _catchers.active.append(catcher)
-    try:
-        yield catcher
-    finally:
-        _catchers.active.remove(catcher)
-
-
-@contextmanager
-def catching_nothing() -> Iterator[None]:
-    """Hide States that are created in a ``with`` block from whoever collects new ones."""
-    active, _catchers.active = _catchers.active, []
-    try:
-        yield
-    finally:
-        _catchers.active = active
-
-
 def assign_all(values: Sequence[tuple[State[Any], Any]]) -> None:
     """Give States new values, or none of them if one cannot take its own."""
-    if capture.current_frame() is None and not recording.stack:
+    if current_frame() is None and not recording.stack:
         for state, value in values:
             state.check_writable(value)
     for state, value in values:
@@ -441,20 +285,3 @@ def assign_all(values: Sequence[tuple[State[Any], Any]]) -> None:
 def maybe_state(value: Any) -> Any:
     """Return the value of a State, and anything else as it is."""
     return value.value if isinstance(value, State) else value
-
-
-def reject_states(what: str, tree: Any) -> None:
-    """Raise if a pytree of arguments or results contains a State.
-
-    Raises
-    ------
-    ValueError
-        Naming the State and where it stands.
-    """
-    for leaf in jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, State)):
-        if isinstance(leaf, State):
-            raise ValueError(
-                f"{what} cannot be an instance of State, but {leaf.describe()} is one of them. "
-                "Transformed functions see States by themselves: refer to it in the function, "
-                "or pass its .value."
-            )

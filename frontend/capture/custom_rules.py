@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from ..backends import shape_struct
-from ..ir import Builder, Graph, Operand, Type, replay_region
+from ...backends import shape_struct
+from ...ir import Builder, Graph, Operand, Type, replay_region
 from .opaque import bind, restricted
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 
-from .typing import ArrayLike
+from ..typing import ArrayLike
 
 __all__ = ["Parameter", "Surrogate", "as_function"]
 

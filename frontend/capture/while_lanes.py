@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir import Builder, Graph, Operand, Value, fresh, mapped, replay
+from ...ir import Builder, Graph, Operand, Value, fresh, mapped, replay
 
 
 def while_any(condition: Graph, again: Graph, body: Graph) -> tuple[Graph, Graph]:

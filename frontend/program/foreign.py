@@ -12,17 +12,20 @@ from typing import Any
 import jax
 from jax.interpreters import ad, batching
 
-from ..backends import lax, shape_struct
-from .capture import (
+from ...backends import lax, shape_struct
+from ..capture import (
+    Region,
     aval_of,
     current_frame,
+    evaluate_by,
+    import_traced,
     read_leaves,
+    region_p,
     trace_within,
     write_leaves,
 )
-from .importer import import_traced
-from .program import FOREIGN_ORDER, optimise_graph
-from .region import Region, region_p
+from .executables import optimise_graph
+from .programs import FOREIGN_ORDER
 
 
 def evaluate(spec: Region, *args: Any) -> list[Any]:
@@ -58,3 +61,4 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, spec: Region) -> An
 
 batching.primitive_batchers[region_p] = _batch
 ad.primitive_jvps[region_p] = _jvp
+evaluate_by(evaluate)

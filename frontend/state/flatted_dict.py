@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 import jax
 
 from ..filter import Filter, to_predicate
-from ..pretty import render
+from .pretty import render
 
 __all__ = ["FlattedDict", "Path"]
 

@@ -13,9 +13,9 @@ from types import TracebackType
 
 import jax
 
-from ..ir import Loc
+from ...ir import Loc
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _JAX = os.path.dirname(os.path.abspath(jax.__file__))
 _UNKNOWN = "This value is known only when the compiled program runs"
 

@@ -10,7 +10,7 @@ from typing import Any
 import brainunit
 from jax.extend import source_info_util
 
-from ..ir import Loc
+from ...ir import Loc
 from .explain import HERE
 
 # A node's location is the innermost line that is neither ours nor the unit library's.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from .containers import Held, held, is_container
+from ..capture import Held, held, is_container
 
 if TYPE_CHECKING:
     from .state import State

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 
-from .capture import (
-    Frame,
-    Handle,
-    Traced,
-    View,
-    current_frame,
-    in_shard_map,
-    is_local,
-    new_primitive,
-    read,
-    read_afresh,
-    shaped,
-    trace_token,
-    write,
-)
+from .avals import View, shaped
+from .cells import Handle
 from .containers import region_wrote
+from .frames import Frame, current_frame, in_shard_map, trace_token
+from .state_primitives import is_local, new_primitive, read, read_afresh, write
+from .tracing import Traced
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +34,20 @@ class Region:
     avals: tuple[Any, ...]
     name: str
     local: tuple[tuple[Handle, int], ...] = ()
+
+
+class _Plain:
+    """What runs a region as plain JAX code; programs, which stand above captures, say how."""
+
+    evaluate: Callable[..., list[Any]]
+
+
+_plain = _Plain()
+
+
+def evaluate_by(evaluate: Callable[..., list[Any]]) -> None:
+    """Let regions become plain JAX code by ``evaluate(spec, *operands)``."""
+    _plain.evaluate = evaluate
 
 
 region_p = new_primitive("region", lambda *args, spec: [shaped(a) for a in spec.avals])
@@ -77,9 +81,7 @@ def _bind(frame: Frame, spec: Region, *operands: Any) -> list[Any]:
     """Bind the primitive; the body of a ``jax.shard_map`` gets what it means in plain JAX."""
     if not in_shard_map(frame):
         return region_p.bind(*operands, spec=spec)
-    from .foreign import evaluate
-
-    return evaluate(spec, *operands)
+    return _plain.evaluate(spec, *operands)
 
 
 def _touched(bodies: Sequence[Traced], frame: Frame) -> list[Handle]:

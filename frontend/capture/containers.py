@@ -18,8 +18,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from ..ir import Loc
-from .errors import TraceContextError
+from ...ir import Loc
+from ..errors import TraceContextError
 
 
 class Held:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..ir import default_fill, dtype_name
+from ...ir import default_fill, dtype_name
 
 Attrs = dict[str, Any]
 Translation = Callable[[Mapping[str, Any], tuple[Any, ...]], "tuple[str, Attrs] | None"]

@@ -1,0 +1,32 @@
+"""Captured programs: the executables they become, and running them on real States."""
+
+from .executables import (
+    Compiled,
+    Listener,
+    compile_program,
+    executables,
+    listeners,
+    optimise,
+    optimise_graph,
+)
+from .foreign import evaluate
+from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide
+from .running import in_capture
+
+__all__ = [
+    "Compiled",
+    "Listener",
+    "Program",
+    "Slot",
+    "argument_aval",
+    "capture",
+    "compile_program",
+    "evaluate",
+    "executables",
+    "in_capture",
+    "is_sharded",
+    "is_wide",
+    "listeners",
+    "optimise",
+    "optimise_graph",
+]

@@ -1,0 +1,178 @@
+"""What programs become: passes run over their graphs, and executables that are found again.
+
+Executables are found by the fingerprint of the captured graph. A transformation that is used
+outside `jit` is traced again at every call, since its Python may mean something else by then, but
+neither the passes nor XLA see a graph twice.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ...backends import xla
+from ...ir import Const, Graph, NotDifferentiable
+from ...passes import (
+    FOREIGN_PIPELINE,
+    PIPELINE,
+    SHARDED_PIPELINE,
+    LaneDependentResult,
+    LaneDependentWrite,
+    Observer,
+    run_pipeline,
+)
+from ..errors import BatchAxisError
+from .programs import Program, is_sharded
+
+CACHED = 512
+"""How many executables are kept; the least recently used go first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """What the passes made of a program, without the data of any model.
+
+    Attributes
+    ----------
+    graph : Graph
+        A function of the arguments and the leaves of all states, to the results and the leaves of
+        the written states.
+    written : tuple of int
+        Which of the program's slots those are, in that order.
+    consts : tuple of int
+        Which of the program's consts the graph still takes, in that order.
+    io : bool
+        Whether running it talks to the host, so that it can fail there.
+    """
+
+    graph: Graph
+    written: tuple[int, ...]
+    consts: tuple[int, ...]
+    executable: xla.Executable
+    io: bool
+
+
+class ExecutableCache:
+    """A bounded table of compiled programs; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._table: OrderedDict[Hashable, Compiled] = OrderedDict()
+
+    def find(self, key: Hashable, make: Callable[[], Compiled]) -> Compiled:
+        """Return what is kept for the key, or make it."""
+        with self._lock:
+            found = self._table.get(key)
+            if found is not None:
+                self._table.move_to_end(key)
+                return found
+        made = make()
+        with self._lock:
+            self._table[key] = made
+            while len(self._table) > CACHED:
+                self._table.popitem(last=False)
+        return made
+
+    def clear(self) -> None:
+        """Forget every executable."""
+        with self._lock:
+            self._table.clear()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+executables = ExecutableCache()
+
+
+def optimise(
+    program: Program, observers: Sequence[Observer] = (), until: str | None = None
+) -> Graph:
+    """Run the passes on a program's graph.
+
+    Parameters
+    ----------
+    program : Program
+        Its graph is what the first pass gets.
+    observers : sequence of callable
+        Called after every pass; see `brainir.passes.run_pipeline`.
+    until : str, optional
+        The pass to stop after; ``"capture"`` runs none.
+
+    Raises
+    ------
+    BatchAxisError
+        If a State inside ``vmap`` is written with a value that depends on the lane.
+    ValueError
+        If there is no such pass, a result of ``vmap`` that should not depends on the lane, or a
+        gradient goes through a ``while_loop``.
+    NotImplementedError
+        If a gradient goes through an operation that has none.
+    """
+    return optimise_graph(program.graph, program.foreign, observers, until)
+
+
+def optimise_graph(
+    graph: Graph,
+    foreign: bool = False,
+    observers: Sequence[Observer] = (),
+    until: str | None = None,
+) -> Graph:
+    """Run passes, and put what they refuse into the classes that users know; see `optimise`."""
+    passes = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
+    try:
+        return run_pipeline(graph, passes, observers=observers, until=until)
+    except LaneDependentWrite as error:
+        raise BatchAxisError(str(error)) from None
+    except LaneDependentResult as error:
+        raise ValueError(str(error)) from None
+    except NotDifferentiable as error:
+        kind = ValueError if isinstance(error, ValueError) else NotImplementedError
+        raise kind(str(error)) from None
+
+
+Listener = Callable[[Program], None]
+
+
+listeners: list[Listener] = []
+"""Told of every program that is about to be compiled; how tools look on."""
+
+
+def compile_program(program: Program) -> Compiled:
+    """Run the passes on a program, and leave the rest to XLA at the first call."""
+    for listener in tuple(listeners):
+        listener(program)
+    positions = {slot.var: i for i, slot in enumerate(program.slots)}
+    with _garbage_left_lying():
+        graph = optimise_graph(program.graph, program.foreign)
+    written = tuple(positions[var] for var in graph.writes)
+    places = {const.value: i for i, const in enumerate(program.graph.consts)}
+    used = tuple(places[const.value] for const in graph.consts)
+    graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
+    options = {} if program.foreign else xla.OPTIONS
+    executable = xla.compile(graph, options=options)
+    return Compiled(graph, written, used, executable, program.has_io)
+
+
+@contextmanager
+def _garbage_left_lying() -> Iterator[None]:
+    """Put off garbage collection, which in the midst of passes goes through all that JAX holds.
+
+    Passes make many small objects, of which most stay; a third of their time would be collection.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def find_compiled(program: Program) -> Compiled:
+    """Compile a program, unless that was done for an equal graph before."""
+    return executables.find(program.key, lambda: compile_program(program))

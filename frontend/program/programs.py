@@ -1,0 +1,233 @@
+"""Programs: captured graphs, and what connects them to Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import brainunit
+import jax
+import numpy as np
+
+from ...backends import shape_struct, type_of
+from ...ir import Graph, StateVar, fingerprint, manual_axes, touched_by
+from .. import environ
+from ..capture import (
+    Frame,
+    Handle,
+    View,
+    aval_of,
+    import_traced,
+    is_container,
+    new_frame,
+    reject_states,
+    trace_within,
+    unit_name,
+    view_of,
+)
+from ..state import in_foreign_trace
+
+FOREIGN_ORDER = 2
+"""Up to which order somebody else's ``jax.grad`` finds our custom derivatives."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """One state of a program's graph, and the State that it stands for.
+
+    A State that changes its type in the program has a slot for each type; ``before`` is how the
+    program finds the State, ``after`` how it leaves it, and ``final`` says whether it leaves it in
+    this slot. ``in_place`` says that it keeps its container, as far as that can be changed.
+    """
+
+    var: StateVar
+    handle: Handle
+    before: View
+    after: View
+    final: bool
+    in_place: bool = False
+
+    def entry_leaves(self, leaves: Sequence[Any]) -> list[Any]:
+        """Return what the program is given for this slot, from the leaves that the State holds.
+
+        A slot of a type that the State only gets later is written before it is read, so zeros do.
+        """
+        if tuple(type_of(a) for a in self.before.avals) == self.var.types:
+            return [*map(strong, leaves, self.before.avals)]
+        return [np.zeros(s.shape, s.dtype) for s in map(shape_struct, self.var.types)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A captured function: its graph, and what connects that to Python.
+
+    Attributes
+    ----------
+    graph : Graph
+        As captured; no pass has run.
+    slots : tuple of Slot
+        One for each of the graph's states.
+    in_tree, in_avals, out_tree, out_avals
+        Structure and leaves of the arguments and of the result.
+    reads : environ.Reads
+        What was read of the environment while tracing.
+    foreign : bool
+        Whether somebody else's JAX transformation was under way: it may come to need custom
+        derivatives.
+    custom : bool
+        Whether there are custom derivatives, so that it matters who differentiates it.
+    """
+
+    graph: Graph
+    slots: tuple[Slot, ...]
+    in_tree: Any
+    in_avals: tuple[Any, ...]
+    out_tree: Any
+    out_avals: tuple[Any, ...]
+    reads: environ.Reads
+    foreign: bool
+    custom: bool
+
+    def consts(self, chosen: Sequence[int]) -> list[Any]:
+        """Return the data of some of the graph's consts."""
+        return [self.graph.consts[i].data for i in chosen]
+
+    @property
+    def key(self) -> Hashable:
+        """What an executable of this program is found by."""
+        return fingerprint(self.graph), self.foreign, is_wide(), is_sharded()
+
+    @property
+    def has_io(self) -> bool:
+        """Whether running it talks to the host, so that it can fail there."""
+        return touched_by(self.graph).io
+
+    def changed_in_place(self) -> frozenset[Handle]:
+        """Return the States of which the program changes the container that they hold."""
+        return frozenset(slot.handle for slot in self.slots if slot.final and slot.in_place)
+
+    def state_leaves(self) -> list[Any]:
+        """Return the present leaves of all States, as an executable takes them."""
+        return [
+            leaf
+            for slot in self.slots
+            for leaf in slot.entry_leaves(jax.tree.leaves(slot.handle.state.peek()))
+        ]
+
+    def written_values(
+        self, written: Sequence[int], leaves: Sequence[Any]
+    ) -> list[tuple[Handle, Any]]:
+        """Return what States are left with, from the leaves of the ``written`` slots.
+
+        Those of `changed_in_place` are to be merged into what they hold.
+        """
+        values: list[tuple[Handle, Any]] = []
+        start = 0
+        for slot in (self.slots[i] for i in written):
+            stop = start + len(slot.var.types)
+            if slot.final:
+                value = jax.tree.unflatten(slot.after.tree, leaves[start:stop])
+                values.append((slot.handle, value))
+            start = stop
+        return values
+
+
+def strong(leaf: Any, aval: Any) -> Any:
+    """Return a Python number as an array, so that JAX need not compile again for its weak type."""
+    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf, aval.dtype)
+
+
+def is_wide() -> bool:
+    """Whether JAX has 64-bit numbers."""
+    return jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_sharded() -> bool:
+    """Whether the body of a ``jax.shard_map`` is being traced."""
+    return manual_axes.is_manual(jax)
+
+
+def capture(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    name: str,
+    names: Sequence[str] | None = None,
+) -> Program:
+    """Trace ``function(*args)`` into a program; no State changes.
+
+    Parameters
+    ----------
+    function, args
+        What to call, with arrays or values that have a shape and a dtype.
+    name : str
+        What the graph is called.
+    names : sequence of str, optional
+        What the graph calls the arguments; by default as the function's own parameters.
+
+    Raises
+    ------
+    ValueError
+        If an argument or the result is a State.
+    TypeError
+        If an argument or result is not an array.
+    """
+    reject_states(f"an argument of {name}", args)
+    leaves, in_tree = jax.tree.flatten(args)
+    avals = tuple(argument_aval(name, leaf) for leaf in leaves)
+    foreign = in_foreign_trace()
+    with environ.watch() as reads, new_frame() as frame:
+        traced = trace_within(frame, function, jax.tree.unflatten(in_tree, avals), names)
+        # Custom derivative rules are Python that runs now, so States must still be captured.
+        imported = import_traced(traced, name, rules=FOREIGN_ORDER if foreign else 0)
+        graph = imported.graph
+        slots = tuple(_slot(var, imported.handles[var], frame) for var in graph.states)
+    graph = graph.with_(
+        param_units=_units(in_tree, avals),
+        result_units=_units(traced.out_tree, traced.out_avals),
+    )
+    return Program(
+        graph,
+        slots,
+        in_tree,
+        avals,
+        traced.out_tree,
+        traced.out_avals,
+        reads,
+        foreign,
+        imported.custom,
+    )
+
+
+def _slot(var: StateVar, handle: Handle, frame: Frame) -> Slot:
+    after = frame.view(handle)
+    final = tuple(type_of(a) for a in after.avals) == var.types
+    in_place = is_container(handle.state.peek()) and handle not in frame.held.assigned
+    return Slot(var, handle, view_of(handle.state), after, final, in_place)
+
+
+def argument_aval(name: str, leaf: Any) -> Any:
+    """Return the type of an argument, or of a part of one, of the function of that name.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array.
+    """
+    try:
+        return aval_of(leaf)
+    except TypeError:
+        shown = f" ({leaf!r})" if isinstance(leaf, str | bytes | type) else ""
+        raise TypeError(
+            f"an argument of {name} is a {type(leaf).__name__}{shown}; arguments are arrays or "
+            "containers of them (make it static, or close over it)"
+        ) from None
+
+
+def _units(tree: Any, avals: Sequence[Any]) -> tuple[str | None, ...]:
+    """Return the unit of every leaf that a Quantity holds; nothing if there is none."""
+    value = jax.tree.unflatten(tree, avals)
+    units: list[str | None] = []
+    for item in jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, brainunit.Quantity)):
+        units.extend([unit_name(item)] * len(jax.tree.leaves(item)))
+    return tuple(units) if any(units) else ()

@@ -1,0 +1,57 @@
+"""Running a function once on real States: all of them get their new values, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from typing import Any
+
+import jax
+
+from ..capture import Handle, current_frame, merge, reject_states
+from .executables import find_compiled
+from .programs import capture, strong
+
+
+def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
+    """Capture a function, run it, and give its States their new values.
+
+    Nothing is written before everything has succeeded.
+    """
+    program = capture(function, args, name)
+    pairs = zip(jax.tree.leaves(args), program.in_avals, strict=True)
+    given = [strong(leaf, aval) for leaf, aval in pairs]
+    compiled = find_compiled(program)
+    outs = compiled.executable.function(
+        *given, *program.state_leaves(), *program.consts(compiled.consts)
+    )
+    if compiled.io:
+        jax.block_until_ready(outs)
+    count = len(program.out_avals)
+    result = jax.tree.unflatten(program.out_tree, outs[:count])
+    values = program.written_values(compiled.written, outs[count:])
+    give_back(values, program.foreign, program.changed_in_place())
+    return result
+
+
+def give_back(
+    values: Sequence[tuple[Handle, Any]], foreign: bool, in_place: Container[Handle] = ()
+) -> None:
+    """Give States their new values, after all of them are known to be acceptable.
+
+    Those ``in_place`` keep their containers, so that whoever holds one sees what was changed.
+    """
+    pairs = [(handle.state, value) for handle, value in values]
+    if foreign:
+        for state, value in pairs:
+            state.check_writable(value)
+    for state, value in pairs:
+        state.accept(merge(state.peek(), value) if state.handle in in_place else value)
+
+
+def in_capture(function: Callable[..., Any], *args: Any, name: str) -> Any:
+    """Run ``function(*args)``, which binds a region: in the capture under way, or in one of its
+    own."""
+    if current_frame() is not None:
+        reject_states(f"an argument of {name}", args)
+        return function(*args)
+    return run_once(function, *args, name=name)

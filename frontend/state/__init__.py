@@ -1,0 +1,44 @@
+"""States, their kinds, and the tree that a model makes of them."""
+
+from .catching import NewStateCatcher, catch_new_states, catching_nothing
+from .epoch import Loss, epoch
+from .flatted_dict import FlattedDict
+from .kinds import (
+    BatchState,
+    DelayState,
+    HiddenState,
+    LongTermState,
+    NonBatchState,
+    ParamState,
+    ShortTermState,
+)
+from .pretty import render
+from .recording import Recorder, recorders
+from .state import State, assign_all, in_foreign_trace, maybe_state
+from .tree import COMPILED_METHODS, HOLDERS, Node
+
+__all__ = [
+    "COMPILED_METHODS",
+    "HOLDERS",
+    "BatchState",
+    "DelayState",
+    "FlattedDict",
+    "HiddenState",
+    "LongTermState",
+    "Loss",
+    "NewStateCatcher",
+    "Node",
+    "NonBatchState",
+    "ParamState",
+    "Recorder",
+    "ShortTermState",
+    "State",
+    "assign_all",
+    "catch_new_states",
+    "catching_nothing",
+    "epoch",
+    "in_foreign_trace",
+    "maybe_state",
+    "recorders",
+    "render",
+]
