@@ -15,38 +15,12 @@ from ...backends import shape_struct, type_of, xla
 from ...ir import Const, Graph, GraphError, StateVar, Type, numpy_dtype, parse, verify, walk
 from ...passes import CAPTURE, PIPELINE, run_pipeline
 from ..capture import aval_of, describe_tree, resolve_opaque
-from ..random import RandomState
-from ..state import (
-    BatchState,
-    DelayState,
-    HiddenState,
-    LongTermState,
-    NonBatchState,
-    ParamState,
-    ShortTermState,
-    State,
-    assign_all,
-)
+from ..state import State, assign_all, class_of_kind
 from .arrays import array_of_bytes
 from .container import read_container
 from .errors import ArtifactError
 from .saving import CAPTURED, FORMAT, GRAPH, META, STABLEHLO, VERSION, const_entry, state_entry
 from .trees import tree_of_json
-
-_CLASSES = {
-    kind.kind: kind
-    for kind in (
-        BatchState,
-        DelayState,
-        HiddenState,
-        LongTermState,
-        NonBatchState,
-        ParamState,
-        RandomState,
-        ShortTermState,
-    )
-}
-"""What a State becomes by its kind; a State of any other kind is just a `State`."""
 
 
 def load(path: str | os.PathLike[str]) -> Loaded:
@@ -167,7 +141,7 @@ class Loaded:
             array_of_bytes(_entry(self._entries, name), type, name)
             for name, type in zip(names, var.types, strict=True)
         ]
-        kind = _CLASSES.get(var.kind, State)
+        kind = class_of_kind(var.kind)
         try:
             return kind(jax.tree.unflatten(tree, leaves), name=var.name)
         except (TypeError, ValueError) as error:

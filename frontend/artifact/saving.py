@@ -16,7 +16,8 @@ from ...ir import Effect, Graph, GraphError, parse, walk
 from ...passes import PIPELINE
 from ..capture import resolve_opaque
 from ..program import Compiled, Program, Slot, compile_program
-from ..transform.jit import Jitted, Stages
+from ..transform.jit import Jitted
+from ..transform.stages import Stages
 from .arrays import array_bytes
 from .container import write_container
 from .errors import ArtifactError

@@ -6,7 +6,7 @@ parameters; both are told apart here by what they have, not by version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,17 +30,14 @@ from ...ir import (
     Value,
     find_op,
 )
-from .avals import View
 from .cells import Handle
-from .custom_rules import import_custom
+from .equations import SPECIAL, Env, create_also, new_params, open_jaxpr
 from .explain import user_loc
 from .frames import within
 from .locations import loc_of
 from .opaque import import_by, opaque_op
-from .regions import Region
 from .tracing import Traced
 from .translations import TRANSLATE
-from .while_lanes import while_any
 
 
 @dataclass(slots=True)
@@ -80,7 +77,7 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
     importer.loc = user_loc()
     builder = Builder()
     env = importer.bind_consts(traced)
-    params = _new_params(traced.jaxpr.invars, env, traced.hints)
+    params = new_params(traced.jaxpr.invars, env, traced.hints)
     with within(traced.frame):
         importer.run(builder, traced.jaxpr.eqns, env)
     results = [importer.operand(v, env) for v in traced.jaxpr.outvars]
@@ -104,7 +101,7 @@ def import_function(
     Its array constants become consts by value, which only small ones should be.
     """
     closed = jax.make_jaxpr(function)(*(shape_struct(o.type) for o in operands))
-    jaxpr = _open(closed)
+    jaxpr = open_jaxpr(closed)
     importer = Importer()
     env: Env = dict(zip(jaxpr.invars, operands, strict=True))
     for var, const in zip(jaxpr.constvars, closed.consts, strict=True):
@@ -124,29 +121,11 @@ def _inline_const(builder: Builder, const: Any) -> Operand:
     return builder("reshape", builder("concatenate", *rows, dimension=0), shape=type.shape)
 
 
-Env = dict[Any, Operand]
-
-
-def _new_params(
-    variables: Sequence[Any], env: Env, hints: Sequence[str] | None = None
-) -> tuple[Value, ...]:
-    hints = [""] * len(variables) if hints is None else hints
-    pairs = zip(variables, hints, strict=True)
-    params = tuple(Value(type_of(v.aval), hint) for v, hint in pairs)
-    env.update(zip(variables, params, strict=True))
-    return params
-
-
 def _held(data: Any) -> Any:
     """Return an array as the graph has it: what JAX calls float0, of which there is only zero."""
     if jax.typeof(data).dtype == jax.dtypes.float0:
         return np.zeros(np.shape(data), np.bool_)
     return data
-
-
-def _open(jaxpr: Any) -> Any:
-    """Return the jaxpr inside a closed one; from JAX 0.11 on they are the same."""
-    return getattr(jaxpr, "jaxpr", jaxpr)
 
 
 class Importer:
@@ -223,7 +202,7 @@ class Importer:
             var = StateVar(self._unique(handle.name), types, handle.kind, unit)
             self.states[handle, types] = var
             if handle in self.births:
-                _create_also(var, *self.births[handle])
+                create_also(var, *self.births[handle])
         return var
 
     def outside(self) -> tuple[StateVar, ...]:
@@ -262,7 +241,7 @@ class Importer:
         for eqn in eqns:
             builder.loc = self.loc = loc_of(eqn.source_info) or outer
             operands = [self.operand(v, env) for v in eqn.invars]
-            special = _SPECIAL.get(eqn.primitive.name)
+            special = SPECIAL.get(eqn.primitive.name)
             if special is not None:
                 results = special(self, builder, eqn, operands)
             else:
@@ -288,7 +267,7 @@ class Importer:
 
     def inline(self, builder: Builder, jaxpr: Any, operands: Sequence[Operand]) -> list[Operand]:
         """Build a closed jaxpr's nodes in place."""
-        body = _open(jaxpr)
+        body = open_jaxpr(jaxpr)
         env: Env = dict(zip(body.invars, operands, strict=True))
         consts = getattr(jaxpr, "consts", ())
         env.update((v, self.closed_over(c)) for v, c in zip(body.constvars, consts, strict=True))
@@ -303,14 +282,14 @@ class Importer:
         params: int | None = None,
     ) -> Graph:
         """Build a region whose first variables are captured values, and the others parameters."""
-        body = _open(jaxpr)
+        body = open_jaxpr(jaxpr)
         env: Env = dict(zip(body.invars[: len(captured)], captured, strict=True))
         if consts:
             env.update(zip(body.constvars, consts, strict=True))
         else:
             own = getattr(jaxpr, "consts", ())
             env.update((v, self.closed_over(c)) for v, c in zip(body.constvars, own, strict=True))
-        new = _new_params(body.invars[len(captured) :], env)
+        new = new_params(body.invars[len(captured) :], env)
         builder = Builder()
         self.run(builder, body.eqns, env)
         return builder.graph(new, [self.operand(v, env) for v in body.outvars])
@@ -325,181 +304,6 @@ class Importer:
 
 # --- equations with jaxprs in them
 # ------------------------------------------------------------------
-
-
-Results = Sequence[Operand]
-
-
-def _state_read(importer: Importer, builder: Builder, eqn: Any, _: Results) -> Results:
-    types = tuple(type_of(v.aval) for v in eqn.outvars)
-    var = importer.state(eqn.params["handle"], types)
-    return builder.emit("state.read", (), {"state": var}, hints=[var.hint] * len(var.types))
-
-
-def _state_write(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    var = importer.state(eqn.params["handle"], tuple(o.type for o in operands))
-    builder.emit("state.write", operands, {"state": var})
-    return ()
-
-
-def _state_new(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    handle = eqn.params["handle"]
-    if handle in importer.births:  # JAX replays what it traced once; this is another State
-        del importer.births[handle]
-        importer.states = {key: v for key, v in importer.states.items() if key[0] is not handle}
-    var = importer.state(handle, tuple(o.type for o in operands))
-    builder.emit("state.new", operands, {"state": var})
-    importer.births[handle] = builder, builder.nodes[-1]
-    return ()
-
-
-def _create_also(var: StateVar, builder: Builder, birth: Node) -> None:
-    """Create a State, where it is created, with a type that it only gets later as well."""
-    before = Builder()
-    before.loc = birth.loc
-    before.emit("state.new", [before.zeros(type) for type in var.types], {"state": var})
-    at = builder.nodes.index(birth) + 1
-    builder.nodes[at:at] = before.nodes
-
-
-def _jit(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    return importer.inline(builder, eqn.params["jaxpr"], operands)
-
-
-def _closed_call(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    return importer.inline(builder, eqn.params["call_jaxpr"], operands)
-
-
-def _remat(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    region = importer.region(eqn.params["jaxpr"])
-    attrs = {"prevent_cse": bool(eqn.params["prevent_cse"])}
-    return builder.emit("checkpoint", operands, attrs, [region])
-
-
-def _scan(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    params = eqn.params
-    if "num_consts" in params:
-        consts, carries = params["num_consts"], params["num_carry"]
-    else:
-        groups = params["ft_in"].update(operands).unpack()
-        consts, carries = (len(list(group)) for group in groups[:2])
-    body = importer.region(params["jaxpr"], operands[:consts])
-    attrs = {
-        "carries": carries,
-        "length": params["length"],
-        "reverse": params["reverse"],
-        "unroll": params["unroll"],
-    }
-    return builder.emit("for_loop", operands[consts:], attrs, [body])
-
-
-def _while(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    params = eqn.params
-    nc, nb = params["cond_nconsts"], params["body_nconsts"]
-    captured, initial = operands[:nc], operands[nc + nb :]
-    condition = importer.region(params["cond_jaxpr"], captured)
-    body = importer.region(params["body_jaxpr"], operands[nc : nc + nb])
-    if condition.results[0].type.shape:
-        again = importer.region(params["cond_jaxpr"], captured)
-        condition, body = while_any(condition, again, body)
-    return builder.emit("while", initial, {}, [condition, body])
-
-
-def _cond(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    index, *rest = operands
-    regions = [importer.region(branch, rest) for branch in eqn.params["branches"]]
-    return builder.emit("cond", [index], {}, regions)
-
-
-def _region(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
-    spec: Region = eqn.params["spec"]
-    rest = list(operands[spec.operands :])
-    regions: list[Graph] = []
-    held = sum(len(body.jaxpr.constvars) for body in spec.bodies)
-    for handle, leaves in _leaves_of(spec, rest[held:]):
-        importer.give(builder, handle, leaves)
-    outer = importer.rules
-    importer.rules = outer + (spec.op in ("grad", "jvp"))
-    for body in spec.bodies:
-        count = len(body.jaxpr.constvars)
-        captured, rest = rest[:count], rest[count:]
-        env: Env = dict(zip(body.jaxpr.constvars, captured, strict=True))
-        params = _new_params(body.jaxpr.invars, env, body.hints)
-        inner = Builder()
-        with within(body.frame):
-            importer.run(inner, body.jaxpr.eqns, env)
-        results = [importer.operand(v, env) for v in body.jaxpr.outvars]
-        regions.append(inner.graph(params, results, name=spec.name))
-    importer.rules = outer
-    attrs = {key: _symbols(importer, value) for key, value in _used(importer, spec).items()}
-    results = builder.emit(spec.op, operands[: spec.operands], attrs, regions)
-    left = eqn.outvars[len(results) :]
-    for handle, variables in _leaves_of(spec, left):
-        var = importer.state(handle, tuple(type_of(v.aval) for v in variables))
-        results = (*results, *builder.emit("state.read", (), {"state": var}))
-    return results
-
-
-def _leaves_of(spec: Region, leaves: Sequence[Any]) -> Iterator[tuple[Handle, Sequence[Any]]]:
-    """Yield the States that enter or leave a region as operands and results, with their leaves."""
-    for handle, count in spec.local:
-        yield handle, leaves[:count]
-        leaves = leaves[count:]
-
-
-def _used(importer: Importer, spec: Region) -> dict[str, Any]:
-    """Return the attributes of a region, with those lanes of States that something in it touches.
-
-    Some are touched only by rules of custom derivatives, which ran just now.
-    """
-    attrs = dict(spec.attrs)
-    if "in_states" in attrs:
-        touched = {handle for handle, _ in importer.states}
-        lanes = [lane.handle for key in ("in_states", "out_states") for _, lane, _ in attrs[key]]
-        importer.lanes.update(lanes)
-        attrs["in_states"] = tuple(e for e in attrs["in_states"] if e[1].handle in touched)
-    return attrs
-
-
-def _symbols(importer: Importer, value: Any) -> Any:
-    """Replace (handle, avals) pairs in an attribute by the graph's own symbols."""
-    if isinstance(value, StateRef):
-        return importer.state(value.handle, value.types)
-    if isinstance(value, tuple):
-        return tuple(_symbols(importer, v) for v in value)
-    return value
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StateRef:
-    """A State in an attribute of a region, before the graph has a symbol for it."""
-
-    handle: Handle
-    types: tuple[Type, ...]
-
-
-def state_ref(handle: Handle, view: View) -> StateRef:
-    """Return a State as it stands in an attribute, where it looks like ``view``."""
-    return StateRef(handle, tuple(type_of(a) for a in view.avals))
-
-
-_SPECIAL: Mapping[str, Callable[[Importer, Builder, Any, Results], Results]] = {
-    "state_read": _state_read,
-    "state_write": _state_write,
-    "state_new": _state_new,
-    "region": _region,
-    "jit": _jit,
-    "pjit": _jit,
-    "closed_call": _closed_call,
-    "core_call": _closed_call,
-    "remat2": _remat,
-    "checkpoint": _remat,
-    "scan": _scan,
-    "while": _while,
-    "cond": _cond,
-    "custom_jvp_call": import_custom,
-    "custom_vjp_call": import_custom,
-}
 
 
 # --- units

@@ -14,7 +14,7 @@ from .kinds import (
 )
 from .pretty import render
 from .recording import Recorder, recorders
-from .state import State, assign_all, in_foreign_trace, maybe_state
+from .state import State, assign_all, class_of_kind, in_foreign_trace, maybe_state
 from .tree import COMPILED_METHODS, HOLDERS, Node
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "assign_all",
     "catch_new_states",
     "catching_nothing",
+    "class_of_kind",
     "epoch",
     "in_foreign_trace",
     "maybe_state",

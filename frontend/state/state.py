@@ -50,6 +50,14 @@ def in_foreign_trace() -> bool:
     return not same_trace(_OUTSIDE)
 
 
+_kinds: dict[str, type[State[Any]]] = {}
+
+
+def class_of_kind(kind: str) -> type[State[Any]]:
+    """Return the first class that was defined with a kind; plain `State` if there is none."""
+    return _kinds.get(kind, State)
+
+
 class State(Cell, Generic[T]):
     """A mutable cell that holds a pytree of arrays.
 
@@ -80,6 +88,12 @@ class State(Cell, Generic[T]):
     >>> count.value
     1
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Register what a State is made as again when only its kind is known."""
+        super().__init_subclass__(**options)
+        if "kind" in vars(cls):
+            _kinds.setdefault(cls.kind, cls)
 
     def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
         if isinstance(value, State):

@@ -1,0 +1,166 @@
+"""What is kept of a compiled function for one way of calling it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from ...backends import lax, xla
+from .. import environ
+from ..capture import (
+    Handle,
+    merge,
+)
+from ..program import (
+    Program,
+    compile_program,
+)
+from ..snapshot import holds_array, is_gone
+from ..state import epoch, in_foreign_trace
+from . import plain
+from .kept_programs import array_type, looks_like, same_avals
+from .watch import Watch
+
+
+class Mismatch(Exception):
+    """Arguments or States do not look as they did when this was compiled."""
+
+
+class Entry:
+    """A program of a jitted function, compiled: what is kept, as `KeptPrograms` says."""
+
+    used = 0
+
+    def __init__(
+        self,
+        program: Program,
+        names: Sequence[str],
+        donate: Sequence[int],
+        watch: Watch,
+    ) -> None:
+        self._names = sorted(names)
+        self._program, self._watch = program, watch
+        self._epoch: int | None = None
+        self._checks = self._always = tuple(_checks(program, watch))
+        self.views = {slot.handle: slot.before for slot in program.slots}
+        self.fleeting = any(map(holds_array, program.reads.values()))
+        self._held = [slot.handle.reference for slot in program.slots]
+        self._io, self._custom = program.has_io, program.custom
+        self._array = array_type()
+        self._compiled = compile_program(program)
+        self._consts = program.consts(self._compiled.consts)
+        slots = [program.slots[i] for i in self._compiled.written]
+        self._written = [slot.handle for slot in slots if slot.final]
+        kept = program.changed_in_place()
+        self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
+        self._given_back = [handle.reference for handle in self._written]
+        self._emitted = lax.emit(self._compiled.graph)
+        # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
+        first = len(self._held) + len(self._consts)
+        donated = tuple(first + i for i in donate)
+        self._inner = jax.jit(self._traced, donate_argnums=donated)
+        self._outer = jax.jit(self._traced, donate_argnums=donated, compiler_options=xla.OPTIONS)
+
+    def usable(self) -> bool:
+        """Whether what was assumed while tracing still holds; types apart, which JAX compares."""
+        if epoch.count != self._epoch:
+            if not self.alive():
+                return False
+            self._epoch = epoch.count
+        for check in self._checks:  # a loop, not all(...): every call asks  # noqa: SIM110
+            if not check():
+                return False
+        return True
+
+    def alive(self) -> bool:
+        """Whether every State still exists and has not been replaced by another one."""
+        return all(handle.alive for handle in self.views) and self._watch.in_place(self.views)
+
+    def hopeless(self) -> bool:
+        """Whether something that it depends on is gone for ever."""
+        return any(map(is_gone, self._program.reads.values()))
+
+    def fits(self) -> bool:
+        """Whether every State looks as it did when this was traced."""
+        return all(looks_like(handle.reference, view) for handle, view in self.views.items())
+
+    def guard(self, handles: Iterable[Handle]) -> None:
+        """Let `usable` ask, too, whether some States look as they did when this was traced."""
+        guarded = [(handle.reference, self.views[handle]) for handle in handles]
+        self._checks = self._always
+        if guarded:
+            self._checks += (lambda: all(looks_like(*pair) for pair in guarded),)
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run on the present States, and give them their new values after all has succeeded."""
+        if self._custom and self._others_differentiate(args, kwargs):
+            raise Mismatch
+        held = [state()._value for state in self._held]  # pyright: ignore
+        try:
+            *values, result = self._outer(*held, *self._consts, *args, **kwargs)
+        except ValueError:
+            if not in_foreign_trace():
+                raise
+            # JAX takes options for XLA in the outermost jit only.
+            *values, result = self._inner(*held, *self._consts, *args, **kwargs)
+        if self._io:
+            jax.block_until_ready((values, result))
+        array = self._array
+        for value in values:
+            if type(value) is not array:  # it may hold what must not be kept
+                self._check_writable(values)
+                break
+        for i in self._in_place:  # whoever holds the container sees what was changed
+            values[i] = merge(self._written[i].state.peek(), values[i])
+        for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
+            state()._value = value  # pyright: ignore
+        return result
+
+    def _others_differentiate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether custom derivatives matter otherwise than they did when this was compiled."""
+        for arg in (*args, *kwargs.values()):
+            if type(arg) is not self._array:
+                return in_foreign_trace() != self._program.foreign
+        return False
+
+    def _check_writable(self, values: Sequence[Any]) -> None:
+        if in_foreign_trace():
+            for handle, value in zip(self._written, values, strict=True):
+                handle.state.check_writable(value)
+
+    def _traced(self, /, *given: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """What JAX traces: check that it is the signature we know, and emit the graph."""
+        if plain.is_asked_for():
+            raise Mismatch
+        program = self._program
+        first = len(self._held)
+        last = first + len(self._consts)
+        values, consts, args = given[:first], given[first:last], given[last:]
+        names = sorted(kwargs)
+        leaves, tree = jax.tree.flatten((*args, *(kwargs[name] for name in names)))
+        if names != self._names:
+            raise Mismatch
+        if tree != program.in_tree or not same_avals(leaves, program.in_avals, weak=True):
+            raise Mismatch
+        held: list[Any] = []
+        for value, slot in zip(values, program.slots, strict=True):
+            found, now = jax.tree.flatten(value)
+            if now != slot.before.tree or not same_avals(found, slot.before.avals, weak=False):
+                raise Mismatch
+            held.extend(slot.entry_leaves(found))
+        outs = self._emitted(*leaves, *held, *consts)
+        count = len(program.out_avals)
+        result = jax.tree.unflatten(program.out_tree, outs[:count])
+        written = program.written_values(self._compiled.written, outs[count:])
+        return *(value for _, value in written), result
+
+
+def _checks(program: Program, watch: Watch) -> Iterator[Callable[[], bool]]:
+    """Yield what has to be asked before each call; most functions need little of it."""
+    if watch:
+        yield watch.unchanged
+    if program.reads:
+        yield functools.partial(environ.unchanged, program.reads)
