@@ -100,7 +100,7 @@ def merge(old: Any, new: Any) -> Any:
 
     Examples
     --------
-    >>> from brainir.frontend.containers import merge
+    >>> from brainir.frontend.capture import merge
     >>> a = {"v": 1, "w": [1, 2]}
     >>> merge(a, {"v": 3, "w": [4]}) is a, a
     (True, {'v': 3, 'w': [4]})

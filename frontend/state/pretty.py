@@ -51,7 +51,7 @@ def render(value: object) -> str:
     Examples
     --------
     >>> import numpy as np
-    >>> from brainir.frontend.pretty import render
+    >>> from brainir.frontend.state.pretty import render
     >>> class Point:
     ...     def __rich_repr__(self):
     ...         yield "x", 1.0
@@ -72,7 +72,7 @@ def summary(tree: object) -> object:
     --------
     >>> import brainunit as u
     >>> import numpy as np
-    >>> from brainir.frontend.pretty import summary
+    >>> from brainir.frontend.state.pretty import summary
     >>> summary({"V": np.zeros(3) * u.mV, "steps": 2})
     {'V': Quantity(float64[3], "mV"), 'steps': 2}
     """
