@@ -33,6 +33,21 @@ LAYERS = {
 }
 
 
+ROOMS = (
+    {"errors", "filter", "typing", "snapshot", "environ"},
+    {"capture"},
+    {"state"},
+    {"program"},
+    {"random", "init", "surrogate"},
+    {"transform"},
+    {"nn"},
+    {"validation"},
+    {"artifact", "tools"},
+    {"testing"},
+)
+"""The rooms of the frontend; each may use those above it in this list, and its own row."""
+
+
 class Import(NamedTuple):
     """One imported module: ``brainir.x.y`` where the file wrote it relatively."""
 
@@ -62,11 +77,10 @@ def imports_of(path: Path) -> Iterator[Import]:
             if node.level:
                 package = package_of(path)
                 module = package[: len(package) - node.level + 1] + module
-            if module == ["brainir"]:  # `from .. import ir` imports the layer
+            if module in (["brainir"], ["brainir", "frontend"]):  # `from .. import ir`: the layer
                 for alias in node.names:
-                    yield Import(
-                        f"brainir.{alias.name}", node.level > 0, node in inside, node.lineno
-                    )
+                    name = ".".join((*module, alias.name))
+                    yield Import(name, node.level > 0, node in inside, node.lineno)
             else:
                 yield Import(".".join(module), node.level > 0, node in inside, node.lineno)
 
@@ -132,6 +146,26 @@ def test_a_layer_imports_only_what_lies_below_it(layer):
         if (fault := fault_of(layer, found))
     ]
     assert not faults, "\n".join(faults)
+
+
+def room_of(module: str) -> str | None:
+    """The room of the frontend that a dotted name leads to, None if it leads elsewhere."""
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["brainir", "frontend"] and len(parts) > 2 else None
+
+
+def test_a_room_of_the_frontend_uses_only_those_that_stand_above_it():
+    row_of = {room: row for row, rooms in enumerate(ROOMS) for room in rooms}
+    for path in sorted((ROOT / "frontend").rglob("*.py")):
+        own = room_of(".".join((*package_of(path), path.stem)))
+        if own == "__init__":
+            continue
+        assert own in row_of, f"{path.name} stands in no room: name it in ROOMS"
+        for found in imports_of(path):
+            room = room_of(found.module)
+            if room is not None and room != own:
+                where = f"{path.relative_to(ROOT)}:{found.line}"
+                assert row_of[room] <= row_of[own], f"{where} uses {room}, which stands below {own}"
 
 
 @pytest.mark.parametrize("folder", ["tests", "examples", "benchmarks"])
