@@ -131,8 +131,7 @@ def test_switch_needs_branches() -> None:
         transform.switch(0, [])
 
 
-# --- types that branches agree on
-# ------------------------------------------------------------------------------------------------
+# --- types that branches agree on -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, transform.jit])

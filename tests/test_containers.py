@@ -278,8 +278,7 @@ def test_parts_that_come_from_step_to_step_are_refused() -> None:
     assert set(model.flat.value) == {"v"}
 
 
-# --- what cannot take effect
-# ------------------------------------------------------------------------------------------------
+# --- what cannot take effect ----------------------------------------------------------------------
 
 
 def by_closure(m: Model) -> Any:

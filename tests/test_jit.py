@@ -311,8 +311,7 @@ def test_threads_may_compile_and_call_at_once() -> None:
         assert all(pool.map(work, range(8)))
 
 
-# --- static arguments that are equal to Python
-# ------------------------------------------------------------------------------------------------
+# --- static arguments that are equal to Python ----------------------------------------------------
 
 
 class Level(enum.IntEnum):
@@ -382,8 +381,7 @@ def test_what_a_static_number_is_divided_by_keeps_its_type() -> None:
             assert float(h(1.0)) == np.copysign(1.0, zero)
 
 
-# --- values that are known only when the program runs
-# ------------------------------------------------------------------------------------------------
+# --- values that are known only when the program runs ---------------------------------------------
 
 
 def until(x: Any) -> Any:

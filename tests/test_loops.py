@@ -278,8 +278,7 @@ def test_a_progress_bar_is_described() -> None:
         transform.ProgressBar(1, desc=3)  # pyright: ignore[reportArgumentType]
 
 
-# --- States that begin as Python numbers
-# ------------------------------------------------------------------------------------------------
+# --- States that begin as Python numbers ----------------------------------------------------------
 
 STARTS: Any = {
     "number": lambda: 0,

@@ -214,8 +214,7 @@ def test_conflicting_axes_are_refused_at_once() -> None:
         transform.vmap(lambda x: x, in_states=state, out_states={1: state})
 
 
-# --- lanes that might draw
-# ------------------------------------------------------------------------------------------------
+# --- lanes that might draw ------------------------------------------------------------------------
 
 draw = brainir.random.normal
 MAYBE: Any = {

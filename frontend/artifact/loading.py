@@ -126,7 +126,7 @@ class Loaded:
     def _count(self) -> int:
         return self._meta.arguments.num_leaves
 
-    # --- reading ---
+    # --- reading ----------------------------------------------------------------------------------
 
     def _consts(self, graph: Graph) -> tuple[Const, ...]:
         entries = self._entries
@@ -147,7 +147,7 @@ class Loaded:
         except (TypeError, ValueError) as error:
             raise ArtifactError(f"state @{var.name} cannot be {var.kind}: {error}") from error
 
-    # --- running ---
+    # --- running ----------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function and update `states`.
@@ -185,7 +185,7 @@ class Loaded:
         value, tree = self._held[index].value, self._meta.states[index]
         return _fitted(value, tree, var.types, f"{self.__name__} needs State {var.name!r} to be")
 
-    # --- to look at it ---
+    # --- to look at it ----------------------------------------------------------------------------
 
     def graph(self, stage: str | None = None) -> Graph:
         """Return the graph after the pass called ``stage``; ``"capture"`` for before all.

@@ -240,8 +240,7 @@ class Holdings:
         self._outside.clear()
 
 
-# --- what frames of a capture do
-# ----------------------------------------------------------------------------------------
+# --- what frames of a capture do ------------------------------------------------------------------
 
 
 Write = Callable[[Any, Any, Any, Any], None]

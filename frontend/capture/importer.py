@@ -149,7 +149,7 @@ class Importer:
         """How many tracers of traces that have ended were found among their variables."""
         self._names: set[str] = set()
 
-    # --- values ---
+    # --- values -----------------------------------------------------------------------------------
 
     def operand(self, atom: Any, env: Env) -> Operand:
         """Return what a variable or literal of a jaxpr is in the graph."""
@@ -232,7 +232,7 @@ class Importer:
         self._names.add(candidate)
         return candidate
 
-    # --- equations ---
+    # --- equations --------------------------------------------------------------------------------
 
     def run(self, builder: Builder, eqns: Sequence[Any], env: Env) -> None:
         """Build the nodes of a list of equations."""
@@ -302,12 +302,10 @@ class Importer:
         return self.region(jax.make_jaxpr(function)(*avals), captured)
 
 
-# --- equations with jaxprs in them
-# ------------------------------------------------------------------
+# --- equations with jaxprs in them ----------------------------------------------------------------
 
 
-# --- units
-# --------------------------------------------------------------------------------------------
+# --- units ----------------------------------------------------------------------------------------
 
 
 def unit_name(value: Any) -> str | None:

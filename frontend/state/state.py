@@ -191,7 +191,7 @@ class State(Cell, Generic[T]):
             "assigning .value makes it usable again."
         )
 
-    # --- what modules and graphs want to know ---
+    # --- what modules and graphs want to know -----------------------------------------------------
 
     def suggest_name(self, hint: str) -> None:
         """Remember where this State was first attached, to name it in graphs."""
@@ -225,7 +225,7 @@ class State(Cell, Generic[T]):
         """Note that a module holds this State under one of its attributes, perhaps again."""
         self._losses.pop((id(module), attribute), None)
 
-    # --- small conveniences ---
+    # --- small conveniences -----------------------------------------------------------------------
 
     def numel(self) -> int:
         """Return the number of elements of all leaves."""

@@ -200,7 +200,7 @@ class GradientTransform:
             return ()
         return (self.argnums,) if isinstance(self.argnums, int) else self.argnums
 
-    # --- what the function returns ---
+    # --- what the function returns ----------------------------------------------------------------
 
     def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
         """Call the function and return what is differentiated, and the rest."""
@@ -281,7 +281,7 @@ class GradientTransform:
         chosen = arg_grads[0] if isinstance(self.argnums, int) and arg_grads else tuple(arg_grads)
         return self._result(states, chosen, loss, aux)
 
-    # --- as a region ---
+    # --- as a region ------------------------------------------------------------------------------
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         frame = frame_here()
@@ -368,7 +368,7 @@ class GradientTransform:
 
         return jax.tree.map(label, gradient, is_leaf=_is_quantity)
 
-    # --- as plain Python ---
+    # --- as plain Python --------------------------------------------------------------------------
 
     def _plain(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         chosen = self._chosen()

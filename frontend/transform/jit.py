@@ -173,7 +173,7 @@ class Jitted:
             # A State looks different now: its shape, dtype or unit.
             return self._find(args, kwargs, unlike=entry).run(*dynamic)
 
-    # --- what was compiled ---
+    # --- what was compiled ------------------------------------------------------------------------
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
         static = self.arguments.static_values(args, kwargs)
@@ -228,7 +228,7 @@ class Jitted:
         flat = (*given, *(named[key] for key in keys))
         return capture(function, flat, self._name, [*names, *keys])
 
-    # --- inside another capture ---
+    # --- inside another capture -------------------------------------------------------------------
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         reject_states(f"an argument of {self._name}", (args, kwargs))
@@ -244,7 +244,7 @@ class Jitted:
         leave(body, frame)
         return jax.tree.unflatten(body.out_tree, results)
 
-    # --- to look at it ---
+    # --- to look at it ----------------------------------------------------------------------------
 
     def trace(self, *args: Any, **kwargs: Any) -> Stages:
         """Trace without running: see the graph at every stage. No State changes."""

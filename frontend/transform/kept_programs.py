@@ -170,7 +170,7 @@ def _guard(programs: Sequence[Keepable]) -> None:
         program.guard(different & program.views.keys())
 
 
-# --- what States look like ---
+# --- what States look like ------------------------------------------------------------------------
 
 
 def alike(view: View, other: View) -> bool:

@@ -159,7 +159,7 @@ class _Mapped:
             return self._plain(args)
         return in_capture(self._bind, *args, name=name_of(self.fn))
 
-    # --- arguments ---
+    # --- arguments --------------------------------------------------------------------------------
 
     def _arguments(self, args: tuple[Any, ...]) -> tuple[list[Any], Any, list[int | None]]:
         """Return leaves, structure, and where every leaf has its lanes."""
@@ -205,7 +205,7 @@ class _Mapped:
             raise ValueError(f"the sources of vmap's lanes disagree about their number: {shown}")
         return next(iter(sizes.values()))
 
-    # --- as a region ---
+    # --- as a region ------------------------------------------------------------------------------
 
     def _bind(self, *args: Any) -> Any:
         frame = frame_here()
@@ -280,7 +280,7 @@ class _Mapped:
                 frame.written.setdefault(d.handle, body.frame.written[d.lane])
         return {"in_states": tuple(entering), "out_states": tuple(leaving)}
 
-    # --- as plain Python ---
+    # --- as plain Python --------------------------------------------------------------------------
 
     def _plain(self, args: tuple[Any, ...]) -> Any:
         leaves, tree, axes = self._arguments(args)

@@ -105,7 +105,7 @@ class ProgressBar:
         finally:
             shown.close()
 
-    # --- inside compiled code ---
+    # --- inside compiled code ---------------------------------------------------------------------
 
     def with_run(self, over: tuple[Any, ...], length: int) -> tuple[Any, ...]:
         """Return what a loop iterates over, with the number of each step and of this run beside it.

@@ -117,7 +117,7 @@ class Watch:
         seen = attributes is not None and loss.attribute in attributes.watched
         return seen and alive() is module
 
-    # --- functions and their variables ---
+    # --- functions and their variables ------------------------------------------------------------
 
     def _function(self, function: Any, depth: int) -> None:
         if isinstance(function, functools.partial):
@@ -156,7 +156,7 @@ class Watch:
         else:
             self._function(thing, depth)
 
-    # --- what holds States and Modules ---
+    # --- what holds States and Modules ------------------------------------------------------------
 
     def _object(self, thing: Any) -> None:
         """Look at the attributes of an object; those of a module tell of themselves."""

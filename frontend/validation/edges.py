@@ -263,7 +263,7 @@ class _Search:
             text += f" in {describe(site)}"
         return Edge(_moved(self._inputs, arrays), text, self._ties(meetings))
 
-    # --- an input that is itself compared ---
+    # --- an input that is itself compared ---------------------------------------------------------
 
     def _set_to_what_they_meet(self, meetings: Sequence[Meeting]) -> None:
         cells = _cells(self._start)
@@ -286,7 +286,7 @@ class _Search:
             arrays[which].flat[place] = value
         return tuple(arrays)
 
-    # --- everything at once ---
+    # --- everything at once -----------------------------------------------------------------------
 
     def _disturb(self, first: Sequence[Meeting]) -> None:
         source = np.random.default_rng(0)
@@ -329,7 +329,7 @@ class _Search:
             else:
                 stop, high = part, gap
 
-    # --- what rounding may decide ---
+    # --- what rounding may decide -----------------------------------------------------------------
 
     def _is_firm(self, arrays: Arrays, meetings: Sequence[Meeting]) -> bool:
         """Whether all comparisons come out the same however numbers are rounded."""

@@ -117,7 +117,7 @@ class _Reduction:
             size //= 2
         return inputs
 
-    # --- what can be taken away ---
+    # --- what can be taken away -------------------------------------------------------------------
 
     def _beginning(self, inputs: Inputs) -> Inputs:
         """Take only what leads to the first node whose results differ."""
