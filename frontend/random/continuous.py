@@ -7,7 +7,7 @@ which the sample then has; shape parameters may not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,99 @@ from ..typing import ArrayLike, DTypeLike, SeedOrKey, Size
 from .parameters import Generator, bare, fit, in_one_unit, real_type, to_unit, with_unit
 
 __all__ = ["Continuous"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Draw = Callable[..., jax.Array]
+
+# --- families of distributions that differ in one function -------------------------------------
+
+
+def _named(name: str, doc: str, example: str, sample: F) -> F:
+    """Give a method of a family its name and its docstring."""
+    sample.__name__, sample.__qualname__ = name, f"Continuous.{name}"
+    sample.__doc__ = f"""{doc}
+
+    >>> import brainunit as u
+    >>> from brainir import random
+    >>> random.{name}({example}size=3).shape
+    (3,)
+    """
+    return sample
+
+
+def _located(name: str, doc: str, draw: Draw) -> Callable[..., Any]:
+    """Return a method that draws ``loc + scale * x`` for an x of a standard distribution."""
+
+    def sample(
+        self: Generator,
+        loc: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        return _moved(self, draw, loc, scale, size, key, dtype)
+
+    return _named(name, doc, "-65.0 * u.mV, 5.0 * u.mV, ", sample)
+
+
+def _scaled(name: str, doc: str, draw: Draw) -> Callable[..., Any]:
+    """Return a method that draws ``scale * x`` for an x of a standard distribution."""
+
+    def sample(
+        self: Generator,
+        scale: ArrayLike | None = None,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        return _moved(self, draw, None, scale, size, key, dtype)
+
+    return _named(name, doc, "20.0 * u.ms, ", sample)
+
+
+def _standard(name: str, doc: str, draw: Draw) -> Callable[..., jax.Array]:
+    """Return a method that draws from a distribution without parameters."""
+
+    def sample(
+        self: Generator,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        return _moved(self, draw, None, None, size, key, dtype)
+
+    return _named(name, doc, "", sample)
+
+
+def _moved(
+    generator: Generator,
+    draw: Draw,
+    loc: ArrayLike | None,
+    scale: ArrayLike | None,
+    size: Size | None,
+    key: SeedOrKey | None,
+    dtype: DTypeLike | None,
+    *others: jax.Array,
+) -> Any:
+    unit, (loc, scale) = in_one_unit(loc, scale)
+    dtype = real_type(dtype)
+    given = [jnp.asarray(part, dtype) for part in (loc, scale) if part is not None]
+    shape = fit(size, *given, *others)
+    sample = draw(generator.take_key(key), shape, dtype)
+    if scale is not None:
+        sample = given[-1] * sample
+    if loc is not None:
+        sample = given[0] + sample
+    return with_unit(sample, unit)
+
+
+def _rayleigh(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    return jr.rayleigh(key, jnp.ones((), dtype), shape, dtype)
+
+
+def _weibull(key: jax.Array, a: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    return jr.weibull_min(key, jnp.ones((), dtype), a, shape, dtype)
 
 
 class Continuous(Generator):
@@ -36,6 +129,49 @@ class Continuous(Generator):
     and raise ``ValueError`` for parameters that do not fit the size or that have a unit where none
     is taken, and ``brainunit.UnitMismatchError`` for units that do not go together.
     """
+
+    normal = _located(
+        "normal",
+        "Draw from the normal distribution of mean `loc` (0) and standard deviation `scale` (1).",
+        jr.normal,
+    )
+    laplace = _located(
+        "laplace",
+        "Draw from the two-sided exponential distribution around `loc` (0), of width `scale` (1).",
+        jr.laplace,
+    )
+    logistic = _located(
+        "logistic",
+        "Draw from the logistic distribution around `loc` (0), of width `scale` (1).",
+        jr.logistic,
+    )
+    gumbel = _located(
+        "gumbel",
+        "Draw from the Gumbel distribution of mode `loc` (0) and width `scale` (1).",
+        jr.gumbel,
+    )
+    cauchy = _located(
+        "cauchy",
+        "Draw from the Cauchy distribution around `loc` (0), of half width `scale` (1).",
+        jr.cauchy,
+    )
+    exponential = _scaled(
+        "exponential", "Draw from the exponential distribution of mean `scale` (1).", jr.exponential
+    )
+    rayleigh = _scaled(
+        "rayleigh", "Draw from the Rayleigh distribution of mode `scale` (1).", _rayleigh
+    )
+    standard_normal = _standard(
+        "standard_normal",
+        "Draw from the normal distribution of mean 0 and standard deviation 1.",
+        jr.normal,
+    )
+    standard_cauchy = _standard(
+        "standard_cauchy", "Draw from the Cauchy distribution around 0, of half width 1.", jr.cauchy
+    )
+    standard_exponential = _standard(
+        "standard_exponential", "Draw from the exponential distribution of mean 1.", jr.exponential
+    )
 
     def uniform(
         self,
@@ -92,34 +228,6 @@ class Continuous(Generator):
         dtype('float16')
         """
         return self.random(np.shape(get_mantissa(input)), key, real_type(dtype, input))
-
-    def normal(
-        self,
-        loc: ArrayLike | None = None,
-        scale: ArrayLike | None = None,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> Any:
-        """Draw from the normal distribution of mean `loc` (0) and standard deviation `scale` (1).
-
-        >>> import brainunit as u
-        >>> from brainir import random
-        >>> random.normal(-65.0 * u.mV, 5.0 * u.mV, size=4).unit
-        Unit("mV")
-        """
-        return self._located(jr.normal, loc, scale, size, key, dtype)
-
-    def standard_normal(
-        self, size: Size | None = None, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
-    ) -> jax.Array:
-        """Draw from the normal distribution of mean 0 and standard deviation 1.
-
-        >>> from brainir import random
-        >>> random.standard_normal(3).shape
-        (3,)
-        """
-        return self.normal(size=size, key=key, dtype=dtype)
 
     def randn(
         self, *shape: int, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
@@ -215,123 +323,6 @@ class Continuous(Generator):
         sample = jr.multivariate_normal(self.take_key(key), mean, cov, shape, dtype, method=method)
         return with_unit(sample, unit)
 
-    def laplace(
-        self,
-        loc: ArrayLike | None = None,
-        scale: ArrayLike | None = None,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> Any:
-        """Draw from the two-sided exponential distribution around `loc` (0), of width `scale` (1).
-
-        >>> from brainir import random
-        >>> random.laplace(size=3).shape
-        (3,)
-        """
-        return self._located(jr.laplace, loc, scale, size, key, dtype)
-
-    def logistic(
-        self,
-        loc: ArrayLike | None = None,
-        scale: ArrayLike | None = None,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> Any:
-        """Draw from the logistic distribution around `loc` (0), of width `scale` (1).
-
-        >>> from brainir import random
-        >>> random.logistic(size=3).shape
-        (3,)
-        """
-        return self._located(jr.logistic, loc, scale, size, key, dtype)
-
-    def gumbel(
-        self,
-        loc: ArrayLike | None = None,
-        scale: ArrayLike | None = None,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> Any:
-        """Draw from the Gumbel distribution of mode `loc` (0) and width `scale` (1).
-
-        >>> from brainir import random
-        >>> random.gumbel(size=3).shape
-        (3,)
-        """
-        return self._located(jr.gumbel, loc, scale, size, key, dtype)
-
-    def cauchy(
-        self,
-        loc: ArrayLike | None = None,
-        scale: ArrayLike | None = None,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> Any:
-        """Draw from the Cauchy distribution around `loc` (0), of half width `scale` (1).
-
-        >>> from brainir import random
-        >>> random.cauchy(size=3).shape
-        (3,)
-        """
-        return self._located(jr.cauchy, loc, scale, size, key, dtype)
-
-    def standard_cauchy(
-        self, size: Size | None = None, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
-    ) -> jax.Array:
-        """Draw from the Cauchy distribution around 0, of half width 1.
-
-        >>> from brainir import random
-        >>> random.standard_cauchy(3).shape
-        (3,)
-        """
-        return self.cauchy(size=size, key=key, dtype=dtype)
-
-    def standard_t(
-        self,
-        df: ArrayLike,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from Student's distribution with `df` degrees of freedom.
-
-        >>> from brainir import random
-        >>> random.standard_t(3.0, size=3).shape
-        (3,)
-        """
-        return self._shaped(jr.t, df, "df", size, key, dtype)
-
-    def exponential(
-        self,
-        scale: ArrayLike | None = None,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> Any:
-        """Draw from the exponential distribution of mean `scale` (1).
-
-        >>> import brainunit as u
-        >>> from brainir import random
-        >>> random.exponential(20.0 * u.ms, size=3).unit
-        Unit("ms")
-        """
-        return self._located(jr.exponential, None, scale, size, key, dtype)
-
-    def standard_exponential(
-        self, size: Size | None = None, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
-    ) -> jax.Array:
-        """Draw from the exponential distribution of mean 1.
-
-        >>> from brainir import random
-        >>> random.standard_exponential(3).shape
-        (3,)
-        """
-        return self.exponential(size=size, key=key, dtype=dtype)
-
     def gamma(
         self,
         shape: ArrayLike,
@@ -351,7 +342,7 @@ class Continuous(Generator):
         def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
             return jr.gamma(key, a, shape, dtype)
 
-        return self._located(draw, None, scale, size, key, dtype, a)
+        return _moved(self, draw, None, scale, size, key, dtype, a)
 
     def standard_gamma(
         self,
@@ -367,74 +358,6 @@ class Continuous(Generator):
         (3,)
         """
         return self.gamma(shape, None, size, key, dtype)
-
-    def chisquare(
-        self,
-        df: ArrayLike,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from the chi-square distribution with `df` degrees of freedom.
-
-        >>> from brainir import random
-        >>> random.chisquare(3.0, size=3).shape
-        (3,)
-        """
-        return self._shaped(jr.chisquare, df, "df", size, key, dtype)
-
-    def rayleigh(
-        self,
-        scale: ArrayLike | None = None,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> Any:
-        """Draw from the Rayleigh distribution of mode `scale` (1).
-
-        >>> from brainir import random
-        >>> random.rayleigh(size=3).shape
-        (3,)
-        """
-
-        def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
-            return jr.rayleigh(key, jnp.ones((), dtype), shape, dtype)
-
-        return self._located(draw, None, scale, size, key, dtype)
-
-    def weibull(
-        self,
-        a: ArrayLike,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from the Weibull distribution of shape `a` and scale 1.
-
-        >>> from brainir import random
-        >>> random.weibull(1.5, size=3).shape
-        (3,)
-        """
-
-        def draw(key: jax.Array, a: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-            return jr.weibull_min(key, jnp.ones((), dtype), a, shape, dtype)
-
-        return self._shaped(draw, a, "a", size, key, dtype)
-
-    def pareto(
-        self,
-        a: ArrayLike,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from the Pareto distribution of shape `a`, from 1 upwards (NumPy's starts at 0).
-
-        >>> from brainir import random
-        >>> bool((random.pareto(3.0, size=10) >= 1).all())
-        True
-        """
-        return self._shaped(jr.pareto, a, "a", size, key, dtype)
 
     def beta(
         self,
@@ -455,27 +378,65 @@ class Continuous(Generator):
         shape = fit(size, a, b)
         return jr.beta(self.take_key(key), a, b, shape, dtype)
 
-    def _located(
+    def standard_t(
         self,
-        draw: Callable[..., jax.Array],
-        loc: ArrayLike | None,
-        scale: ArrayLike | None,
-        size: Size | None,
-        key: SeedOrKey | None,
-        dtype: DTypeLike | None,
-        *others: jax.Array,
-    ) -> Any:
-        """Draw ``loc + scale * x`` for an x of a standard distribution."""
-        unit, (loc, scale) = in_one_unit(loc, scale)
-        dtype = real_type(dtype)
-        given = [jnp.asarray(part, dtype) for part in (loc, scale) if part is not None]
-        shape = fit(size, *given, *others)
-        sample = draw(self.take_key(key), shape, dtype)
-        if scale is not None:
-            sample = given[-1] * sample
-        if loc is not None:
-            sample = given[0] + sample
-        return with_unit(sample, unit)
+        df: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from Student's distribution with `df` degrees of freedom.
+
+        >>> from brainir import random
+        >>> random.standard_t(3.0, size=3).shape
+        (3,)
+        """
+        return self._shaped(jr.t, df, "df", size, key, dtype)
+
+    def chisquare(
+        self,
+        df: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from the chi-square distribution with `df` degrees of freedom.
+
+        >>> from brainir import random
+        >>> random.chisquare(3.0, size=3).shape
+        (3,)
+        """
+        return self._shaped(jr.chisquare, df, "df", size, key, dtype)
+
+    def weibull(
+        self,
+        a: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from the Weibull distribution of shape `a` and scale 1.
+
+        >>> from brainir import random
+        >>> random.weibull(1.5, size=3).shape
+        (3,)
+        """
+        return self._shaped(_weibull, a, "a", size, key, dtype)
+
+    def pareto(
+        self,
+        a: ArrayLike,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> jax.Array:
+        """Draw from the Pareto distribution of shape `a`, from 1 upwards (NumPy's starts at 0).
+
+        >>> from brainir import random
+        >>> bool((random.pareto(3.0, size=10) >= 1).all())
+        True
+        """
+        return self._shaped(jr.pareto, a, "a", size, key, dtype)
 
     def _shaped(
         self,
