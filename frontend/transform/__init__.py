@@ -2,7 +2,9 @@
 
 from ..program import foreign as foreign
 from .autodiff import GradientTransform, grad, vector_grad
+from .bounded import bounded_while_loop
 from .branches import cond, switch
+from .checkpoints import checkpoint, remat
 from .jit import Jitted, jit
 from .loops import for_loop, scan, while_loop
 from .mapping import map, vmap
@@ -12,11 +14,14 @@ __all__ = [
     "GradientTransform",
     "Jitted",
     "ProgressBar",
+    "bounded_while_loop",
+    "checkpoint",
     "cond",
     "for_loop",
     "grad",
     "jit",
     "map",
+    "remat",
     "scan",
     "switch",
     "vector_grad",

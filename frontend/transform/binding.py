@@ -3,7 +3,7 @@ States."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,9 +13,13 @@ from ...ir import Loc
 from ..capture import (
     Frame,
     Handle,
+    Region,
     Traced,
     View,
+    aval_of,
+    bind_region,
     current_frame,
+    leave,
     merge,
     name_of,
     read,
@@ -238,3 +242,22 @@ def check_branches(what: str, names: Sequence[str], bodies: Sequence[Traced]) ->
 def label(function: Callable[..., Any], role: str) -> str:
     """Return how a message calls one of several functions."""
     return f"{role} {name_of(function)!r}"
+
+
+def bind_call(
+    op: str,
+    attrs: Mapping[str, Any],
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    name: str,
+) -> Any:
+    """Bind a region that runs ``function(*args, **kwargs)`` once, and return its result."""
+    frame = frame_here()
+    leaves, tree = jax.tree.flatten((args, dict(kwargs)))
+    avals = jax.tree.unflatten(tree, [aval_of(x) for x in leaves])
+    body = trace(lambda args, kwargs: function(*args, **kwargs), avals)
+    spec = Region(op, dict(attrs), (body,), len(leaves), body.out_avals, name)
+    results = bind_region(spec, leaves)
+    leave(body, frame)
+    return jax.tree.unflatten(body.out_tree, results)

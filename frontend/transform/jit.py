@@ -12,16 +12,10 @@ from typing import Any
 import jax
 
 from ..capture import (
-    Region,
-    Traced,
-    aval_of,
-    bind_region,
     current_frame,
-    leave,
     name_of,
     parameter_names,
     reject_states,
-    trace,
 )
 from ..program import (
     Program,
@@ -34,7 +28,7 @@ from ..state import COMPILED_METHODS, epoch, in_foreign_trace
 from ..typing import Missing
 from . import plain
 from .arguments import Arguments
-from .binding import check_callable, frame_here
+from .binding import bind_call, check_callable
 from .entries import Entry, Mismatch
 from .kept_programs import KeptPrograms
 from .stages import Stages
@@ -232,17 +226,9 @@ class Jitted:
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         reject_states(f"an argument of {self._name}", (args, kwargs))
-        frame = frame_here()
         closed = self.arguments.closed(args, kwargs)
-        leaves, tree = jax.tree.flatten(self.arguments.dynamic(args, kwargs))
-        avals = jax.tree.unflatten(tree, [aval_of(x) for x in leaves])
-        body: Traced = trace(lambda args, kwargs: closed(*args, **kwargs), avals)
-        spec = Region(
-            "call", {"name": self._name}, (body,), len(leaves), body.out_avals, self._name
-        )
-        results = bind_region(spec, leaves)
-        leave(body, frame)
-        return jax.tree.unflatten(body.out_tree, results)
+        given, named = self.arguments.dynamic(args, kwargs)
+        return bind_call("call", {"name": self._name}, closed, given, named, self._name)
 
     # --- to look at it ----------------------------------------------------------------------------
 

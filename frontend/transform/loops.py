@@ -302,7 +302,7 @@ def _bind_while(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init
 
     body, avals = _trace_carried("while_loop", step, tree, avals)
     condition = trace(cond_fun, (jax.tree.unflatten(tree, avals),))
-    _check_condition(condition)
+    _check_traced_condition("while_loop", condition)
     carry = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]
     spec = Region("while", {}, (condition, body), len(carry), body.out_avals, name_of(body_fun))
     results = bind_region(spec, carry)
@@ -311,16 +311,33 @@ def _bind_while(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init
     return jax.tree.unflatten(body.out_tree, results)[0]
 
 
-def _check_condition(condition: Traced) -> None:
+def check_condition(what: str, cond_fun: Callable[..., Any], val: Any) -> Any:
+    """Ask a condition in the capture under way, and return its answer; see `while_loop`."""
+    frame = frame_here()
+    leaves, tree = jax.tree.flatten(val)
+    condition = trace(cond_fun, (jax.tree.unflatten(tree, [aval_of(x) for x in leaves]),))
+    _check_traced_condition(what, condition)
+    spec = Region(
+        "call",
+        {"name": name_of(cond_fun)},
+        (condition,),
+        len(leaves),
+        condition.out_avals,
+        name_of(cond_fun),
+    )
+    (answer,) = bind_region(spec, leaves)
+    leave(condition, frame)
+    return answer
+
+
+def _check_traced_condition(what: str, condition: Traced) -> None:
     for handle, loc in condition.frame.written.items():
         if handle not in condition.frame.created:
             where = f" at {loc}" if loc else ""
             raise ValueError(
-                f"the condition of while_loop writes {handle.state.describe()}{where}; it may only "
+                f"the condition of {what} writes {handle.state.describe()}{where}; it may only "
                 "read States"
             )
     avals = condition.out_avals
     if len(avals) != 1 or avals[0].shape != () or avals[0].dtype != bool:
-        raise TypeError(
-            f"the condition of while_loop must return one boolean, not {condition.result}"
-        )
+        raise TypeError(f"the condition of {what} must return one boolean, not {condition.result}")
