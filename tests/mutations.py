@@ -263,22 +263,22 @@ MUTANTS = (
     Mutant(
         "a lane that has left a loop goes on",
         "passes/batching.py",
-        "kept = [choose(step, flags, pair, result.hint) for *pair, result in pairs]",
-        "kept = [pair[1] for *pair, result in pairs]",
+        "kept = [choose(step, flags, pair, pair[0].hint) for pair in pairs]",
+        "kept = following",
         LANES,
     ),
     Mutant(
         "lanes of what a loop yields stand behind the time",
         "passes/batching.py",
-        "move_axis(builder, result, 1, 0) if i >= carries and self.differs(old) else result",
-        "move_axis(builder, result, 0, 0) if i >= carries and self.differs(old) else result",
+        "move_axis(builder, x, 1, 0) if has else x for x, has in pairs",
+        "move_axis(builder, x, 0, 0) if has else x for x, has in pairs",
         LANES,
     ),
     Mutant(
         "the lane axis of an argument is always its first",
         "passes/expand_vmap.py",
-        "moved = operand if axis is None else move_axis(builder, operand, axis, 0)",
-        "moved = operand if axis is None else move_axis(builder, operand, 0, 0)",
+        "= array if axis is None else move_axis(builder, array, axis, 0)",
+        "= array if axis is None else move_axis(builder, array, 0, 0)",
         LANES,
     ),
     Mutant(
@@ -646,8 +646,8 @@ MUTANTS = (
     Mutant(
         "a product over all steps forgets what the sum starts from",
         "passes/distribute_loops.py",
-        "result = self.loop.operands[total.carry]",
-        "result = self.builder.zeros(self.loop.operands[total.carry].type)",
+        "result = total.carry.initial",
+        "result = self.builder.zeros(total.carry.initial.type)",
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(
@@ -660,8 +660,8 @@ MUTANTS = (
     Mutant(
         "a loop that was split runs in the other direction",
         "passes/distribute_loops.py",
-        '{**self.loop.attrs, "carries": len(starts)},',
-        '{**self.loop.attrs, "carries": len(starts), "reverse": False},',
+        "            stacks=tuple(Stack(step(v)) for v in handed_on),",
+        "            stacks=tuple(Stack(step(v)) for v in handed_on), reverse=False,",
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(
@@ -900,8 +900,8 @@ MUTANTS = (
     Mutant(
         "a carry without axes is taken to be at hand in all steps",
         "passes/loop_stages.py",
-        "at_hand = set(self.over)",
-        "at_hand = {*self.over, *(p for p in body.params[:carries] if not p.type.shape)}",
+        "at_hand = {piece.param for piece in loop.slices}",
+        "at_hand = {p for p in self.params if p not in self._carry or not p.type.shape}",
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(
@@ -928,8 +928,8 @@ MUTANTS = (
     Mutant(
         "a lane that has left a loop may come back",
         "passes/batching.py",
-        "still = self._predicate(step, condition, kept)",
-        "still = self._predicate(step, condition, following)",
+        "still = self._goes_on(step, old, kept)",
+        "still = self._goes_on(step, old, following)",
         LANES,
     ),
     Mutant(
