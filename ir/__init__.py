@@ -13,6 +13,7 @@ from .builder import (
     zero_of,
 )
 from .derivative import NOT_DIFFERENTIABLE, ZERO, Linear, NotDifferentiable, Partials, Rules
+from .derivative_views import Gradient, Pushed, Pushforward
 from .dtypes import dtype_name, key_words, keys_of_words, numpy_dtype, type_of_array
 from .effects import Touched, is_pure, touched_by, touched_by_node
 from .graph import Graph, Node, captures, walk
@@ -88,6 +89,7 @@ __all__ = [
     "Fingerprint",
     "Form",
     "Gathered",
+    "Gradient",
     "Graph",
     "GraphError",
     "Lane",
@@ -105,6 +107,8 @@ __all__ = [
     "Partials",
     "Place",
     "Printer",
+    "Pushed",
+    "Pushforward",
     "Round",
     "Rules",
     "Slice",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ..ir import (
+    Argument,
     Branches,
     Builder,
     Call,
@@ -13,6 +14,7 @@ from ..ir import (
     Choice,
     Effect,
     Gathered,
+    Gradient,
     Graph,
     GraphError,
     Lane,
@@ -21,6 +23,8 @@ from ..ir import (
     Loop,
     Node,
     Operand,
+    Pushed,
+    Pushforward,
     Round,
     StateVar,
     Value,
@@ -255,38 +259,29 @@ class _Hoister:
         return _update(scope, states, results, outs)
 
     def _grad(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        (body,) = node.regions
-        wanted = node.attrs["states"]
-        held = tuple(dict.fromkeys(wanted))
-        states = self.touched.writes(body)
-        positions, end = dict[StateVar, range](), len(operands)
-        for state in held:
-            positions[state] = range(end, end + len(state.types))
-            end = positions[state].stop
-        results = _emit(
-            builder,
-            node,
-            (*operands, *_values(held, scope, node.loc)),
-            [self._region(body, scope, held, states).extended()],
-            _hints(node) + _hints_of(states),
+        entering = tuple(dict.fromkeys(node.attrs["states"]))
+        initial, states = _values(entering, scope, node.loc), self.touched.writes(*node.regions)
+        body = self._region(node.regions[0], scope, entering, states)
+        view = Gradient.of(node, operands, [body.graph])
+        params = iter(body.entered)
+        leaves = {state: [next(params) for _ in state.types] for state in entering}
+        gradients, results = view.rebuilt(
+            arguments=(*view.arguments, *map(Argument, initial, body.entered)),
+            yields=(*view.yields, *map(Yield, body.left, _all_leaves(states))),
             states=(),
-            wrt=(*(i for state in wanted for i in positions[state]), *node.attrs["wrt"]),
-        )
-        return _update(scope, states, results, len(node.results))
+            wrt=(*(leaf for state in view.states for leaf in leaves[state]), *view.wrt),
+        ).emit(builder)
+        return (*gradients, *_update(scope, states, results, len(view.yields)))
 
     def _jvp(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        (body,) = node.regions
-        outs = len(body.results)
-        states = self.touched.writes(body)
-        results = _emit(
-            builder,
-            node,
-            operands,
-            [self._region(body, scope, (), states).extended()],
-            _insert(_hints(node), outs, _hints_of(states)),
-        )
-        # The tangents of the states come last, and nobody asks for them.
-        return _update(scope, states, results, outs)[: 2 * outs]
+        states = self.touched.writes(*node.regions)
+        body = self._region(node.regions[0], scope, (), states)
+        view = Pushforward.of(node, operands, [body.graph])
+        left = map(Pushed, body.left, _all_leaves(states))
+        results, tangents = view.rebuilt(yields=(*view.yields, *left)).emit(builder)
+        count = len(view.yields)
+        # Nobody asks for the tangents of the states, which come last.
+        return (*_update(scope, states, results, count), *tangents[:count])
 
     # --- lanes ------------------------------------------------------------------------------------
 
