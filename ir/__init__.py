@@ -30,6 +30,7 @@ from .op import (
     find_op,
     get_op,
     register,
+    temporary_ops,
     traffic,
 )
 from .ops import manual_axes as manual_axes
@@ -37,7 +38,7 @@ from .ops.indexing import default_fill
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
 from .structure import Fingerprint, equal, fingerprint, first_difference
-from .types import Const, Literal, Loc, Operand, StateVar, Type, Value
+from .types import Const, Literal, Loc, Operand, StateVar, Type, Value, at
 from .verify import FORMS, Form, VerificationError, verify
 from .views import (
     Argument,
@@ -67,6 +68,7 @@ from .wiring import (
     part_of,
     source,
     sources,
+    surely_ends,
     target,
     targets,
 )
@@ -124,6 +126,7 @@ __all__ = [
     "Wiring",
     "Yield",
     "all_ops",
+    "at",
     "captures",
     "copy_node",
     "default_fill",
@@ -155,8 +158,10 @@ __all__ = [
     "replay_region",
     "source",
     "sources",
+    "surely_ends",
     "target",
     "targets",
+    "temporary_ops",
     "touched_by",
     "touched_by_node",
     "traffic",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,39 @@ def register(op: Op) -> Op:
         raise ValueError(f"op {op.name!r} is already defined")
     _registry[op.name] = op
     return op
+
+
+@contextmanager
+def temporary_ops() -> Iterator[None]:
+    """Forget, on leaving, the ops that were defined inside.
+
+    Graphs that hold such an op go on to work; only its name is free again, and unknown to `parse`.
+
+    Examples
+    --------
+    >>> from brainir.ir import PURE, ZERO, Cost, Weight, define, find_op, temporary_ops
+    >>> with temporary_ops():
+    ...     op = define(
+    ...         "nothing",
+    ...         "What it is given.",
+    ...         infer=lambda x: x,
+    ...         numpy=lambda x: x,
+    ...         lax=lambda jax, x: x,
+    ...         batch=lambda builder, operands, batched, size: builder("nothing", *operands),
+    ...         derivative=ZERO,
+    ...         effects=PURE,
+    ...         cost=lambda operands, results, attrs: Cost(0, 0, Weight.FREE),
+    ...     )
+    ...     assert find_op("nothing") is op
+    >>> find_op("nothing") is None
+    True
+    """
+    before = dict(_registry)
+    try:
+        yield
+    finally:
+        _registry.clear()
+        _registry.update(before)
 
 
 def define(

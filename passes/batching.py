@@ -23,7 +23,7 @@ from ..ir import (
     copy_node,
     mapped,
     replay_region,
-    walk,
+    surely_ends,
 )
 from .guards import Guard
 from .lane_dependence import lane_dependent
@@ -95,11 +95,14 @@ class Batching:
         """Whether a node has a loop that need only come to its end where a lane runs it."""
         if self.running is None or node.op.name == "custom_derivative":
             return False
-        return node.op.name == "while" or any(map(_has_while, node.regions))
+        return not surely_ends(node)
 
     def _rule(self, node: Node) -> Callable[[Builder, Node], Sequence[Operand]]:
         if node.op.name not in self.rules:
-            raise GraphError(f"{node.op.name} inside a vmap should have been expanded before it")
+            raise GraphError(
+                f"{node.op.name} inside a vmap has no rule for lanes: expand it before, or give it "
+                "one in brainir/passes/batching.py"
+            )
         return self.rules[node.op.name]
 
     def _batch(self, builder: Builder, node: Node) -> Sequence[Operand]:
@@ -235,7 +238,7 @@ class Batching:
     def _branch(self, builder: Builder, branch: Graph, which: Operand, number: int) -> None:
         """Build the nodes of one of the branches that lanes choose from."""
         around, before = self.running, {}
-        if self.guarded or _has_while(branch):
+        if self.guarded or not all(map(surely_ends, branch.nodes)):
             taken = which if number else builder("not", which)
             if which.type.dtype != "bool":
                 taken = builder("eq", which, builder.full(which.type, number))
@@ -294,10 +297,6 @@ class Batching:
                 new = self.now(result)
                 results.append(take(builder, new, 0) if self.differs(result) else new)
         return builder.graph(params, results, like=region)
-
-
-def _has_while(region: Graph) -> bool:
-    return any(node.op.name == "while" for node in walk(region))
 
 
 def _with_hints(nodes: list[Node], results: Sequence[Operand], node: Node) -> Sequence[Operand]:

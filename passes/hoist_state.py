@@ -30,6 +30,7 @@ from ..ir import (
     Value,
     While,
     Yield,
+    at,
     copy_node,
     fresh,
     mapped,
@@ -150,10 +151,9 @@ class _Hoister:
             rule = self.rules.get(node.op.name)
             if rule is not None:
                 results = rule(node, operands, builder, scope)
-            elif node.regions:
-                raise GraphError(f"states cannot be hoisted out of {node.op.name}: expand it first")
             else:
-                results = copy_node(builder, node, operands)
+                regions = [self._unwritten(node, region, scope) for region in node.regions]
+                results = copy_node(builder, node, operands, regions)
             self.mapping.update(zip(node.results, results, strict=True))
 
     def _region(
@@ -175,6 +175,15 @@ class _Hoister:
         results = mapped(region.results, self.mapping)
         new = builder.graph(params, results, like=region)
         return _Region(new, tuple(entered), _values(leave, scope))
+
+    def _unwritten(self, node: Node, region: Graph, scope: StateScope) -> Graph:
+        """Build a region of a node without a rule again, which may read states but not write."""
+        for state in self.touched.writes(region):
+            raise GraphError(
+                f"state @{state.name} is written inside {node.op.name}{at(node.loc)}, which has no "
+                "rule for states: expand it before, or give it one in brainir/passes/hoist_state.py"
+            )
+        return self._region(region, scope).graph
 
     # --- states -------------------------------------------------------------------------------
 
@@ -205,7 +214,7 @@ class _Hoister:
 
     def _while(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
         for state in self.touched.writes(node.regions[0]):
-            raise GraphError(f"the condition of a while{_at(node)} writes state @{state.name}")
+            raise GraphError(f"the condition of a while{at(node.loc)} writes state @{state.name}")
         states = self.touched.writes(node.regions[1])
         initial = _values(states, scope, node.loc)
         condition = self._region(node.regions[0], scope, states)
@@ -248,7 +257,7 @@ class _Hoister:
         for region in backward:
             for state in self.touched.writes(region):
                 raise GraphError(
-                    f"the backward rule of the function{_at(node)} writes state @{state.name}; "
+                    f"the backward rule of the function{at(node.loc)} writes state @{state.name}; "
                     "write it in the forward rule"
                 )
             ignored = tuple(Value(t) for state in states for t in state.types)
@@ -398,7 +407,3 @@ def _hints(node: Node) -> tuple[str, ...]:
 
 def _hints_of(states: Iterable[StateVar]) -> tuple[str, ...]:
     return tuple(state.hint for state in states for _ in state.types)
-
-
-def _at(node: Node) -> str:
-    return f" at {node.loc}" if node.loc else ""

@@ -387,15 +387,15 @@ MUTANTS = (
     Mutant(
         "a node leaves a branch that may not be taken",
         "passes/hoist_invariant.py",
-        "self.outermost.append(self.outermost[-1] if is_loop else len(self.builders))",
+        "self.outermost.append(self.outermost[-1] if repeats else len(self.builders))",
         "self.outermost.append(self.outermost[-1] if self.builders else 0)",
         (*PASSES, "tests/test_passes_code_motion.py"),
     ),
     Mutant(
         "what has effects leaves its loop",
         "passes/hoist_invariant.py",
-        'if node.op.name == "while" or not is_pure(node):',
-        'if node.op.name == "while":',
+        "return is_pure(node) and surely_ends(node)",
+        "return surely_ends(node)",
         (*PASSES, "tests/test_passes_code_motion.py"),
     ),
     Mutant(
