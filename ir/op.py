@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -160,7 +160,7 @@ def register(op: Op) -> Op:
 
 
 @contextmanager
-def temporary_ops() -> Iterator[None]:
+def temporary_ops() -> Generator[None]:
     """Forget, on leaving, the ops that were defined inside.
 
     Graphs that hold such an op go on to work; only its name is free again, and unknown to `parse`.

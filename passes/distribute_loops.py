@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import prod
 
@@ -24,8 +25,10 @@ from ..ir import (
     replay,
     replay_graph,
     replay_region,
+    walk,
 )
 from .batching import Batching
+from .known_values import KnownValues
 from .lanes import repeat
 from .linearity import has_linear_reverse
 from .loop_stages import Dependences, Stage, Term, Total
@@ -93,7 +96,8 @@ def distribute_loops(
         }
     """
 
-    bounds = _Bounds(rows, summed, cache, memory)
+    bounds, known = _Bounds(rows, summed, cache, memory), KnownValues()
+    known.learn(walk(graph))
 
     def rewrite(
         builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
@@ -101,11 +105,14 @@ def distribute_loops(
         if node.op.name != "for_loop":
             return None
         body = replay_region(node.regions[0], mapping, rewrite)
-        plan = _plan(Loop.of(node, operands, [body]), bounds)
+        loop = Loop.of(node, operands, [body])
+        plan = _plan(loop, bounds)
         if plan is None:
             return copy_node(builder, node, operands, [body])
         around, builder.loc = builder.loc, node.loc
-        results = _Distribution(builder, plan).run()
+        pairs = zip(loop.carries, Loop.of(node).carries, strict=True)
+        empty = {new.param for new, old in pairs if known.equals(old.initial, 0)}
+        results = _Distribution(builder, plan, empty).run()
         builder.loc = around
         return results
 
@@ -189,11 +196,12 @@ def _plan(loop: Loop, bounds: _Bounds) -> _Plan | None:
 class _Distribution:
     """Builds the stages of a loop, one after the other.
 
-    ``batching`` knows the array over all steps of every value that is there so far.
+    ``batching`` knows the array over all steps of every value that is there so far, and ``empty``
+    are the parameters of carries that start with zeros.
     """
 
-    def __init__(self, builder: Builder, plan: _Plan) -> None:
-        self.builder, self.plan, self.step = builder, plan, plan.step
+    def __init__(self, builder: Builder, plan: _Plan, empty: AbstractSet[Value]) -> None:
+        self.builder, self.plan, self.step, self.empty = builder, plan, plan.step, empty
         self.loop, self.length = plan.step.loop, plan.step.loop.length
         over: dict[Value, Operand] = {piece.param: piece.array for piece in self.loop.slices}
         self.batching = Batching(self.length, self.step.varying, over)
@@ -260,9 +268,11 @@ class _Distribution:
         self.batching.mapping.update(zip(handed_on, stacks, strict=True))
 
     def _total(self, total: Total) -> Operand:
-        result = total.carry.initial
+        result = None if total.carry.param in self.empty else total.carry.initial
         for term in total.terms:
-            result = self.builder("add", result, self._term(term))
+            more = self._term(term)
+            result = more if result is None else self.builder("add", result, more)
+        assert result is not None, "a total has terms"
         return result
 
     def _term(self, term: Term) -> Operand:
