@@ -238,6 +238,41 @@ MUTANTS = (
         "        self.value = keys[1]\n",
         ("tests/test_random.py",),
     ),
+    Mutant(
+        "a quotient of constants is folded where machines may round otherwise",
+        "passes/identities.py",
+        "return not node.result.type.shape or bool(same)",
+        "return True",
+        ("tests/test_passes_simplify.py",),
+    ),
+    Mutant(
+        "what may be a zero with a minus sign is taken for one without",
+        "passes/known_values.py",
+        '_NO_MINUS_0 = frozenset(("abs", "exp",',
+        '_NO_MINUS_0 = frozenset(("abs", "sin", "mul", "exp",',
+        ("tests/test_passes_simplify.py",),
+    ),
+    Mutant(
+        "what only one of two chosen elements is not is taken for what neither is",
+        "passes/known_values.py",
+        "return node.op.name not in _MOVES or any(",
+        "return node.op.name not in _MOVES or all(",
+        ("tests/test_passes_simplify.py",),
+    ),
+    Mutant(
+        "what is left of an op counts as many carries as before",
+        "ir/wiring.py",
+        "attrs[wiring.counted_by] = sum(strand.goes_round for strand in strands)",
+        "attrs.update()",
+        ("tests/test_region_ops.py",),
+    ),
+    Mutant(
+        "what runs twice is taken for what runs once",
+        "ir/wiring.py",
+        "        return self.times != 0\n",
+        "        return self.times is None\n",
+        ("tests/test_region_ops.py", "tests/test_passes_code_motion.py"),
+    ),
     # --- lanes ------------------------------------------------------------------------------------
     Mutant(
         "a node is taken for shared by all lanes although its region captures one",
