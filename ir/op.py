@@ -107,6 +107,9 @@ class Op:
     defaults : dict
         Attributes that a node has unless others are given, taken from the signature of ``infer``;
         the text form leaves them out.
+    attributes : frozenset of str or None
+        The names of all attributes, likewise: what the signature takes by name only. None if it
+        takes any.
     """
 
     name: str
@@ -122,9 +125,13 @@ class Op:
     groups: tuple[str, ...] = ()
     opaque: bool = False
     defaults: Mapping[str, Any] = field(init=False)
+    attributes: frozenset[str] | None = field(init=False)
 
     def __post_init__(self) -> None:
         parameters = inspect.signature(self.infer).parameters.values()
+        named = frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        object.__setattr__(self, "attributes", None if takes_any else named - {"regions"})
         defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         object.__setattr__(self, "defaults", defaults)
 
