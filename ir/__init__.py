@@ -3,6 +3,8 @@
 from . import ops as ops
 from .builder import (
     Builder,
+    Replacements,
+    Rewrite,
     copy_node,
     fresh,
     inline,
@@ -35,6 +37,7 @@ from .op import (
 )
 from .ops import manual_axes as manual_axes
 from .ops.indexing import default_fill
+from .ops.rules import move_axis, repeat
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
 from .structure import Fingerprint, equal, fingerprint, first_difference
@@ -111,6 +114,8 @@ __all__ = [
     "Printer",
     "Pushed",
     "Pushforward",
+    "Replacements",
+    "Rewrite",
     "Round",
     "Rules",
     "Slice",
@@ -148,11 +153,13 @@ __all__ = [
     "leaving",
     "manual_axes",
     "mapped",
+    "move_axis",
     "numpy_dtype",
     "parse",
     "part_of",
     "print_graph",
     "register",
+    "repeat",
     "replay",
     "replay_graph",
     "replay_region",

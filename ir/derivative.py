@@ -71,10 +71,10 @@ def add_all(builder: Builder, terms: Sequence[Operand | None]) -> Operand | None
 
 @dataclass(frozen=True, slots=True)
 class Partials:
-    """Elementwise: ``rule(builder, result, *operands, **attrs)`` gives one partial for each
-    operand.
+    """Elementwise: a rule gives one partial derivative for each operand.
 
-    A partial is an operand of the graph, or None where the derivative is zero.
+    It is called as ``rule(builder, result, *operands, **attrs)``. A partial is an operand of the
+    graph, or None where the derivative is zero.
     """
 
     rule: Callable[..., Sequence[Operand | None]]

@@ -22,12 +22,14 @@ from ..ir import (
     captures,
     copy_node,
     mapped,
+    move_axis,
+    repeat,
     replay_region,
     surely_ends,
 )
 from .guards import Guard
 from .lane_dependence import lane_dependent
-from .lanes import choose, move_axis, repeat, take
+from .lanes import choose, take
 
 Operands = tuple[Operand, ...]
 
@@ -119,12 +121,12 @@ class Batching:
         if given != expected:
             raise GraphError(f"batching {node.op.name} gave {given} where {expected} was expected")
         results = _with_hints(own.nodes, results, node)
-        builder.nodes += own.nodes
+        builder.extend(own.nodes)
         return results
 
     def lane_type(self, value: Value) -> Type:
         """Return the type of a value with a lane axis."""
-        return value.type.with_shape(self.size, *value.type.shape)
+        return value.type.stacked(self.size)
 
     def region(self, region: Graph, models: Sequence[Operand]) -> Graph:
         """Build a region whose parameters have lanes if they differ, its results as the models."""

@@ -15,6 +15,7 @@ from ..ir import (
     Loop,
     Node,
     Operand,
+    Replacements,
     Slice,
     Stack,
     Value,
@@ -22,6 +23,7 @@ from ..ir import (
     fresh,
     is_pure,
     mapped,
+    repeat,
     replay,
     replay_graph,
     replay_region,
@@ -29,10 +31,9 @@ from ..ir import (
 )
 from .batching import Batching
 from .known_values import KnownValues
-from .lanes import repeat
 from .linearity import has_linear_reverse
 from .loop_stages import Dependences, Stage, Term, Total
-from .surgery import inputs_of
+from .splicing import inputs_of
 
 ROWS = 8
 """With fewer rows in a step, a matrix is read from memory more often than it is computed with."""
@@ -100,7 +101,7 @@ def distribute_loops(
     known.learn(walk(graph))
 
     def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
     ) -> Sequence[Operand] | None:
         if node.op.name != "for_loop":
             return None

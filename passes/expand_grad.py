@@ -12,7 +12,7 @@ from .reverse import Reversal, Reverse
 from .reverse_branches import reverse_cond
 from .reverse_loops import refuse_while, reverse_for_loop
 from .reverse_rules import reverse_call, reverse_checkpoint, reverse_custom_derivative
-from .surgery import live_nodes
+from .splicing import live_nodes
 
 REVERSALS: dict[str, Reversal] = {
     "for_loop": reverse_for_loop,

@@ -8,7 +8,7 @@ from ..ir import Builder, Graph, Node, Operand, Pushforward, Value, inline
 from .activity import dependent_values
 from .expansion import expand, expands
 from .forward import Forward
-from .surgery import live_nodes
+from .splicing import live_nodes
 
 
 def expand_jvp(graph: Graph) -> Graph:

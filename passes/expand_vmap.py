@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ..ir import Builder, Graph, GraphError, Lanes, Node, Operand, touched_by
+from ..ir import Builder, Graph, GraphError, Lanes, Node, Operand, move_axis, touched_by
 from .batching import Batching
 from .errors import LaneDependentResult
 from .expansion import expand, expands
 from .lane_dependence import lane_dependent
-from .lanes import move_axis
 
 
 def expand_vmap(graph: Graph, differentiable: bool = False) -> Graph:

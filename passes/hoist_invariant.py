@@ -146,9 +146,8 @@ class _Hoisting:
         """Whether a node is better computed in every step than kept in memory."""
         if node.regions:
             return False
-        results = [result.type for result in node.results]
-        weight = node.op.cost(tuple(o.type for o in operands), tuple(results), node.attrs).weight
-        grows = sum(type.nbytes for type in results) > sum(map(self._root, operands))
+        weight = node.cost.weight
+        grows = sum(result.type.nbytes for result in node.results) > sum(map(self._root, operands))
         return weight is Weight.FREE or (weight is Weight.CHEAP and grows)
 
     def _build(self, node: Node, operands: Sequence[Operand], level: int) -> tuple[Value, ...]:

@@ -141,7 +141,7 @@ class _Hoister:
         for state in self.touched.writes(graph):
             loc = self.written_at.get(state)
             builder.emit("state.write", entry.read(state), {"state": state}, loc=loc)
-        builder.nodes[:0] = entry.reads.nodes
+        builder.extend(entry.reads.nodes, first=True)
         hoisted = builder.graph(graph.params, mapped(graph.results, self.mapping), like=graph)
         return hoisted.with_(states=states)
 

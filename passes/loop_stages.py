@@ -19,7 +19,7 @@ import networkx as nx
 
 from ..ir import Carry, Loop, Node, Operand, Value
 from .residuals import repeatable
-from .surgery import inputs_of
+from .splicing import inputs_of
 
 LINEAR = ("transpose", "reshape")
 """What may stand between a product and the sum over it: moves elements, and does nothing else."""

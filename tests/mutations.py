@@ -132,7 +132,7 @@ MUTANTS = (
     Mutant(
         "a residual of the step before is taken from this step",
         "passes/loop_residuals.py",
-        "self.now[value] = self._hold(self.step.ends[start], self.now[start])",
+        "self.now[value] = self._carry(self.step.ends[start], self.now[start])",
         "self.now[value] = self.now[start]",
         (*GRADIENTS, "tests/test_residuals.py"),
     ),
@@ -146,7 +146,7 @@ MUTANTS = (
     Mutant(
         "what a step needs of itself is not stored but read from the end of the loop",
         "passes/loop_residuals.py",
-        "            self.now[value] = self._hold(delay.end, delay.slice)\n",
+        "            self.now[value] = self._carry(delay.end, delay.slice)\n",
         "            self.now[value] = delay.slice\n",
         (*GRADIENTS, "tests/test_residuals.py"),
     ),
@@ -813,7 +813,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lane axis takes all others with it as it moves",
-        "passes/lanes.py",
+        "ir/ops/rules.py",
         "    order.insert(target, source)\n",
         "    order.insert(target, source)\n    order = order if len(order) < 3 else order[::-1]\n",
         LANES,
