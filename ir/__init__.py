@@ -15,7 +15,7 @@ from .builder import (
     zero_of,
 )
 from .derivative import NOT_DIFFERENTIABLE, ZERO, Linear, NotDifferentiable, Partials, Rules
-from .derivative_views import Gradient, Pushed, Pushforward
+from .derivative_views import Backward, CustomDerivative, Gradient, Pushed, Pushforward, Rule
 from .dtypes import dtype_name, key_words, keys_of_words, numpy_dtype, type_of_array
 from .effects import Touched, is_pure, touched_by, touched_by_node
 from .graph import Graph, Node, captures, walk
@@ -82,6 +82,7 @@ __all__ = [
     "PURE",
     "ZERO",
     "Argument",
+    "Backward",
     "Branch",
     "Branches",
     "Builder",
@@ -90,6 +91,7 @@ __all__ = [
     "Choice",
     "Const",
     "Cost",
+    "CustomDerivative",
     "Effect",
     "Fingerprint",
     "Form",
@@ -117,6 +119,7 @@ __all__ = [
     "Replacements",
     "Rewrite",
     "Round",
+    "Rule",
     "Rules",
     "Slice",
     "Stack",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import compress
 
 from ..ir import (
     Branches,
     Builder,
     Call,
+    CustomDerivative,
     Graph,
     GraphError,
     Literal,
@@ -260,26 +262,24 @@ class Batching:
 
     def _custom_derivative(self, builder: Builder, node: Node) -> Sequence[Operand]:
         """All results have lanes, so that every cotangent is that of one lane."""
-        primal, rule, *backward = node.regions
-        batched = [self.differs(operand) for operand in node.operands]
-        regions = [self.region(primal, node.results)]
-        inner = self._within(rule, batched * (1 if backward else 2))
-        if backward:
-            outs = len(node.results)
-            regions.append(inner.region(rule, (*node.results, *rule.results[outs:])))
-            differ = [inner.differs(r) for r in rule.results[outs:]] + [True] * outs
-            inner = self._within(backward[0], differ)
-            regions.append(inner.backward(backward[0], batched))
-        else:
-            regions.append(inner.region(rule, (*node.results, *node.results)))
+        view = CustomDerivative.of(node)
+        rule, back = view.rule, view.backward
+        batched = [self.differs(argument.operand) for argument in view.arguments]
+        regions = [self.region(node.regions[0], node.results)]
+        inner = self._within(rule.graph, (*_some(rule.given, batched), *_some(rule.moved, batched)))
+        models = (*node.results, *(node.results if back is None else rule.residuals))
+        regions.append(inner.region(rule.graph, models))
+        if back is not None:
+            kept = _some(back.residuals, map(inner.differs, rule.residuals))
+            inner = self._within(back.graph, (*kept, *back.cotangents))
+            regions.append(inner.backward(back.graph, batched))
         operands = mapped(node.operands, self.mapping)
         builder.loc = node.loc
         return copy_node(builder, node, operands, regions)
 
-    def _within(self, region: Graph, batched: Sequence[bool]) -> Batching:
-        """Return a batching for a rule, given which of its parameters have lanes."""
-        lanes = [v for v in captures(region) if self.differs(v)]
-        lanes += [p for p, has in zip(region.params, batched, strict=True) if has]
+    def _within(self, region: Graph, params: Iterable[Value]) -> Batching:
+        """Return a batching for a rule, of which some parameters have lanes."""
+        lanes = [*(v for v in captures(region) if self.differs(v)), *params]
         dependent = self.dependent | lane_dependent(region, lanes)
         return Batching(self.size, dependent, self.mapping, self.guarded)
 
@@ -299,6 +299,11 @@ class Batching:
                 new = self.now(result)
                 results.append(take(builder, new, 0) if self.differs(result) else new)
         return builder.graph(params, results, like=region)
+
+
+def _some(values: Iterable[Value], chosen: Iterable[bool]) -> list[Value]:
+    """Return the values that are chosen; there may be none at all."""
+    return list(compress(values, chosen))
 
 
 def _with_hints(nodes: list[Node], results: Sequence[Operand], node: Node) -> Sequence[Operand]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from ..ir import (
     Argument,
@@ -12,6 +12,7 @@ from ..ir import (
     Call,
     Carry,
     Choice,
+    CustomDerivative,
     Effect,
     Gathered,
     Gradient,
@@ -26,6 +27,7 @@ from ..ir import (
     Pushed,
     Pushforward,
     Round,
+    Rule,
     StateVar,
     Value,
     While,
@@ -41,8 +43,6 @@ from .lane_dependence import lane_dependent
 from .lanes import part, take
 from .state_scope import EntryScope, Leaves, StateScope
 from .touched_states import LaneStates, TouchedStates
-
-T = TypeVar("T")
 
 
 def hoist_state(graph: Graph) -> Graph:
@@ -100,13 +100,6 @@ class _Region(NamedTuple):
     graph: Graph
     entered: tuple[Value, ...]
     left: Leaves
-
-    def extended(self, enter_at: int | None = None, leave_at: int | None = None) -> Graph:
-        """Return the region with these leaves among its parameters and results."""
-        return self.graph.with_(
-            params=_insert(self.graph.params, enter_at, self.entered),
-            results=_insert(self.graph.results, leave_at, self.left),
-        )
 
 
 class _Hoister:
@@ -248,24 +241,24 @@ class _Hoister:
     ) -> Leaves:
         """A state written by the primal, or by the rule that replaces it, is a result of both."""
         primal, forward, *backward = node.regions
-        outs = len(primal.results)
         states = self.touched.writes(primal, forward)
-        rule = self._region(forward, scope, (), states).extended(leave_at=outs)
-        if node.attrs["mode"] == "jvp":
-            rule = _with_still_states(rule, rule.results[outs : outs + len(_hints_of(states))])
-        rules = [rule]
-        for region in backward:
-            for state in self.touched.writes(region):
-                raise GraphError(
-                    f"the backward rule of the function{at(node.loc)} writes state @{state.name}; "
-                    "write it in the forward rule"
-                )
-            ignored = tuple(Value(t) for state in states for t in state.types)
-            region = self._region(region, scope).graph
-            rules.append(region.with_(params=(*region.params, *ignored)))
-        regions = [self._region(primal, scope, (), states).extended(), *rules]
-        results = _emit(builder, node, operands, regions, _hints(node) + _hints_of(states))
-        return _update(scope, states, results, outs)
+        for state in self.touched.writes(*backward):
+            raise GraphError(
+                f"the backward rule of the function{at(node.loc)} writes state @{state.name}; "
+                "write it in the forward rule"
+            )
+        inside, rule = (self._region(r, scope, (), states) for r in (primal, forward))
+        regions = [inside.graph, rule.graph, *(self._region(r, scope).graph for r in backward)]
+        view = CustomDerivative.of(node, operands, regions)
+        left = map(Yield, inside.left, _all_leaves(states))
+        new = view.rebuilt(
+            yields=(*view.yields, *left),
+            rule=_with_states(view.rule, rule.left, moved=view.backward is None),
+        )
+        if new.backward is not None:
+            ignored = (*new.backward.cotangents, *_all_leaves(states))
+            new = new.rebuilt(backward=new.backward._replace(cotangents=ignored))
+        return _update(scope, states, new.emit(builder), len(view.yields))
 
     def _grad(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
         entering = tuple(dict.fromkeys(node.attrs["states"]))
@@ -355,18 +348,6 @@ def _local_states(graph: Graph) -> set[StateVar]:
     return local
 
 
-def _emit(
-    builder: Builder,
-    node: Node,
-    operands: Sequence[Operand],
-    regions: Sequence[Graph],
-    hints: Sequence[str],
-    **changed: Any,
-) -> Leaves:
-    attrs = {**node.attrs, **changed}
-    return builder.emit(node.op, operands, attrs, regions, loc=node.loc, hints=hints)
-
-
 def _update(scope: StateScope, states: Iterable[StateVar], results: Leaves, at: int) -> Leaves:
     """Give states the results that stand at a position, and return the others."""
     end = at
@@ -376,11 +357,15 @@ def _update(scope: StateScope, states: Iterable[StateVar], results: Leaves, at: 
     return results[:at] + results[end:]
 
 
-def _with_still_states(rule: Graph, held: Sequence[Operand]) -> Graph:
-    """Add tangents of states to a forward-mode rule, which says nothing of them: zeros."""
+def _with_states(rule: Rule, left: Leaves, moved: bool) -> Rule:
+    """Let a rule yield what is left of states, and zeros for their tangents if any are asked."""
     builder = Builder()
-    tangents = [leaf if leaf.type.is_key else builder.zeros(leaf.type) for leaf in held]
-    return rule.with_(nodes=(*rule.nodes, *builder.nodes), results=(*rule.results, *tangents))
+    tangents = [leaf if leaf.type.is_key else builder.zeros(leaf.type) for leaf in left]
+    rule = rule._replace(values=(*rule.values, *left))
+    if not moved:
+        return rule
+    nodes = (*rule.nodes, *builder.nodes)
+    return rule._replace(tangents=(*rule.tangents, *tangents), nodes=nodes)
 
 
 def _values(states: Iterable[StateVar], scope: StateScope, loc: Loc | None = None) -> Leaves:
@@ -394,16 +379,3 @@ def _leaves(state: StateVar) -> tuple[Value, ...]:
 
 def _all_leaves(states: Iterable[StateVar]) -> tuple[Value, ...]:
     return tuple(leaf for state in states for leaf in _leaves(state))
-
-
-def _insert(items: Sequence[T], at: int | None, new: Iterable[T]) -> tuple[T, ...]:
-    at = len(items) if at is None else at
-    return (*items[:at], *new, *items[at:])
-
-
-def _hints(node: Node) -> tuple[str, ...]:
-    return tuple(value.hint for value in node.results)
-
-
-def _hints_of(states: Iterable[StateVar]) -> tuple[str, ...]:
-    return tuple(state.hint for state in states for _ in state.types)
