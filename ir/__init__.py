@@ -3,6 +3,8 @@
 from . import ops as ops
 from .builder import (
     Builder,
+    Replacements,
+    Rewrite,
     copy_node,
     fresh,
     inline,
@@ -13,6 +15,7 @@ from .builder import (
     zero_of,
 )
 from .derivative import NOT_DIFFERENTIABLE, ZERO, Linear, NotDifferentiable, Partials, Rules
+from .derivative_views import Backward, CustomDerivative, Gradient, Pushed, Pushforward, Rule
 from .dtypes import dtype_name, key_words, keys_of_words, numpy_dtype, type_of_array
 from .effects import Touched, is_pure, touched_by, touched_by_node
 from .graph import Graph, Node, captures, walk
@@ -29,14 +32,16 @@ from .op import (
     find_op,
     get_op,
     register,
+    temporary_ops,
     traffic,
 )
 from .ops import manual_axes as manual_axes
 from .ops.indexing import default_fill
+from .ops.rules import move_axis, repeat
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
 from .structure import Fingerprint, equal, fingerprint, first_difference
-from .types import Const, Literal, Loc, Operand, StateVar, Type, Value
+from .types import Const, Literal, Loc, Operand, StateVar, Type, Value, at
 from .verify import FORMS, Form, VerificationError, verify
 from .views import (
     Argument,
@@ -66,6 +71,7 @@ from .wiring import (
     part_of,
     source,
     sources,
+    surely_ends,
     target,
     targets,
 )
@@ -76,6 +82,7 @@ __all__ = [
     "PURE",
     "ZERO",
     "Argument",
+    "Backward",
     "Branch",
     "Branches",
     "Builder",
@@ -84,10 +91,12 @@ __all__ = [
     "Choice",
     "Const",
     "Cost",
+    "CustomDerivative",
     "Effect",
     "Fingerprint",
     "Form",
     "Gathered",
+    "Gradient",
     "Graph",
     "GraphError",
     "Lane",
@@ -105,7 +114,12 @@ __all__ = [
     "Partials",
     "Place",
     "Printer",
+    "Pushed",
+    "Pushforward",
+    "Replacements",
+    "Rewrite",
     "Round",
+    "Rule",
     "Rules",
     "Slice",
     "Stack",
@@ -120,6 +134,7 @@ __all__ = [
     "Wiring",
     "Yield",
     "all_ops",
+    "at",
     "captures",
     "copy_node",
     "default_fill",
@@ -141,18 +156,22 @@ __all__ = [
     "leaving",
     "manual_axes",
     "mapped",
+    "move_axis",
     "numpy_dtype",
     "parse",
     "part_of",
     "print_graph",
     "register",
+    "repeat",
     "replay",
     "replay_graph",
     "replay_region",
     "source",
     "sources",
+    "surely_ends",
     "target",
     "targets",
+    "temporary_ops",
     "touched_by",
     "touched_by_node",
     "traffic",

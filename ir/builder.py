@@ -11,9 +11,9 @@ from typing import Any
 
 from .graph import Graph, Node
 from .op import GraphError, Op, get_op
-from .types import Literal, Loc, Operand, Scalar, Type, Value
+from .types import Literal, Loc, Operand, Scalar, Type, Value, at
 
-Mapping_ = dict[Value, Operand]
+Replacements = dict[Value, Operand]
 """From values of an old graph to what stands for them in the new one."""
 
 
@@ -58,8 +58,7 @@ class Builder:
             types = op.result_types(tuple(o.type for o in operands), attrs, regions)
         except (GraphError, TypeError, ValueError, IndexError) as error:
             described = ", ".join(str(o.type) for o in operands)
-            where = f" (from {loc})" if loc else ""
-            raise GraphError(f"{op.name}({described}) {attrs}: {error}{where}") from error
+            raise GraphError(f"{op.name}({described}) {attrs}: {error}{at(loc)}") from error
         names = [*hints, *([""] * (len(types) - len(hints)))]
         results = tuple(Value(t, h) for t, h in zip(types, names, strict=True))
         self.nodes.append(Node(op, operands, attrs, regions, results, loc))
@@ -69,6 +68,11 @@ class Builder:
         """Append a node that has one result, and return it."""
         (result,) = self.emit(op, operands, attrs)
         return result
+
+    def extend(self, nodes: Iterable[Node], first: bool = False) -> None:
+        """Take nodes that are built already as they are, at the end or before all others."""
+        place = 0 if first else len(self.nodes)
+        self.nodes[place:place] = nodes
 
     def full(self, type: Type, value: Scalar) -> Operand:
         """Return an array of one repeated value; a rank-0 one is a literal."""
@@ -123,13 +127,13 @@ def mapped(operands: Iterable[Operand], mapping: Mapping[Value, Operand]) -> tup
     )
 
 
-Rewrite = Callable[[Builder, Node, tuple[Operand, ...], Mapping_], "Sequence[Operand] | None"]
+Rewrite = Callable[[Builder, Node, tuple[Operand, ...], Replacements], "Sequence[Operand] | None"]
 """``rewrite(builder, node, operands, mapping)``: build something else for a node of the old graph,
 whose operands are already mapped, and return what stands for its results; None: copy the node."""
 
 
 def replay(
-    nodes: Iterable[Node], builder: Builder, mapping: Mapping_, rewrite: Rewrite | None = None
+    nodes: Iterable[Node], builder: Builder, mapping: Replacements, rewrite: Rewrite | None = None
 ) -> None:
     """Build nodes again, through ``mapping``, which learns what stands for each old result."""
     for node in nodes:
@@ -173,7 +177,7 @@ def copy_node(
     )
 
 
-def replay_region(region: Graph, mapping: Mapping_, rewrite: Rewrite | None = None) -> Graph:
+def replay_region(region: Graph, mapping: Replacements, rewrite: Rewrite | None = None) -> Graph:
     """Build a region again, with fresh parameters; the outer ``mapping`` serves its captures.
 
     One map serves all depths, since a value is defined only once in a whole graph.
@@ -188,7 +192,7 @@ def replay_region(region: Graph, mapping: Mapping_, rewrite: Rewrite | None = No
 def replay_graph(graph: Graph, rewrite: Rewrite | None = None) -> Graph:
     """Build a whole graph again; its parameters and consts are kept as they are."""
     builder = Builder()
-    mapping: Mapping_ = {}
+    mapping: Replacements = {}
     replay(graph.nodes, builder, mapping, rewrite)
     return builder.graph(graph.params, mapped(graph.results, mapping), like=graph)
 
@@ -197,7 +201,7 @@ def inline(
     builder: Builder,
     region: Graph,
     arguments: Sequence[Operand],
-    mapping: Mapping_ | None = None,
+    mapping: Replacements | None = None,
 ) -> tuple[Operand, ...]:
     """Build the nodes of a region in place, with ``arguments`` for its parameters."""
     mapping = {} if mapping is None else mapping

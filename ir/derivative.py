@@ -20,7 +20,7 @@ from typing import Protocol
 from .builder import Builder
 from .graph import Node
 from .op import GraphError
-from .types import Operand, Type
+from .types import Operand, Type, at
 
 Cotangents = tuple[Operand | None, ...]
 Wanted = Sequence[bool] | None
@@ -71,10 +71,10 @@ def add_all(builder: Builder, terms: Sequence[Operand | None]) -> Operand | None
 
 @dataclass(frozen=True, slots=True)
 class Partials:
-    """Elementwise: ``rule(builder, result, *operands, **attrs)`` gives one partial for each
-    operand.
+    """Elementwise: a rule gives one partial derivative for each operand.
 
-    A partial is an operand of the graph, or None where the derivative is zero.
+    It is called as ``rule(builder, result, *operands, **attrs)``. A partial is an operand of the
+    graph, or None where the derivative is zero.
     """
 
     rule: Callable[..., Sequence[Operand | None]]
@@ -208,8 +208,7 @@ class NOT_DIFFERENTIABLE:
     why: str
 
     def _refuse(self, node: Node) -> NotDifferentiable:
-        where = f" at {node.loc}" if node.loc else ""
-        return NotDifferentiable(f"{node.op.name} has no derivative{where}: {self.why}")
+        return NotDifferentiable(f"{node.op.name} has no derivative{at(node.loc)}: {self.why}")
 
     def vjp(
         self, builder: Builder, node: Node, cotangents: Cotangents, wanted: Wanted = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .types import Const, Loc, Operand, StateVar, Value
 
 if TYPE_CHECKING:
-    from .op import Op
+    from .op import Cost, Op
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +28,12 @@ class Node:
         """The only result of a node that has just one."""
         (result,) = self.results
         return result
+
+    @property
+    def cost(self) -> Cost:
+        """Work and memory traffic of one run, without those of its regions."""
+        operands = tuple(operand.type for operand in self.operands)
+        return self.op.cost(operands, tuple(result.type for result in self.results), self.attrs)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -117,8 +117,7 @@ class _Merging:
 
 
 def _is_free(node: Node) -> bool:
-    types = tuple(o.type for o in node.operands), tuple(r.type for r in node.results)
-    return not node.regions and node.op.cost(*types, node.attrs).weight is Weight.FREE
+    return not node.regions and node.cost.weight is Weight.FREE
 
 
 def _key_of(node: Node, operands: Iterable[Operand], regions: Iterable[Graph]) -> Key | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Builder, Graph, Node, Operand, inline
+from ..ir import Builder, Gradient, Graph, Node, Operand, inline
 from .activity import active_values
 from .expansion import expand, expands
 from .hoist_invariant import hoist_invariant
@@ -12,7 +12,7 @@ from .reverse import Reversal, Reverse
 from .reverse_branches import reverse_cond
 from .reverse_loops import refuse_while, reverse_for_loop
 from .reverse_rules import reverse_call, reverse_checkpoint, reverse_custom_derivative
-from .surgery import live_nodes
+from .splicing import live_nodes
 
 REVERSALS: dict[str, Reversal] = {
     "for_loop": reverse_for_loop,
@@ -95,13 +95,12 @@ def gradient_region(node: Node) -> Graph:
     """Return a region that yields gradients, and then what the region of a `grad` node does."""
     # What is the same in each step of a loop is neither stored nor differentiated in each.
     region = hoist_invariant(node.regions[0], differentiable=True)
-    wrt = [region.params[i] for i in node.attrs["wrt"]]
-    losses = region.results[: node.attrs["losses"]]
-    reverse = Reverse(active_values(region.nodes, wrt, losses), REVERSALS)
-    for loss in losses:
+    view = Gradient.of(node, regions=[region])
+    reverse = Reverse(active_values(view.nodes, view.wrt, view.summed), REVERSALS)
+    for loss in view.summed:
         reverse.add(loss, reverse.builder.ones(loss.type))
-    forward = reverse.walk(region.nodes)
-    gradients = [reverse.take_or_zeros(param) for param in wrt]
+    forward = reverse.walk(view.nodes)
+    gradients = [reverse.take_or_zeros(param) for param in view.wrt]
     results = (*gradients, *region.results)
     nodes = live_nodes([*forward, *reverse.builder.nodes], results)
     return region.with_(nodes=tuple(nodes), results=results)

@@ -16,6 +16,7 @@ from ..ir import (
     Loop,
     Node,
     Operand,
+    Replacements,
     Slice,
     Stack,
     StateVar,
@@ -74,7 +75,7 @@ def expand_map(graph: Graph) -> Graph:
     """
 
     def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
     ) -> Sequence[Operand] | None:
         if node.op.name != "map":
             return None
@@ -151,7 +152,7 @@ def _with_states_of_its_own(region: Graph) -> Graph:
         return own.get(value, value) if isinstance(value, StateVar) else value
 
     def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
     ) -> Sequence[Operand]:
         regions = [replay_region(inner, mapping, rewrite) for inner in node.regions]
         attrs = {name: renamed(value) for name, value in node.attrs.items()}

@@ -14,7 +14,8 @@ from ..ir import (
     Graph,
     Node,
     Operand,
-    Value,
+    Replacements,
+    Rewrite,
     copy_node,
     replay_graph,
     replay_region,
@@ -22,10 +23,6 @@ from ..ir import (
 )
 
 Expander = Callable[[Builder, Node, tuple[Operand, ...]], Sequence[Operand]]
-
-Rewrite = Callable[
-    [Builder, Node, tuple[Operand, ...], dict[Value, Operand]], Sequence[Operand] | None
-]
 
 _expanders: dict[tuple[str, bool], Expander] = {}
 
@@ -60,7 +57,7 @@ def _rewriting(name: str | None, differentiated: bool) -> Rewrite:
     """Return what expands one transformation, or all if that is None."""
 
     def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
     ) -> Sequence[Operand] | None:
         within = differentiated or node.op.name in _DERIVATIVES
         expander = _expanders.get((node.op.name, differentiated))

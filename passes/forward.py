@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from ..ir import (
@@ -15,6 +15,7 @@ from ..ir import (
     Graph,
     Loop,
     Node,
+    NotDifferentiable,
     Operand,
     Round,
     Slice,
@@ -22,10 +23,11 @@ from ..ir import (
     Value,
     While,
     Yield,
+    at,
     captures,
 )
 from .errors import DerivativeOfClosedOver, ForwardOfCustomVjp
-from .surgery import splice
+from .splicing import splice
 
 
 class Forward:
@@ -66,12 +68,12 @@ class Forward:
         for node in nodes:
             self.builder.loc = node.loc
             if self.varied.isdisjoint(node.results):
-                self.builder.nodes.append(node)
+                self.builder.extend([node])
             elif node.op.has_regions:
-                _RULES[node.op.name](self, node)
+                _rule(node)(self, node)
             else:
                 assert node.op.derivative is not None
-                self.builder.nodes.append(node)
+                self.builder.extend([node])
                 tangents = tuple(map(self.get, node.operands))
                 self.set(node.results, node.op.derivative.jvp(self.builder, node, tangents))
 
@@ -111,7 +113,7 @@ def _forward_loop(forward: Forward, node: Node) -> None:
         stacks=(*loop.stacks, *stacks),
         nodes=tuple(inner.builder.nodes),
     )
-    forward.builder.nodes.append(more.node())
+    forward.builder.extend([more.node()])
     forward.set((c.last for c in carried), (c.last for c in carries))
     forward.set((stack.result for stack in yielded), (stack.result for stack in stacks))
 
@@ -133,7 +135,7 @@ def _forward_while(forward: Forward, node: Node) -> None:
         for carry in carried
     ]
     more = loop.rebuilt(carries=(*loop.carries, *carries), nodes=tuple(inner.builder.nodes))
-    forward.builder.nodes.append(more.node())
+    forward.builder.extend([more.node()])
     forward.set((c.last for c in carried), (c.last for c in carries))
 
 
@@ -157,7 +159,7 @@ def _forward_cond(forward: Forward, node: Node) -> None:
         for branch, walk in zip(view.branches, walks, strict=True)
     )
     more = view.rebuilt(branches=branches, choices=(*view.choices, *choices))
-    forward.builder.nodes.append(more.node())
+    forward.builder.extend([more.node()])
     forward.set((c.result for c in moved), (c.result for c in choices))
 
 
@@ -178,7 +180,7 @@ def _forward_call(forward: Forward, node: Node) -> None:
         yields=(*view.yields, *yields),
         nodes=tuple(inner.builder.nodes),
     )
-    forward.builder.nodes.append(more.node())
+    forward.builder.extend([more.node()])
     forward.set((y.result for y in moved), (y.result for y in yields))
 
 
@@ -190,8 +192,17 @@ def _forward_custom_derivative(forward: Forward, node: Node) -> None:
         raise DerivativeOfClosedOver(node.loc)
     tangents = [forward.get_or_zeros(operand) for operand in node.operands]
     nodes, pushed = splice(node.regions[1], (*node.operands, *tangents), node.results)
-    forward.builder.nodes += nodes
+    forward.builder.extend(nodes)
     forward.set(node.results, pushed)
+
+
+def _rule(node: Node) -> Callable[[Forward, Node], None]:
+    if node.op.name not in _RULES:
+        raise NotDifferentiable(
+            f"{node.op.name}{at(node.loc)} has no rule for forward mode: expand it before the "
+            "derivative, or give it a rule in brainir/passes/forward.py"
+        )
+    return _RULES[node.op.name]
 
 
 _RULES = {

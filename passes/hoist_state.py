@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from ..ir import (
+    Argument,
     Branches,
     Builder,
     Call,
     Carry,
     Choice,
+    CustomDerivative,
     Effect,
     Gathered,
+    Gradient,
     Graph,
     GraphError,
     Lane,
@@ -21,11 +24,15 @@ from ..ir import (
     Loop,
     Node,
     Operand,
+    Pushed,
+    Pushforward,
     Round,
+    Rule,
     StateVar,
     Value,
     While,
     Yield,
+    at,
     copy_node,
     fresh,
     mapped,
@@ -36,8 +43,6 @@ from .lane_dependence import lane_dependent
 from .lanes import part, take
 from .state_scope import EntryScope, Leaves, StateScope
 from .touched_states import LaneStates, TouchedStates
-
-T = TypeVar("T")
 
 
 def hoist_state(graph: Graph) -> Graph:
@@ -96,13 +101,6 @@ class _Region(NamedTuple):
     entered: tuple[Value, ...]
     left: Leaves
 
-    def extended(self, enter_at: int | None = None, leave_at: int | None = None) -> Graph:
-        """Return the region with these leaves among its parameters and results."""
-        return self.graph.with_(
-            params=_insert(self.graph.params, enter_at, self.entered),
-            results=_insert(self.graph.results, leave_at, self.left),
-        )
-
 
 class _Hoister:
     """One replay of a graph, in which reads are looked up and writes only remembered."""
@@ -136,7 +134,7 @@ class _Hoister:
         for state in self.touched.writes(graph):
             loc = self.written_at.get(state)
             builder.emit("state.write", entry.read(state), {"state": state}, loc=loc)
-        builder.nodes[:0] = entry.reads.nodes
+        builder.extend(entry.reads.nodes, first=True)
         hoisted = builder.graph(graph.params, mapped(graph.results, self.mapping), like=graph)
         return hoisted.with_(states=states)
 
@@ -146,10 +144,9 @@ class _Hoister:
             rule = self.rules.get(node.op.name)
             if rule is not None:
                 results = rule(node, operands, builder, scope)
-            elif node.regions:
-                raise GraphError(f"states cannot be hoisted out of {node.op.name}: expand it first")
             else:
-                results = copy_node(builder, node, operands)
+                regions = [self._unwritten(node, region, scope) for region in node.regions]
+                results = copy_node(builder, node, operands, regions)
             self.mapping.update(zip(node.results, results, strict=True))
 
     def _region(
@@ -171,6 +168,15 @@ class _Hoister:
         results = mapped(region.results, self.mapping)
         new = builder.graph(params, results, like=region)
         return _Region(new, tuple(entered), _values(leave, scope))
+
+    def _unwritten(self, node: Node, region: Graph, scope: StateScope) -> Graph:
+        """Build a region of a node without a rule again, which may read states but not write."""
+        for state in self.touched.writes(region):
+            raise GraphError(
+                f"state @{state.name} is written inside {node.op.name}{at(node.loc)}, which has no "
+                "rule for states: expand it before, or give it one in brainir/passes/hoist_state.py"
+            )
+        return self._region(region, scope).graph
 
     # --- states -------------------------------------------------------------------------------
 
@@ -201,7 +207,7 @@ class _Hoister:
 
     def _while(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
         for state in self.touched.writes(node.regions[0]):
-            raise GraphError(f"the condition of a while{_at(node)} writes state @{state.name}")
+            raise GraphError(f"the condition of a while{at(node.loc)} writes state @{state.name}")
         states = self.touched.writes(node.regions[1])
         initial = _values(states, scope, node.loc)
         condition = self._region(node.regions[0], scope, states)
@@ -235,58 +241,49 @@ class _Hoister:
     ) -> Leaves:
         """A state written by the primal, or by the rule that replaces it, is a result of both."""
         primal, forward, *backward = node.regions
-        outs = len(primal.results)
         states = self.touched.writes(primal, forward)
-        rule = self._region(forward, scope, (), states).extended(leave_at=outs)
-        if node.attrs["mode"] == "jvp":
-            rule = _with_still_states(rule, rule.results[outs : outs + len(_hints_of(states))])
-        rules = [rule]
-        for region in backward:
-            for state in self.touched.writes(region):
-                raise GraphError(
-                    f"the backward rule of the function{_at(node)} writes state @{state.name}; "
-                    "write it in the forward rule"
-                )
-            ignored = tuple(Value(t) for state in states for t in state.types)
-            region = self._region(region, scope).graph
-            rules.append(region.with_(params=(*region.params, *ignored)))
-        regions = [self._region(primal, scope, (), states).extended(), *rules]
-        results = _emit(builder, node, operands, regions, _hints(node) + _hints_of(states))
-        return _update(scope, states, results, outs)
+        for state in self.touched.writes(*backward):
+            raise GraphError(
+                f"the backward rule of the function{at(node.loc)} writes state @{state.name}; "
+                "write it in the forward rule"
+            )
+        inside, rule = (self._region(r, scope, (), states) for r in (primal, forward))
+        regions = [inside.graph, rule.graph, *(self._region(r, scope).graph for r in backward)]
+        view = CustomDerivative.of(node, operands, regions)
+        left = map(Yield, inside.left, _all_leaves(states))
+        new = view.rebuilt(
+            yields=(*view.yields, *left),
+            rule=_with_states(view.rule, rule.left, moved=view.backward is None),
+        )
+        if new.backward is not None:
+            ignored = (*new.backward.cotangents, *_all_leaves(states))
+            new = new.rebuilt(backward=new.backward._replace(cotangents=ignored))
+        return _update(scope, states, new.emit(builder), len(view.yields))
 
     def _grad(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        (body,) = node.regions
-        wanted = node.attrs["states"]
-        held = tuple(dict.fromkeys(wanted))
-        states = self.touched.writes(body)
-        positions, end = dict[StateVar, range](), len(operands)
-        for state in held:
-            positions[state] = range(end, end + len(state.types))
-            end = positions[state].stop
-        results = _emit(
-            builder,
-            node,
-            (*operands, *_values(held, scope, node.loc)),
-            [self._region(body, scope, held, states).extended()],
-            _hints(node) + _hints_of(states),
+        entering = tuple(dict.fromkeys(node.attrs["states"]))
+        initial, states = _values(entering, scope, node.loc), self.touched.writes(*node.regions)
+        body = self._region(node.regions[0], scope, entering, states)
+        view = Gradient.of(node, operands, [body.graph])
+        params = iter(body.entered)
+        leaves = {state: [next(params) for _ in state.types] for state in entering}
+        gradients, results = view.rebuilt(
+            arguments=(*view.arguments, *map(Argument, initial, body.entered)),
+            yields=(*view.yields, *map(Yield, body.left, _all_leaves(states))),
             states=(),
-            wrt=(*(i for state in wanted for i in positions[state]), *node.attrs["wrt"]),
-        )
-        return _update(scope, states, results, len(node.results))
+            wrt=(*(leaf for state in view.states for leaf in leaves[state]), *view.wrt),
+        ).emit(builder)
+        return (*gradients, *_update(scope, states, results, len(view.yields)))
 
     def _jvp(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        (body,) = node.regions
-        outs = len(body.results)
-        states = self.touched.writes(body)
-        results = _emit(
-            builder,
-            node,
-            operands,
-            [self._region(body, scope, (), states).extended()],
-            _insert(_hints(node), outs, _hints_of(states)),
-        )
-        # The tangents of the states come last, and nobody asks for them.
-        return _update(scope, states, results, outs)[: 2 * outs]
+        states = self.touched.writes(*node.regions)
+        body = self._region(node.regions[0], scope, (), states)
+        view = Pushforward.of(node, operands, [body.graph])
+        left = map(Pushed, body.left, _all_leaves(states))
+        results, tangents = view.rebuilt(yields=(*view.yields, *left)).emit(builder)
+        count = len(view.yields)
+        # Nobody asks for the tangents of the states, which come last.
+        return (*_update(scope, states, results, count), *tangents[:count])
 
     # --- lanes ------------------------------------------------------------------------------------
 
@@ -351,18 +348,6 @@ def _local_states(graph: Graph) -> set[StateVar]:
     return local
 
 
-def _emit(
-    builder: Builder,
-    node: Node,
-    operands: Sequence[Operand],
-    regions: Sequence[Graph],
-    hints: Sequence[str],
-    **changed: Any,
-) -> Leaves:
-    attrs = {**node.attrs, **changed}
-    return builder.emit(node.op, operands, attrs, regions, loc=node.loc, hints=hints)
-
-
 def _update(scope: StateScope, states: Iterable[StateVar], results: Leaves, at: int) -> Leaves:
     """Give states the results that stand at a position, and return the others."""
     end = at
@@ -372,11 +357,15 @@ def _update(scope: StateScope, states: Iterable[StateVar], results: Leaves, at: 
     return results[:at] + results[end:]
 
 
-def _with_still_states(rule: Graph, held: Sequence[Operand]) -> Graph:
-    """Add tangents of states to a forward-mode rule, which says nothing of them: zeros."""
+def _with_states(rule: Rule, left: Leaves, moved: bool) -> Rule:
+    """Let a rule yield what is left of states, and zeros for their tangents if any are asked."""
     builder = Builder()
-    tangents = [leaf if leaf.type.is_key else builder.zeros(leaf.type) for leaf in held]
-    return rule.with_(nodes=(*rule.nodes, *builder.nodes), results=(*rule.results, *tangents))
+    tangents = [leaf if leaf.type.is_key else builder.zeros(leaf.type) for leaf in left]
+    rule = rule._replace(values=(*rule.values, *left))
+    if not moved:
+        return rule
+    nodes = (*rule.nodes, *builder.nodes)
+    return rule._replace(tangents=(*rule.tangents, *tangents), nodes=nodes)
 
 
 def _values(states: Iterable[StateVar], scope: StateScope, loc: Loc | None = None) -> Leaves:
@@ -390,20 +379,3 @@ def _leaves(state: StateVar) -> tuple[Value, ...]:
 
 def _all_leaves(states: Iterable[StateVar]) -> tuple[Value, ...]:
     return tuple(leaf for state in states for leaf in _leaves(state))
-
-
-def _insert(items: Sequence[T], at: int | None, new: Iterable[T]) -> tuple[T, ...]:
-    at = len(items) if at is None else at
-    return (*items[:at], *new, *items[at:])
-
-
-def _hints(node: Node) -> tuple[str, ...]:
-    return tuple(value.hint for value in node.results)
-
-
-def _hints_of(states: Iterable[StateVar]) -> tuple[str, ...]:
-    return tuple(state.hint for state in states for _ in state.types)
-
-
-def _at(node: Node) -> str:
-    return f" at {node.loc}" if node.loc else ""

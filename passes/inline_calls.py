@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Builder, Graph, Node, Operand, Value, mapped, replay, replay_graph
+from ..ir import Builder, Graph, Node, Operand, Replacements, mapped, replay, replay_graph
 from .expansion import has_op
 
 
@@ -34,7 +34,7 @@ def inline_calls(graph: Graph) -> Graph:
     """
 
     def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
     ) -> Sequence[Operand] | None:
         if node.op.name != "call":
             return None

@@ -50,8 +50,10 @@ def lane_dependent(region: Graph, lanes: Iterable[Value]) -> set[Value]:
 
 
 def _follow_wiring(edges: Edges, node: Node) -> None:
-    """Let values go along strands, what decides on steps or branches show in all that they change,
-    and everything in the results of rules that nobody looks into."""
+    """Let values go along strands, and what decides on steps or branches show in all they change.
+
+    Everything shows in the results of rules that nobody looks into.
+    """
     assert node.op.wiring is not None
     wiring = node.op.wiring(node)
     for strand in wiring.strands:

@@ -19,21 +19,6 @@ def take(builder: Builder, array: Operand, index: int) -> Value:
     return builder("squeeze", part(builder, array, index, index + 1), dimensions=(0,))
 
 
-def move_axis(builder: Builder, array: Operand, source: int, target: int) -> Operand:
-    """Return an array in which one axis stands elsewhere and the others keep their order."""
-    if source == target:
-        return array
-    order = [axis for axis in range(array.type.rank) if axis != source]
-    order.insert(target, source)
-    return builder("transpose", array, permutation=tuple(order))
-
-
-def repeat(builder: Builder, array: Operand, size: int) -> Value:
-    """Return an array with a new leading axis along which it is always the same."""
-    dims = tuple(range(1, array.type.rank + 1))
-    return builder("broadcast_in_dim", array, shape=(size, *array.type.shape), dims=dims)
-
-
 def choose(builder: Builder, which: Operand, cases: Sequence[Operand], hint: str) -> Operand:
     """Return, for each lane, the case that it chooses: false, true, or by an index in range.
 

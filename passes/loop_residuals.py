@@ -16,7 +16,20 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
-from ..ir import Builder, Carry, Literal, Loop, Node, Operand, Stack, Type, Value, copy_node, mapped
+from ..ir import (
+    Builder,
+    Carry,
+    Literal,
+    Loop,
+    Node,
+    Operand,
+    Slice,
+    Stack,
+    Type,
+    Value,
+    copy_node,
+    mapped,
+)
 from .activity import dependent_values
 from .residuals import minimum_cut, repeatable, values
 
@@ -135,8 +148,8 @@ def _bytes(vertices: Iterable[Vertex]) -> int:
     return sum(vertex.value.type.nbytes for vertex in vertices)
 
 
-class HandOver:
-    """Makes both ends of what a loop hands to its reverse.
+class LoopResiduals:
+    """What a loop stores for its reverse, and how the reverse step gets what it needs.
 
     Attributes
     ----------
@@ -144,11 +157,10 @@ class HandOver:
         What stands for needed values of the forward step in the reverse one.
     nodes : list of Node
         What the reverse step computes again.
-    slices, arrays : list
-        Parameters of the reverse step that are slices, and the arrays of which they are.
-    held, ends, next : list
-        Parameters of the reverse step that hold what the later step had read, what they start
-        from, and what they become.
+    slices : list of Slice
+        What is stored, and the parameters of the reverse step that are its slices.
+    carries : list of Carry
+        What the later step had read, which the reverse loop carries on from there.
     """
 
     def __init__(self, step: ForwardStep, outer: Builder, needed: Sequence[Value]) -> None:
@@ -156,11 +168,8 @@ class HandOver:
         self.chosen = step.choose(needed)
         self.now: dict[Value, Operand] = dict(step.kept)
         self.before: dict[Value, Operand] = dict(step.kept)
-        self.slices: list[Value] = []
-        self.arrays: list[Operand] = []
-        self.held: list[Value] = []
-        self.ends: list[Operand] = []
-        self.next: list[Operand] = []
+        self.slices: list[Slice] = []
+        self.carries: list[Carry] = []
         self._stored: list[tuple[Value, Value]] = []
         self._delays: dict[Value, _Delay] = {}
         self.nodes = self._run_again(*self._demand(needed))
@@ -176,14 +185,14 @@ class HandOver:
             self.now[value] = self._slice(self.step.at_hand[value], value)
         elif Vertex("before", value) in self.chosen:
             delay = self._delay(value)
-            self.now[value] = self._hold(delay.end, delay.slice)
+            self.now[value] = self._carry(delay.end, delay.slice)
         elif not self.chosen.isdisjoint((Vertex("now", value), Vertex("between", value))):
             stack = Value(value.type.stacked(self.step.loop.length))
             self._stored.append((value, stack))
             self.now[value] = self._slice(stack, value)
         elif self.step.entered(value) or Vertex("between", start) in self.chosen:
             self._had_now(start)
-            self.now[value] = self._hold(self.step.ends[start], self.now[start])
+            self.now[value] = self._carry(self.step.ends[start], self.now[start])
         return value in self.now
 
     def _had_before(self, value: Value) -> bool:
@@ -201,16 +210,13 @@ class HandOver:
         return value in self.before
 
     def _slice(self, array: Operand, value: Value) -> Value:
-        self.arrays.append(array)
-        self.slices.append(Value(value.type, value.hint))
-        return self.slices[-1]
+        self.slices.append(Slice(array, Value(value.type, value.hint)))
+        return self.slices[-1].param
 
-    def _hold(self, end: Operand, slice: Operand) -> Value:
+    def _carry(self, end: Operand, slice: Operand) -> Value:
         """Return what a slice was in the later step, which the reverse met before."""
-        self.ends.append(end)
-        self.next.append(slice)
-        self.held.append(Value(end.type))
-        return self.held[-1]
+        self.carries.append(Carry(end, Value(end.type), slice))
+        return self.carries[-1].param
 
     def _delay(self, value: Value) -> _Delay:
         """Make the forward loop carry a value into the next step, which stores it."""

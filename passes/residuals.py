@@ -26,22 +26,15 @@ import networkx as nx
 from networkx.algorithms.flow import boykov_kolmogorov
 
 from ..ir import Node, Operand, Value, Weight, is_pure
-from .surgery import outside_values
+from .splicing import outside_values
 
 LIMIT = 3000
 """Number of values above which a part of the network is not cut but stored where it is needed."""
 
 
-def weight(node: Node) -> Weight:
-    """Return how running a node compares with storing what it gives."""
-    operands = tuple(o.type for o in node.operands)
-    results = tuple(r.type for r in node.results)
-    return node.op.cost(operands, results, node.attrs).weight
-
-
 def repeatable(node: Node) -> bool:
     """Whether running a node once more is cheaper than storing its results."""
-    return not node.regions and is_pure(node) and weight(node) < Weight.HEAVY
+    return not node.regions and is_pure(node) and node.cost.weight < Weight.HEAVY
 
 
 # --- the residuals of a region that runs once ----------------------------------------------------

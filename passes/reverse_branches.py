@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from ..ir import Branch, Branches, Builder, Choice, Graph, Node, Operand, Type, Value, mapped
 from .residuals import Residuals, choose_residuals
 from .reverse import Cotangents, Reverse
-from .surgery import live_nodes, rename, run_again
+from .splicing import live_nodes, rename, run_again
 
 
 def reverse_cond(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from ..ir import Builder, Carry, Loop, Node, Operand, Slice, Stack, Value, mapped
 from .errors import ReverseOfWhile
-from .loop_residuals import ForwardStep, HandOver
+from .loop_residuals import ForwardStep, LoopResiduals
 from .reverse import Cotangents, Reverse
-from .surgery import live_nodes, outside_values, rename
+from .splicing import live_nodes, outside_values, rename
 
 
 def refuse_while(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
@@ -27,26 +27,26 @@ def reverse_for_loop(reverse: Reverse, node: Node, cotangents: Cotangents) -> li
     results = step.results
     backward = live_nodes(step.inner.builder.nodes, results)
     forward = ForwardStep(loop.rebuilt(nodes=tuple(step.forward)))
-    over = HandOver(forward, reverse.builder, outside_values(backward, results))
+    stored = LoopResiduals(forward, reverse.builder, outside_values(backward, results))
 
     def now(operand: Operand) -> Operand:
-        return mapped([operand], over.now)[0]
+        return mapped([operand], stored.now)[0]
 
     again = loop.rebuilt(
         carries=(
             *(carry._replace(next=now(carry.next)) for carry in step.carries),
-            *map(Carry, over.ends, over.held, over.next),
+            *stored.carries,
         ),
-        slices=(*step.slices, *map(Slice, over.arrays, over.slices)),
+        slices=(*step.slices, *stored.slices),
         stacks=tuple(Stack(now(stack.each)) for stack in step.stacks),
-        nodes=(*over.nodes, *rename(backward, over.now)),
+        nodes=(*stored.nodes, *rename(backward, stored.now)),
         reverse=not loop.reverse,
         name="",
     )
     gradients, arrays = again.emit(reverse.builder)
     reverse.add_all(step.carried_for, gradients[: len(step.carries)])
     reverse.add_all(step.stacked_for, arrays)
-    return over.forward()
+    return stored.forward()
 
 
 class _ReverseStep:
@@ -59,7 +59,7 @@ class _ReverseStep:
     slices : list of Slice
         Cotangents of what the step yields.
     stacks : list of Stack
-        Cotangents of slices of what the loop runs over.
+        Cotangents of slices of what the loop runs stored.
     carried_for, stacked_for : list of Operand
         Of what carries and stacks are the cotangents once the loop has run.
     forward : list of Node

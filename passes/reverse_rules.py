@@ -19,7 +19,7 @@ from ..ir import (
 from .activity import active_values
 from .errors import DerivativeOfClosedOver
 from .reverse import Cotangents, Reverse
-from .surgery import live_nodes, outside_values, splice
+from .splicing import live_nodes, outside_values, splice
 
 
 def reverse_call(reverse: Reverse, node: Node, cotangents: Cotangents) -> Sequence[Node]:

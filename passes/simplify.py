@@ -19,10 +19,11 @@ from ..ir import (
     copy_node,
     fresh,
     mapped,
+    repeat,
 )
 from .identities import simpler
 from .known_values import KnownValues
-from .lanes import repeat, take
+from .lanes import take
 
 Standing = dict[Value, Operand]
 """Results that need not be built, and what stands for each; it may be another result."""

@@ -13,7 +13,7 @@ from ..derivative import Linear
 from ..dtypes import numpy_dtype
 from ..op import PURE, Cost, GraphError, Weight, define, traffic
 from ..types import Operand, Type
-from .rules import Array, Types, check_axes, require, shifted
+from .rules import Array, Types, check_axes, move_axis, require, shifted
 
 Axes = tuple[int, ...]
 Dimensions = tuple[tuple[Axes, Axes], tuple[Axes, Axes]]
@@ -54,15 +54,6 @@ def lax_precision(jax: Any, precision: Precision) -> Any:
 def without(axes: Sequence[int], rank: int) -> Axes:
     """Return the axes of an array that are not among those given."""
     return tuple(d for d in range(rank) if d not in axes)
-
-
-def move_axis(builder: Builder, operand: Operand, source: int, target: int) -> Operand:
-    """Build a transpose that moves one axis, unless it already is in place."""
-    if source == target:
-        return operand
-    order = [d for d in range(operand.type.rank) if d != source]
-    order.insert(target, source)
-    return builder("transpose", operand, permutation=tuple(order))
 
 
 def permute(builder: Builder, operand: Operand, permutation: Axes) -> Operand:

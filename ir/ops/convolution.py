@@ -29,11 +29,10 @@ from .contraction import (
     Precision,
     accumulator,
     lax_precision,
-    move_axis,
     preferring,
     result_dtype,
 )
-from .rules import Array, Types, require
+from .rules import Array, Types, move_axis, require
 
 Pads = tuple[tuple[int, int], ...]
 Layout = tuple[Axes, Axes, Axes]

@@ -79,13 +79,24 @@ def lax_call(name: str, *attributes: str) -> Callable[..., Any]:
 # --- building -----------------------------------------------------------------------------------
 
 
+def move_axis(builder: Builder, array: Operand, source: int, target: int) -> Operand:
+    """Return an array in which one axis stands elsewhere and the others keep their order."""
+    if source == target:
+        return array
+    order = [axis for axis in range(array.type.rank) if axis != source]
+    order.insert(target, source)
+    return builder("transpose", array, permutation=tuple(order))
+
+
+def repeat(builder: Builder, array: Operand, size: int) -> Value:
+    """Return an array with a new leading axis along which it is always the same."""
+    dims = tuple(range(1, array.type.rank + 1))
+    return builder("broadcast_in_dim", array, shape=array.type.stacked(size).shape, dims=dims)
+
+
 def with_lanes(builder: Builder, operand: Operand, batched: bool, size: int) -> Operand:
     """Return an operand that has a leading lane axis: itself, or repeated for every lane."""
-    if batched:
-        return operand
-    type = operand.type
-    dims = tuple(range(1, type.rank + 1))
-    return builder("broadcast_in_dim", operand, shape=(size, *type.shape), dims=dims)
+    return operand if batched else repeat(builder, operand, size)
 
 
 def all_with_lanes(

@@ -1,5 +1,7 @@
-"""Ops on state: create, read, write. The backends hold the store, so these have no array
-meaning."""
+"""Ops on state: create, read, write.
+
+The backends hold the store, so these have no meaning for arrays.
+"""
 
 from __future__ import annotations
 

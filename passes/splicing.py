@@ -1,7 +1,8 @@
 """Taking regions apart: renaming values, splicing a region in, leaving out what nothing uses.
 
-A transformation that consumes a region may use its nodes and values as they are, each once, and
-rename what it must. What comes out is replayed into a `Builder` in the end, which checks it.
+Other than a replay, this keeps nodes and values: a transformation that consumes a region may use
+them as they are, each once, and rename what it must. So what was found out about them, such as
+which values are active, still holds. In the end all is replayed into a `Builder`, which checks it.
 """
 
 from __future__ import annotations

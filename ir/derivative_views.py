@@ -1,0 +1,323 @@
+"""Derivatives that are asked for, by their parts; see `brainir.ir.views`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from .builder import Builder
+from .graph import Graph, Node
+from .types import Loc, Operand, StateVar, Value
+from .views import Argument, Yield
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """A ``grad``.
+
+    Attributes
+    ----------
+    arguments : tuple of Argument
+    yields : tuple of Yield
+        What it is given, and what it gives beside gradients.
+    states : tuple of StateVar
+    wrt : tuple of Value
+        The states, and the parameters, by which is differentiated.
+    gradients : tuple of Value
+        The results that are gradients: of the leaves of states, then of parameters.
+    losses : int
+        How many yields, the first ones, are summed and differentiated.
+    nodes : tuple of Node
+        What it computes.
+    name : str
+        Of the function that it was.
+    loc : Loc or None
+        Where it stands.
+    """
+
+    arguments: tuple[Argument, ...]
+    yields: tuple[Yield, ...]
+    states: tuple[StateVar, ...]
+    wrt: tuple[Value, ...]
+    gradients: tuple[Value, ...]
+    losses: int
+    nodes: tuple[Node, ...]
+    name: str = ""
+    loc: Loc | None = None
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> Gradient:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        (body,), attrs = regions or node.regions, node.attrs
+        operands = node.operands if operands is None else operands
+        params: tuple[Value, ...] = body.params
+        count = len(node.results) - len(node.regions[0].results)
+        return cls(
+            tuple(Argument(*names) for names in zip(operands, params, strict=True)),
+            tuple(Yield(*names) for names in zip(body.results, node.results[count:], strict=True)),
+            attrs["states"],
+            tuple(params[int(i)] for i in attrs["wrt"]),
+            node.results[:count],
+            attrs["losses"],
+            body.nodes,
+            body.name,
+            node.loc,
+        )
+
+    def rebuilt(self, **changes: Any) -> Gradient:
+        """Return a view in which some pieces are others."""
+        return replace(self, **changes)
+
+    @property
+    def summed(self) -> tuple[Operand, ...]:
+        """The yields that are summed and differentiated."""
+        return tuple(y.inside for y in self.yields)[: self.losses]
+
+    @property
+    def body(self) -> Graph:
+        """The region of its node."""
+        params = tuple(a.param for a in self.arguments)
+        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
+
+    def emit(self, builder: Builder) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+        """Build the node; return gradients, and what it gives beside them."""
+        place = {a.param: i for i, a in enumerate(self.arguments)}
+        attrs = {
+            "wrt": tuple(place[param] for param in self.wrt),
+            "states": self.states,
+            "losses": self.losses,
+        }
+        hints = [gradient.hint for gradient in self.gradients]
+        hints += [y.result.hint if y.result is not None else "" for y in self.yields]
+        operands = [a.operand for a in self.arguments]
+        results = builder.emit("grad", operands, attrs, [self.body], loc=self.loc, hints=hints)
+        count = len(results) - len(self.yields)
+        return results[:count], results[count:]
+
+
+class Pushed(NamedTuple):
+    """What a ``jvp`` gives: inside, outside, and its tangent there."""
+
+    inside: Operand
+    result: Value | None = None
+    tangent: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pushforward:
+    """A ``jvp``.
+
+    Attributes
+    ----------
+    arguments : tuple of Argument
+    yields : tuple of Pushed
+        What it is given, and what it gives.
+    wrt : tuple of Value
+    tangents : tuple of Operand
+        The parameters that have tangents, and these.
+    nodes : tuple of Node
+        What it computes.
+    name : str
+        Of the function that it was.
+    loc : Loc or None
+        Where it stands.
+    """
+
+    arguments: tuple[Argument, ...]
+    yields: tuple[Pushed, ...]
+    wrt: tuple[Value, ...]
+    tangents: tuple[Operand, ...]
+    nodes: tuple[Node, ...]
+    name: str = ""
+    loc: Loc | None = None
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> Pushforward:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        (body,) = regions or node.regions
+        operands = tuple(node.operands if operands is None else operands)
+        params: tuple[Value, ...] = body.params
+        count = len(body.results)
+        columns = body.results, node.results[:count], node.results[count:]
+        return cls(
+            tuple(Argument(*names) for names in zip(operands, params, strict=False)),
+            tuple(Pushed(*names) for names in zip(*columns, strict=True)),
+            tuple(params[int(i)] for i in node.attrs["wrt"]),
+            operands[len(params) :],
+            body.nodes,
+            body.name,
+            node.loc,
+        )
+
+    def rebuilt(self, **changes: Any) -> Pushforward:
+        """Return a view in which some pieces are others."""
+        return replace(self, **changes)
+
+    @property
+    def body(self) -> Graph:
+        """The region of its node."""
+        params = tuple(a.param for a in self.arguments)
+        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
+
+    def emit(self, builder: Builder) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+        """Build the node; return what it gives, and the tangents of that."""
+        place = {a.param: i for i, a in enumerate(self.arguments)}
+        attrs = {"wrt": tuple(place[param] for param in self.wrt)}
+        names = [*(y.result for y in self.yields), *(y.tangent for y in self.yields)]
+        hints = [v.hint if v is not None else "" for v in names]
+        operands = [*(a.operand for a in self.arguments), *self.tangents]
+        results = builder.emit("jvp", operands, attrs, [self.body], loc=self.loc, hints=hints)
+        return results[: len(self.yields)], results[len(self.yields) :]
+
+
+class Rule(NamedTuple):
+    """What runs in place of a function that is differentiated by a rule of its own.
+
+    Attributes
+    ----------
+    given, moved : tuple of Value
+        Parameters that stand for arguments, and in forward mode for their tangents.
+    values, tangents, residuals : tuple of Operand
+        Yields: results, in forward mode their tangents, in reverse mode what the other rule gets.
+    nodes : tuple of Node
+        What it computes.
+    name : str
+        Of the function that it was.
+    """
+
+    given: tuple[Value, ...]
+    moved: tuple[Value, ...]
+    values: tuple[Operand, ...]
+    tangents: tuple[Operand, ...]
+    residuals: tuple[Operand, ...]
+    nodes: tuple[Node, ...]
+    name: str = ""
+
+    @property
+    def graph(self) -> Graph:
+        """The region."""
+        params, results = (*self.given, *self.moved), (*self.values, *self.tangents)
+        return Graph(self.name, params, self.nodes, (*results, *self.residuals))
+
+
+class Backward(NamedTuple):
+    """What makes cotangents of arguments from those of results.
+
+    Attributes
+    ----------
+    residuals, cotangents : tuple of Value
+        Parameters that stand for what the rule kept, and for cotangents of results.
+    gradients : tuple of Operand
+        Yields: the cotangents of arguments.
+    nodes : tuple of Node
+        What it computes.
+    name : str
+        Of the function that it was.
+    """
+
+    residuals: tuple[Value, ...]
+    cotangents: tuple[Value, ...]
+    gradients: tuple[Operand, ...]
+    nodes: tuple[Node, ...]
+    name: str = ""
+
+    @property
+    def graph(self) -> Graph:
+        """The region."""
+        return Graph(self.name, (*self.residuals, *self.cotangents), self.nodes, self.gradients)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomDerivative:
+    """A ``custom_derivative``.
+
+    Attributes
+    ----------
+    arguments : tuple of Argument
+    yields : tuple of Yield
+        What the function is given, and what it gives.
+    nodes : tuple of Node
+        What it computes.
+    rule : Rule
+        What runs in its place.
+    backward : Backward or None
+        What goes back; None in forward mode.
+    name : str
+        Of the function.
+    loc : Loc or None
+        Where it stands.
+    """
+
+    arguments: tuple[Argument, ...]
+    yields: tuple[Yield, ...]
+    nodes: tuple[Node, ...]
+    rule: Rule
+    backward: Backward | None = None
+    name: str = ""
+    loc: Loc | None = None
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> CustomDerivative:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        primal, rule, *backward = regions or node.regions
+        operands = node.operands if operands is None else operands
+        taken, given, pushed = len(primal.params), len(primal.results), rule.results
+        ends = 2 * given if not backward else given
+        back = None
+        if backward:
+            (last,) = backward
+            kept = len(last.params) - given
+            params = last.params[:kept], last.params[kept:]
+            back = Backward(*params, last.results, last.nodes, last.name)
+        return cls(
+            tuple(Argument(*names) for names in zip(operands, primal.params, strict=True)),
+            tuple(Yield(*names) for names in zip(primal.results, node.results, strict=True)),
+            primal.nodes,
+            Rule(
+                rule.params[:taken],
+                rule.params[taken:],
+                pushed[:given],
+                pushed[given:ends],
+                pushed[ends:],
+                rule.nodes,
+                rule.name,
+            ),
+            back,
+            primal.name,
+            node.loc,
+        )
+
+    def rebuilt(self, **changes: Any) -> CustomDerivative:
+        """Return a view in which some pieces are others."""
+        return replace(self, **changes)
+
+    @property
+    def body(self) -> Graph:
+        """The first region of its node: the function."""
+        params = tuple(a.param for a in self.arguments)
+        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
+
+    def emit(self, builder: Builder) -> tuple[Value, ...]:
+        """Build the node and return its results."""
+        regions = [self.body, self.rule.graph]
+        regions += [] if self.backward is None else [self.backward.graph]
+        mode = "jvp" if self.backward is None else "vjp"
+        hints = [y.result.hint if y.result is not None else "" for y in self.yields]
+        operands, name = [a.operand for a in self.arguments], "custom_derivative"
+        return builder.emit(name, operands, {"mode": mode}, regions, loc=self.loc, hints=hints)
