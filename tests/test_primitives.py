@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.frontend.primitives import TRANSLATE
+from brainir.frontend.capture.translations import TRANSLATE
 from brainir.ir import PURE, ZERO, Cost, GraphError, Weight, all_ops, define, temporary_ops
 
 
