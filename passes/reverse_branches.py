@@ -24,13 +24,13 @@ def reverse_cond(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[N
     residuals = [branch.finish(targets) for branch in branches]
     names = [slots.assign(r.inputs) for r in residuals]
     pairs = list(zip(branches, residuals, names, strict=True))
-    backward = [branch.reversed_from(found, held) for branch, found, held in pairs]
+    backward = [branch.reversed_from(found, slot_of) for branch, found, slot_of in pairs]
     again = view.rebuilt(
         branches=tuple(Branch(tuple(nodes)) for nodes, _ in backward),
         choices=tuple(map(Choice, zip(*(results for _, results in backward), strict=True))),
     )
     reverse.add_all(targets, again.emit(reverse.builder))
-    filled = [branch.filling(slots.all, held) for branch, _, held in pairs]
+    filled = [branch.filling(slots.all, slot_of) for branch, _, slot_of in pairs]
     columns = zip(*(extra for _, extra in filled), strict=True)
     forward = view.rebuilt(
         branches=tuple(
@@ -55,14 +55,14 @@ class _Slots:
     def assign(self, values: Iterable[Value]) -> dict[Value, Operand]:
         """Return a slot for each value of one branch."""
         used: Counter[Type] = Counter()
-        held: dict[Value, Operand] = {}
+        slot_of: dict[Value, Operand] = {}
         for value in values:
             slots = self.by_type[value.type]
             if used[value.type] == len(slots):
                 slots.append(Value(value.type))
-            held[value] = slots[used[value.type]]
+            slot_of[value] = slots[used[value.type]]
             used[value.type] += 1
-        return held
+        return slot_of
 
 
 class _ReverseBranch:
@@ -80,10 +80,10 @@ class _ReverseBranch:
         return choose_residuals(self.forward, self.backward, self.results)
 
     def filling(
-        self, slots: Sequence[Value], held: dict[Value, Operand]
+        self, slots: Sequence[Value], slot_of: dict[Value, Operand]
     ) -> tuple[tuple[Node, ...], Sequence[Operand]]:
         """Return the nodes of the forward branch, and what fills the slots."""
-        filled = {slot: value for value, slot in held.items()}
+        filled = {slot: value for value, slot in slot_of.items()}
         builder = Builder()
         extra = [filled[slot] if slot in filled else builder.zeros(slot.type) for slot in slots]
         return (*self.forward, *builder.nodes), extra

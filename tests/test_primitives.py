@@ -1,6 +1,7 @@
 """From JAX's primitives to ops of the same name, which nobody has to write down."""
 
 import jax
+import jax.extend.core
 import numpy as np
 import pytest
 

@@ -14,3 +14,4 @@ from . import scatter as scatter
 from . import shape as shape
 from . import sorting as sorting
 from . import state as state
+from . import transformations as transformations

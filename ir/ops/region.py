@@ -1,4 +1,4 @@
-"""Ops whose nodes contain graphs: control flow, and the transformations before a pass expands them.
+"""Ops whose nodes contain graphs: control flow. Transformations have a file of their own.
 
 Every region may capture values from around it, so operands are only what changes from one run of
 the region to the next.
@@ -11,10 +11,6 @@ while              carry...                carry... (of both regions) carry...
 cond               index                   none; a region a branch    yields...
 call, checkpoint   arguments...            arguments...               yields...
 custom_derivative  arguments...            see the op                 yields...
-vmap               arguments...            lanes of arguments...      yields...
-map                over...                 slices of over...          stacks of yields...
-grad               arguments...            arguments...               gradients..., yields...
-jvp                arguments, tangents...  arguments...               yields..., tangents...
 =================  ======================  =========================  ==============================
 """
 
@@ -27,10 +23,9 @@ import numpy as np
 
 from ..graph import Graph, Node
 from ..op import PURE, Cost, GraphError, Weight, define_region
-from ..types import StateVar, Type, Value
+from ..types import Type, Value
 from ..wiring import Place, Wiring, entering, going_round, leaving
 from . import manual_axes
-from .derivatives_by_jax import lax_grad, lax_jvp, lax_vmap
 
 Regions = tuple[Graph, ...]
 
@@ -60,13 +55,15 @@ def types_of(values: Sequence[Any]) -> tuple[Type, ...]:
     return tuple(v.type for v in values)
 
 
-def _expect(what: str, given: Sequence[Type], expected: Sequence[Type]) -> None:
+def expect(what: str, given: Sequence[Type], expected: Sequence[Type]) -> None:
+    """Refuse types other than the expected ones."""
     if tuple(given) != tuple(expected):
         shown = [", ".join(map(str, ts)) for ts in (expected, given)]
         raise GraphError(f"{what}: expected ({shown[0]}), got ({shown[1]})")
 
 
-def _region_cost(*_: Any) -> Cost:
+def region_cost(*_: Any) -> Cost:
+    """Cost of a node with regions, without these."""
     return Cost(0, 0, Weight.HEAVY)
 
 
@@ -91,15 +88,16 @@ def _infer_for_loop(
     (body,) = regions
     carry, over = types[:carries], types[carries:]
     slices = tuple(slice_type(t, length) for t in over)
-    _expect("loop body parameters", types_of(body.params), (*carry, *slices))
+    expect("loop body parameters", types_of(body.params), (*carry, *slices))
     yields = types_of(body.results)
-    _expect("carries at the end of the loop body", yields[:carries], carry)
+    expect("carries at the end of the loop body", yields[:carries], carry)
     return (*carry, *(t.stacked(length) for t in yields[carries:]))
 
 
-def _numpy_for_loop(
+def numpy_for_loop(
     run: Run, *arrays: Any, regions: Regions, carries: int, length: int, reverse: bool, unroll: int
 ) -> tuple[Any, ...]:
+    """Run the region step by step."""
     (body,) = regions
     carry, over = arrays[:carries], arrays[carries:]
     rows: list[tuple[Any, ...]] = []
@@ -160,10 +158,10 @@ define_region(
     "for_loop",
     "Run the body once for each leading index: carries go from step to step, yields are stacked.",
     infer=_infer_for_loop,
-    numpy=_numpy_for_loop,
+    numpy=numpy_for_loop,
     lax=_lax_for_loop,
     effects=PURE,
-    cost=_region_cost,
+    cost=region_cost,
     wiring=_wire_for_loop,
     groups=("carry", "over"),
 )
@@ -174,10 +172,10 @@ define_region(
 
 def _infer_while(*types: Type, regions: Regions) -> tuple[Type, ...]:
     condition, body = regions
-    _expect("condition parameters", types_of(condition.params), types)
-    _expect("loop body parameters", types_of(body.params), types)
-    _expect("condition", types_of(condition.results), (Type("bool"),))
-    _expect("carries at the end of the loop body", types_of(body.results), types)
+    expect("condition parameters", types_of(condition.params), types)
+    expect("loop body parameters", types_of(body.params), types)
+    expect("condition", types_of(condition.results), (Type("bool"),))
+    expect("carries at the end of the loop body", types_of(body.results), types)
     return types
 
 
@@ -216,7 +214,7 @@ define_region(
     numpy=_numpy_while,
     lax=_lax_while,
     effects=PURE,
-    cost=_region_cost,
+    cost=region_cost,
     wiring=_wire_while,
     groups=("carry",),
 )
@@ -231,8 +229,8 @@ def _infer_cond(index: Type, *, regions: Regions) -> tuple[Type, ...]:
     if not regions or (index.dtype == "bool" and len(regions) != 2):
         raise GraphError(f"{len(regions)} branches do not fit an index of type {index}")
     for region in regions:
-        _expect("branch parameters", types_of(region.params), ())
-        _expect("branch results", types_of(region.results), types_of(regions[0].results))
+        expect("branch parameters", types_of(region.params), ())
+        expect("branch results", types_of(region.results), types_of(regions[0].results))
     return types_of(regions[0].results)
 
 
@@ -262,7 +260,7 @@ define_region(
     numpy=_numpy_cond,
     lax=_lax_cond,
     effects=PURE,
-    cost=_region_cost,
+    cost=region_cost,
     wiring=_wire_cond,
 )
 
@@ -271,7 +269,7 @@ define_region(
 
 
 def _infer_call(*types: Type, regions: Regions, **_: Any) -> tuple[Type, ...]:
-    _expect("arguments", types, types_of(regions[0].params))
+    expect("arguments", types, types_of(regions[0].params))
     return types_of(regions[0].results)
 
 
@@ -303,7 +301,7 @@ define_region(
     numpy=_numpy_call,
     lax=_lax_call,
     effects=PURE,
-    cost=_region_cost,
+    cost=region_cost,
     wiring=_wire_call,
 )
 
@@ -314,26 +312,26 @@ define_region(
     numpy=_numpy_call,
     lax=_lax_checkpoint,
     effects=PURE,
-    cost=_region_cost,
+    cost=region_cost,
     wiring=_wire_call,
 )
 
 
 def _infer_custom(*types: Type, regions: Regions, mode: str) -> tuple[Type, ...]:
     primal, *rules = regions
-    _expect("arguments", types, types_of(primal.params))
+    expect("arguments", types, types_of(primal.params))
     outs = types_of(primal.results)
     if mode == "jvp":
         (rule,) = rules
-        _expect("rule parameters", types_of(rule.params), (*types, *types))
-        _expect("rule results", types_of(rule.results), (*outs, *outs))
+        expect("rule parameters", types_of(rule.params), (*types, *types))
+        expect("rule results", types_of(rule.results), (*outs, *outs))
     elif mode == "vjp":
         forward, backward = rules
-        _expect("forward rule parameters", types_of(forward.params), types)
+        expect("forward rule parameters", types_of(forward.params), types)
         residuals = types_of(forward.results)[len(outs) :]
-        _expect("forward rule results", types_of(forward.results), (*outs, *residuals))
-        _expect("backward rule parameters", types_of(backward.params), (*residuals, *outs))
-        _expect("backward rule results", types_of(backward.results), types)
+        expect("forward rule results", types_of(forward.results), (*outs, *residuals))
+        expect("backward rule parameters", types_of(backward.params), (*residuals, *outs))
+        expect("backward rule results", types_of(backward.results), types)
     else:
         raise GraphError(f"a custom derivative is 'jvp' or 'vjp', not {mode!r}")
     return outs
@@ -344,11 +342,11 @@ def _lax_custom(jax: Any, run: Run, *arrays: Any, regions: Regions, mode: str) -
     captured = run.captured(*regions)
     values = tuple(captured)
 
-    def runs(region: Graph, held: Sequence[Any], *given: Any) -> tuple[Any, ...]:
-        return run.given(dict(zip(values, held, strict=True)), region, *given)
+    def runs(region: Graph, outer: Sequence[Any], *given: Any) -> tuple[Any, ...]:
+        return run.given(dict(zip(values, outer, strict=True)), region, *given)
 
-    def primal(held: Sequence[Any], *given: Any) -> tuple[Any, ...]:
-        return runs(regions[0], held, *given)
+    def primal(outer: Sequence[Any], *given: Any) -> tuple[Any, ...]:
+        return runs(regions[0], outer, *given)
 
     def full(like: Sequence[Any], derivatives: Sequence[Any]) -> list[Any]:
         """Put zeros of the value's own type where JAX has no derivative of an integer."""
@@ -366,8 +364,8 @@ def _lax_custom(jax: Any, run: Run, *arrays: Any, regions: Regions, mode: str) -
         function = jax.custom_jvp(primal)
 
         def rule(primals: Any, tangents: Any) -> Any:
-            (held, *given), (_, *pushed) = primals, tangents
-            outs = runs(regions[1], held, *given, *full(given, pushed))
+            (outer, *given), (_, *pushed) = primals, tangents
+            outs = runs(regions[1], outer, *given, *full(given, pushed))
             half = len(outs) // 2
             return outs[:half], stripped(outs[:half], outs[half:])
 
@@ -375,15 +373,15 @@ def _lax_custom(jax: Any, run: Run, *arrays: Any, regions: Regions, mode: str) -
     else:
         function = jax.custom_vjp(primal)
 
-        def forward(held: Sequence[Any], *given: Any) -> Any:
-            outs = runs(regions[1], held, *given)
+        def forward(outer: Sequence[Any], *given: Any) -> Any:
+            outs = runs(regions[1], outer, *given)
             count = len(regions[0].results)
-            return outs[:count], (held, given, outs[:count], outs[count:])
+            return outs[:count], (outer, given, outs[:count], outs[count:])
 
         def backward(saved: Any, cotangents: Any) -> Any:
-            held, given, outs, residuals = saved
-            found = runs(regions[2], held, *residuals, *full(outs, cotangents))
-            zeros = stripped(held, [jax.numpy.zeros_like(x) for x in held])
+            outer, given, outs, residuals = saved
+            found = runs(regions[2], outer, *residuals, *full(outs, cotangents))
+            zeros = stripped(outer, [jax.numpy.zeros_like(x) for x in outer])
             return (zeros, *stripped(given, found))
 
         function.defvjp(forward, backward)
@@ -412,197 +410,6 @@ define_region(
     numpy=_numpy_call,
     lax=_lax_custom,
     effects=PURE,
-    cost=_region_cost,
+    cost=region_cost,
     wiring=_wire_custom,
-)
-
-
-# --- transformations, which a pass expands --------------------------------------------------------
-
-
-def lane_type(type: Type, axis: int | None, size: int) -> Type:
-    """Return what one lane of a batched array looks like."""
-    if axis is None:
-        return type
-    if not 0 <= axis < type.rank or type.shape[axis] != size:
-        raise GraphError(f"axis {axis} of {type} does not have the {size} lanes of this vmap")
-    return Type(type.dtype, type.shape[:axis] + type.shape[axis + 1 :])
-
-
-def batched_type(type: Type, axis: int | None, size: int) -> Type:
-    """Return a type with a lane axis inserted."""
-    if axis is None:
-        return type
-    if not 0 <= axis <= type.rank:
-        raise GraphError(f"a lane axis cannot stand at {axis} of {type}")
-    return Type(type.dtype, (*type.shape[:axis], size, *type.shape[axis:]))
-
-
-def _infer_vmap(
-    *types: Type,
-    regions: Regions,
-    size: int,
-    in_axes: tuple[int | None, ...],
-    out_axes: tuple[int | None, ...],
-    **_: Any,
-) -> tuple[Type, ...]:
-    (body,) = regions
-    lanes = [lane_type(t, axis, size) for t, axis in zip(types, in_axes, strict=True)]
-    _expect("lane parameters", types_of(body.params), lanes)
-    outs = zip(types_of(body.results), out_axes, strict=True)
-    return tuple(batched_type(t, axis, size) for t, axis in outs)
-
-
-def _numpy_vmap(
-    run: Run,
-    *arrays: Any,
-    regions: Regions,
-    size: int,
-    in_axes: tuple[int | None, ...],
-    out_axes: tuple[int | None, ...],
-    **_: Any,
-) -> tuple[Any, ...]:
-    (body,) = regions
-    pairs = list(zip(arrays, in_axes, strict=True))
-    lanes = [
-        run(body, *(a if axis is None else np.take(a, i, axis) for a, axis in pairs))
-        for i in range(size)
-    ]
-    if not lanes:
-        types = types_of(body.results)
-        outs = zip(types, out_axes, strict=True)
-        return tuple(run.empty(batched_type(t, axis, size)) for t, axis in outs)
-    columns = zip(zip(*lanes, strict=True), out_axes, strict=True)
-    return tuple(column[0] if axis is None else np.stack(column, axis) for column, axis in columns)
-
-
-def _not_expanded(name: str, by: str) -> Callable[..., Any]:
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise GraphError(f"{name} must be expanded before it can be run; the pass {by} does that")
-
-    return refuse
-
-
-def _wire_vmap(node: Node) -> Wiring:
-    axes = node.attrs["in_axes"], node.attrs["out_axes"]
-    strands = (
-        *(entering(1, first=i, whole=axis is None)[0] for i, axis in enumerate(axes[0])),
-        *(leaving(1, first=i, whole=axis is None)[0] for i, axis in enumerate(axes[1])),
-    )
-    return Wiring(strands, together=True, times=node.attrs["size"])
-
-
-define_region(
-    "vmap",
-    "Run the region once for each lane: in_axes says where an argument has its lanes "
-    "(None: shared), out_axes where a result gets them (None: the same for all).",
-    infer=_infer_vmap,
-    numpy=_numpy_vmap,
-    lax=lax_vmap,
-    effects=PURE,
-    cost=_region_cost,
-    wiring=_wire_vmap,
-)
-
-
-def _infer_map(
-    *types: Type, regions: Regions, length: int, batch_size: int | None = None
-) -> tuple[Type, ...]:
-    (body,) = regions
-    slices = [slice_type(t, length) for t in types]
-    _expect("parameters of a mapped function", types_of(body.params), slices)
-    return tuple(t.stacked(length) for t in types_of(body.results))
-
-
-def _numpy_map(
-    run: Run, *arrays: Any, regions: Regions, length: int, batch_size: int | None
-) -> tuple[Any, ...]:
-    return _numpy_for_loop(
-        run, *arrays, regions=regions, carries=0, length=length, reverse=False, unroll=1
-    )
-
-
-def _wire_map(node: Node) -> Wiring:
-    strands = (
-        *entering(len(node.operands), whole=False),
-        *leaving(len(node.results), whole=False),
-    )
-    return Wiring(strands, together=True, times=node.attrs["length"])
-
-
-define_region(
-    "map",
-    "Run the region once for each leading index, batch_size of them at a time (None: one by one).",
-    infer=_infer_map,
-    numpy=_numpy_map,
-    lax=_not_expanded("map", "expand-map"),
-    effects=PURE,
-    cost=_region_cost,
-    wiring=_wire_map,
-    groups=("over",),
-)
-
-
-def _infer_grad(
-    *types: Type,
-    regions: Regions,
-    wrt: tuple[int, ...],
-    states: tuple[StateVar, ...],
-    losses: int,
-) -> tuple[Type, ...]:
-    (body,) = regions
-    _expect("arguments", types, types_of(body.params))
-    held = tuple(t for state in states for t in state.types)
-    return (*held, *(types[i] for i in wrt), *types_of(body.results))
-
-
-def _wire_grad(node: Node) -> Wiring:
-    """A gradient depends on all that the region does, a plain result on what it comes from."""
-    outs = len(node.regions[0].results)
-    gradients = len(node.results) - outs
-    strands = (*entering(len(node.operands)), *leaving(outs, shift=gradients))
-    mixed = tuple(Place(None, i) for i in range(gradients))
-    return Wiring(strands, mixed=mixed, together=True)
-
-
-define_region(
-    "grad",
-    "Run the region and differentiate the sum of its first `losses` yields: gradients of the entry "
-    "values of `states`, then of the arguments numbered in `wrt`, then all that the region yields.",
-    infer=_infer_grad,
-    numpy=_not_expanded("grad", "expand-grad"),
-    lax=lax_grad,
-    effects=PURE,
-    cost=_region_cost,
-    wiring=_wire_grad,
-)
-
-
-def _infer_jvp(*types: Type, regions: Regions, wrt: tuple[int, ...]) -> tuple[Type, ...]:
-    (body,) = regions
-    arguments = types[: len(types) - len(wrt)]
-    _expect("arguments", arguments, types_of(body.params))
-    _expect("tangents", types[len(arguments) :], [arguments[i] for i in wrt])
-    outs = types_of(body.results)
-    return (*outs, *outs)
-
-
-def _wire_jvp(node: Node) -> Wiring:
-    """The last results are tangents."""
-    (body,) = node.regions
-    outs = len(body.results)
-    strands = (*entering(len(body.params)), *leaving(outs))
-    mixed = tuple(Place(None, i) for i in range(outs, len(node.results)))
-    return Wiring(strands, mixed=mixed, together=True)
-
-
-define_region(
-    "jvp",
-    "Run the region and push tangents of the arguments numbered in `wrt` through it.",
-    infer=_infer_jvp,
-    numpy=_not_expanded("jvp", "expand-jvp"),
-    lax=lax_jvp,
-    effects=PURE,
-    cost=_region_cost,
-    wiring=_wire_jvp,
 )
