@@ -61,8 +61,9 @@ class Loop:
         Its pieces, in the order of operands, parameters, yields and results.
     nodes : tuple of Node
         Those of a step.
-    length, reverse, unroll
-        How many steps, whether the last index comes first, how many are unrolled at a time.
+    length, reverse, unroll, base
+        How many steps, whether the last index comes first, how many are unrolled at a time, and how
+        many make a group of which the reverse keeps only the start; None for no groups.
     name : str
         Of the function that a step was.
     loc : Loc or None
@@ -76,6 +77,7 @@ class Loop:
     length: int
     reverse: bool = False
     unroll: int = 1
+    base: int | None = None
     name: str = ""
     loc: Loc | None = None
 
@@ -99,6 +101,7 @@ class Loop:
             node.attrs["length"],
             node.attrs["reverse"],
             node.attrs["unroll"],
+            node.attrs["base"],
             body.name,
             node.loc,
         )
@@ -115,6 +118,7 @@ class Loop:
             "length": self.length,
             "reverse": self.reverse,
             "unroll": self.unroll,
+            "base": self.base,
         }
 
     @property

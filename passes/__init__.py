@@ -15,6 +15,7 @@ from .expand_jvp import expand_jvp
 from .expand_map import expand_map
 from .expand_vmap import expand_vmap
 from .forget_derivatives import forget_derivatives
+from .group_steps import group_steps
 from .hoist_invariant import hoist_invariant
 from .hoist_state import hoist_state
 from .inline_calls import inline_calls
@@ -57,6 +58,7 @@ __all__ = [
     "expand_map",
     "expand_vmap",
     "forget_derivatives",
+    "group_steps",
     "hoist_invariant",
     "hoist_state",
     "inline_calls",

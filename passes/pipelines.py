@@ -13,6 +13,7 @@ from .expand_jvp import expand_jvp
 from .expand_map import expand_map
 from .expand_vmap import expand_vmap
 from .forget_derivatives import forget_derivatives
+from .group_steps import group_steps
 from .hoist_invariant import hoist_invariant
 from .hoist_state import hoist_state
 from .inline_calls import inline_calls
@@ -27,6 +28,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("expand-map", expand_map, "any"),
     # States become values, so that what follows sees only pure regions.
     Pass("hoist-state", hoist_state, "hoisted"),
+    # Loops of which a reverse is to keep little run in groups of steps, each a checkpoint.
+    Pass("group-steps", group_steps, "hoisted"),
     # Lanes become a leading axis.
     Pass("expand-vmap", expand_vmap, "hoisted"),
     # Gradients are written out: reverse mode.
@@ -67,7 +70,8 @@ of what is not linear in the cotangent has one of its own."""
 SHARDED_PIPELINE = tuple(
     step
     for step in PIPELINE
-    if step.name in ("inline-calls", "expand-map", "hoist-state", "dead-code", "purify")
+    if step.name
+    in ("inline-calls", "expand-map", "hoist-state", "group-steps", "dead-code", "purify")
 )
 """For the body of a ``jax.shard_map``: only JAX knows which values all devices share, so that their
 gradients are sums over devices. Derivatives, and lanes around them, are left to it."""

@@ -6,7 +6,7 @@ from .bounded import bounded_while_loop
 from .branches import cond, switch
 from .checkpoints import checkpoint, remat
 from .jit import Jitted, jit
-from .loops import for_loop, scan, while_loop
+from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, while_loop
 from .mapping import map, vmap
 from .progress import ProgressBar
 
@@ -16,6 +16,8 @@ __all__ = [
     "ProgressBar",
     "bounded_while_loop",
     "checkpoint",
+    "checkpointed_for_loop",
+    "checkpointed_scan",
     "cond",
     "for_loop",
     "grad",

@@ -50,6 +50,18 @@ def check_callable(what: str, function: Any) -> None:
         raise TypeError(f"{what} must be callable, not {function!r}")
 
 
+def check_count(what: str, count: Any, least: int) -> None:
+    """Raise unless a count is a Python integer that is large enough.
+
+    Raises
+    ------
+    ValueError
+        Naming it.
+    """
+    if type(count) is not int or count < least:
+        raise ValueError(f"{what} is a Python integer of at least {least}, not {count!r}")
+
+
 def leading_length(what: str, xs: Any, length: int | None) -> int:
     """Return how many steps there are to run over ``xs``.
 

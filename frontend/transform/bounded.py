@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from . import plain
-from .binding import check_callable
+from .binding import check_callable, check_count
 from .branches import cond
 from .checkpoints import checkpoint
 from .loops import check_condition, scan
@@ -123,15 +123,3 @@ def _plain(
         val = body_fun(val)
         goes_on = cond_fun(val)
     return val
-
-
-def check_count(what: str, count: Any, least: int) -> None:
-    """Raise unless a count is a Python integer that is large enough.
-
-    Raises
-    ------
-    ValueError
-        Naming it.
-    """
-    if type(count) is not int or count < least:
-        raise ValueError(f"{what} is a Python integer of at least {least}, not {count!r}")

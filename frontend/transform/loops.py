@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from . import plain
 from .binding import (
     check_callable,
     check_carried,
+    check_count,
     frame_here,
     leading_length,
     promoted,
@@ -74,16 +75,72 @@ def for_loop(
     >>> brainir.transform.for_loop(step, jnp.arange(4.0))
     Array([0., 1., 3., 6.], dtype=float32)
     """
-    check_callable("the body of for_loop", f)
     steps = leading_length("for_loop", xs, length)
+    return _loop("for_loop", f, xs, _settings(steps, reverse, unroll), pbar)
+
+
+def checkpointed_for_loop(
+    f: Callable[..., Any],
+    *xs: Any,
+    length: int | None = None,
+    base: int = 16,
+    pbar: ProgressBar | int | None = None,
+) -> Any:
+    """As `for_loop`, but a gradient through it keeps little.
+
+    Steps are grouped by ``base``, groups by ``base`` again, and so on. The reverse pass keeps what
+    each group starts from, and computes the steps of one group at a time again: for ``base**k``
+    steps it keeps about ``k * base`` values of each carry, for ``k`` times the time. Values and
+    gradients are those of `for_loop`.
+
+    Parameters
+    ----------
+    f, xs, length, pbar
+        As for `for_loop`.
+    base : int
+        How many steps, or groups, make a group; at least 2.
+
+    Raises
+    ------
+    ValueError
+        As for `for_loop`, if there is no step, or ``base`` is not a Python integer of at least 2.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> T = brainir.transform
+    >>> def last(w):
+    ...     v = brainir.State(jnp.ones(()))
+    ...     def step():
+    ...         v.value = v.value * w
+    ...     T.checkpointed_for_loop(step, length=100)
+    ...     return v.value
+    >>> T.grad(last)(1.0)
+    Array(100., dtype=float32)
+    """
+    steps = leading_length("checkpointed_for_loop", xs, length)
+    settings = _in_groups("checkpointed_for_loop", steps, base)
+    return _loop("checkpointed_for_loop", f, xs, settings, pbar)
+
+
+def _loop(
+    what: str,
+    f: Callable[..., Any],
+    xs: tuple[Any, ...],
+    settings: Mapping[str, Any],
+    pbar: ProgressBar | int | None,
+) -> Any:
+    check_callable(f"the body of {what}", f)
+    steps, reverse = settings["length"], settings["reverse"]
     bar = as_progress_bar(pbar, steps)
     if plain.is_asked_for():
         return plain.for_loop(f, xs, steps, reverse, bar)
 
     def bind(xs: tuple[Any, ...]) -> Any:
-        body = f if bar is None else bar.around_step(f, steps, reverse)
+        step = f if bar is None else bar.around_step(f, steps, reverse)
         over = xs if bar is None else bar.with_run(xs, steps)
-        return _bind_loop(name_of(f), body, over, steps, reverse, unroll)
+        body = trace_stable(what, step, _slices(over))
+        return _finish(name_of(f), body, (), over, settings)
 
     return in_capture(bind, xs, name=name_of(f))
 
@@ -128,8 +185,53 @@ def scan(
     >>> brainir.transform.scan(lambda c, x: (c + x, c), 0.0, jnp.arange(3.0))
     (Array(3., dtype=float32), Array([0., 0., 1.], dtype=float32))
     """
-    check_callable("the body of scan", f)
     steps = leading_length("scan", xs, length)
+    return _scan("scan", f, init, xs, _settings(steps, reverse, unroll), pbar)
+
+
+def checkpointed_scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    length: int | None = None,
+    base: int = 16,
+    pbar: ProgressBar | int | None = None,
+) -> tuple[Any, Any]:
+    """As `scan`, but a gradient through it keeps little; see `checkpointed_for_loop`.
+
+    Parameters
+    ----------
+    f, init, xs, length, pbar
+        As for `scan`.
+    base : int
+        How many steps, or groups, make a group; at least 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `scan` and `checkpointed_for_loop`.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> brainir.transform.checkpointed_scan(lambda c, x: (c + x, c), 0.0, jnp.arange(3.0), base=2)
+    (Array(3., dtype=float32), Array([0., 0., 1.], dtype=float32))
+    """
+    steps = leading_length("checkpointed_scan", xs, length)
+    settings = _in_groups("checkpointed_scan", steps, base)
+    return _scan("checkpointed_scan", f, init, xs, settings, pbar)
+
+
+def _scan(
+    what: str,
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    settings: Mapping[str, Any],
+    pbar: ProgressBar | int | None,
+) -> tuple[Any, Any]:
+    check_callable(f"the body of {what}", f)
+    steps, reverse = settings["length"], settings["reverse"]
     bar = as_progress_bar(pbar, steps)
     if plain.is_asked_for():
         return plain.scan(f, init, xs, steps, reverse, bar)
@@ -145,7 +247,7 @@ def scan(
             return plain.check_pair(pair)
 
         over = (xs,) if bar is None else bar.with_run((xs,), steps)
-        return _bind_scan(name_of(f), step, init, over, steps, reverse, unroll)
+        return _bind_scan(what, name_of(f), step, init, over, settings)
 
     return in_capture(bind, init, xs, name=name_of(f))
 
@@ -160,37 +262,31 @@ def _settings(length: int, reverse: bool, unroll: int | bool) -> dict[str, Any]:
     }
 
 
+def _in_groups(what: str, length: int, base: int) -> dict[str, Any]:
+    check_count(f"base of {what}", base, 2)
+    if length < 1:
+        raise ValueError(f"{what} needs at least one step; use a loop without checkpoints for none")
+    return {**_settings(length, False, 1), "base": base}
+
+
 def _slices(over: Any) -> Any:
     return jax.tree.map(lambda x: with_shape(aval_of(x), x.shape[1:]), over)
 
 
-def _bind_loop(
-    name: str,
-    f: Callable[..., Any],
-    over: tuple[Any, ...],
-    length: int,
-    reverse: bool,
-    unroll: int | bool,
-) -> Any:
-    body = trace_stable("for_loop", f, _slices(over))
-    return _finish(name, body, (), over, length, reverse, unroll)
-
-
 def _bind_scan(
+    what: str,
     name: str,
     f: Callable[..., Any],
     init: Any,
     over: Any,
-    length: int,
-    reverse: bool,
-    unroll: int | bool,
+    settings: Mapping[str, Any],
 ) -> Any:
     slices = _slices(over)
     leaves, tree = jax.tree.flatten(init)
     avals = [aval_of(x) for x in leaves]
-    body, avals = _trace_carried("scan", f, tree, avals, slices)
+    body, avals = _trace_carried(what, f, tree, avals, slices)
     carry = [jnp.asarray(x, a.dtype) for x, a in zip(leaves, avals, strict=True)]
-    return _finish(name, body, carry, over, length, reverse, unroll)
+    return _finish(name, body, carry, over, settings)
 
 
 def _trace_carried(
@@ -234,16 +330,14 @@ def _spell(aval: Any) -> str:
     return f"{aval.dtype}{list(aval.shape)}"
 
 
-def _finish(
-    name: str, body: Traced, carry: Any, over: Any, length: int, reverse: bool, unroll: int | bool
-) -> Any:
-    carries = len(carry)
+def _finish(name: str, body: Traced, carry: Any, over: Any, settings: Mapping[str, Any]) -> Any:
+    carries, length = len(carry), settings["length"]
     outs = (
         *body.out_avals[:carries],
         *(with_shape(a, (length, *a.shape)) for a in body.out_avals[carries:]),
     )
     operands = [*carry, *jax.tree.leaves(over)]
-    attrs = {"carries": carries, **_settings(length, reverse, unroll)}
+    attrs = {"carries": carries, **settings}
     spec = Region("for_loop", attrs, (body,), len(operands), outs, name)
     results = bind_region(spec, operands)
     leave(body, frame_here())

@@ -84,6 +84,7 @@ def _infer_for_loop(
     length: int,
     reverse: bool = False,
     unroll: int = 1,
+    base: int | None = None,
 ) -> tuple[Type, ...]:
     (body,) = regions
     carry, over = types[:carries], types[carries:]
@@ -95,7 +96,7 @@ def _infer_for_loop(
 
 
 def numpy_for_loop(
-    run: Run, *arrays: Any, regions: Regions, carries: int, length: int, reverse: bool, unroll: int
+    run: Run, *arrays: Any, regions: Regions, carries: int, length: int, reverse: bool, **_: Any
 ) -> tuple[Any, ...]:
     """Run the region step by step."""
     (body,) = regions
@@ -122,6 +123,7 @@ def _lax_for_loop(
     length: int,
     reverse: bool,
     unroll: int,
+    base: int | None,
 ) -> tuple[Any, ...]:
     (body,) = regions
 

@@ -122,9 +122,7 @@ def _infer_map(
 def _numpy_map(
     run: Run, *arrays: Any, regions: Regions, length: int, batch_size: int | None
 ) -> tuple[Any, ...]:
-    return numpy_for_loop(
-        run, *arrays, regions=regions, carries=0, length=length, reverse=False, unroll=1
-    )
+    return numpy_for_loop(run, *arrays, regions=regions, carries=0, length=length, reverse=False)
 
 
 def _wire_map(node: Node) -> Wiring:
