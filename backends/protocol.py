@@ -127,9 +127,9 @@ class Executable:
         )
 
     def _data(self) -> list[jax.Array]:
-        if any(const.data is None for const in self.graph.consts):
+        data: list[Any] = [const.data for const in self.graph.consts]
+        if any(array is None for array in data):
             raise GraphError(f"@{self.graph.name} has consts without data, so it cannot be run")
-        data = (const.data for const in self.graph.consts)
         return [array if isinstance(array, jax.Array) else to_jax(array) for array in data]
 
     def _refuse_trace(self, *_: Any, **__: Any) -> Any:

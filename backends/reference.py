@@ -102,7 +102,8 @@ class Reference:
             raise ValueError(f"the reference backend has no options; it was given {dict(options)}")
         count = len(graph.params)
 
-        def flat(*arrays: Any) -> tuple[jax.Array, ...]:
+        def flat(*given: Any) -> tuple[jax.Array, ...]:
+            arrays = tuple(map(_as_jax, given))
             pairs = zip(graph.consts, arrays[count:], strict=True)
             closed = graph.with_(consts=tuple(Const(c.value, data) for c, data in pairs))
             # Copies, since JAX may keep the memory of what it is given, and arguments are others'.

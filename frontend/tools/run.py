@@ -31,8 +31,8 @@ def _configure(parser: ArgumentParser) -> None:
         "--backend",
         choices=BACKENDS,
         default="reference",
-        help="reference: numpy, node by node, the graph as it is (the default); others, such as xla: "
-        "after all passes",
+        help="reference: numpy, node by node, the graph as it is (the default); all others, such "
+        "as xla: after all passes",
     )
     parser.add_argument(
         "--arg",

@@ -58,8 +58,8 @@ class ValidationReport:
     stages : mapping of str to float or None
         How far off the results are after each pass and on the backend, in units of the
         tolerance: 1 is as much as is allowed, and a pass that changes nothing has 0. None where
-        nothing could be compared. What comes after the first that is wrong is left out. Those of the gradients begin
-        with ``"gradients: "``.
+        nothing could be compared. What comes after the first that is wrong is left out. Those of
+        the gradients begin with ``"gradients: "``.
     first_pass : str or None
         The first pass after which something is different, or the backend: ``"xla"``.
     difference : Difference or None
