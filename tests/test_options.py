@@ -8,15 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import brainir
 from brainir import Options, transform
 from brainir.frontend.options_in_force import in_force
 from brainir.frontend.program import executables
+from brainir.frontend.tools.graph_files import parse_graphs
 from brainir.frontend.tools.report import report_data
 from brainir.frontend.tools.scripts import run_script
 from brainir.ir import replay_graph
 from brainir.passes import PIPELINE, insert
+from tests.stateful_programs import Runner, World, blocks
 
 SCRIPT = """
 import jax.numpy as jnp
@@ -139,14 +143,18 @@ def test_equal_options_share_what_was_compiled():
     def loop(x):
         return transform.for_loop(lambda v: v * 3.125, x)
 
+    def call_both():
+        run(1.0)
+        loop(jnp.ones(2))
+
     with brainir.options(leave_out=["simplify"]):
-        run(1.0), loop(jnp.ones(2))
+        call_both()
     count = len(executables)
     for asked in (Options("xla", leave_out=("simplify",)), Options(leave_out=["simplify"] * 2)):
         with brainir.options(asked):
-            run(1.0), loop(jnp.ones(2))
+            call_both()
     assert (len(traced), len(executables)) == (1, count)
-    run(1.0), loop(jnp.ones(2))
+    call_both()
     assert (len(traced), len(executables)) == (2, count + 1)
 
 
@@ -273,6 +281,49 @@ def test_validate_runs_the_passes_that_are_asked_for(tmp_path):
     ]
 
 
+# --- random programs ------------------------------------------------------------------------------
+
+OPTIONAL = [step.name for step in PIPELINE if step.optional]
+
+
+def outcome(recipe, asked):
+    """What a program returns and leaves behind, jitted and not; None if it is refused."""
+    found = []
+    for wrap in (transform.jit, lambda f: f):
+        world = World()
+        run = wrap(lambda x, world=world: Runner(world).block(recipe, [x]))
+        with brainir.options(asked):
+            try:
+                result = run(jnp.array([0.3, -0.7, 1.1], jnp.float32))
+            except (brainir.BrainIRError, ValueError, TypeError):
+                return None
+        found.append((result, world.values()))
+    return found
+
+
+def test_random_programs_mean_the_same_whatever_is_asked_for():
+    compared = []
+
+    @given(
+        blocks(depth=2),
+        st.sampled_from(["xla", "reference"]),
+        st.lists(st.sampled_from(OPTIONAL), unique=True),
+    )
+    def law(recipe, backend, left_out):
+        expected = outcome(recipe, Options())
+        found = outcome(recipe, Options(backend, leave_out=left_out))
+        assert (found is None) == (expected is None)
+        compared.append(found is not None)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            assert isinstance(a, jax.Array) == isinstance(b, jax.Array)
+            if jnp.issubdtype(jnp.result_type(a), jax.dtypes.prng_key):
+                a, b = jax.random.key_data(a), jax.random.key_data(b)
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+    law()
+    assert sum(compared) > len(compared) / 2 > 0
+
+
 # --- what cannot be -------------------------------------------------------------------------------
 
 
@@ -294,7 +345,7 @@ def test_what_cannot_be_met_is_refused_where_it_is_asked_for(asked, message):
 
 def test_options_are_options():
     with pytest.raises(TypeError, match=r"an instance of brainir\.Options, not \{'backend'"):
-        transform.jit(lambda x: x, options={"backend": "xla"})
+        transform.jit(lambda x: x, options={"backend": "xla"})  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match="not both"), brainir.options(Options(), backend="xla"):
         pass
 
@@ -322,7 +373,7 @@ def test_dump_shows_options_that_are_not_the_usual_ones(model, brainir_command):
     assert out.startswith("# options: distribute-loops{rows=4}, without simplify\n")
     assert "mul" in out.split("\n\n")[0]
     text = "\n".join(line.partition("  #")[0] for line in out.splitlines())
-    assert len(brainir.frontend.tools.graph_files.parse_graphs(text, "out")) == 2
+    assert len(parse_graphs(text, "out")) == 2
 
 
 def test_dump_says_options_in_other_formats_too(model, brainir_command):
