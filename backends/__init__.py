@@ -4,10 +4,18 @@ from . import lax as lax
 from . import reference as reference
 from . import xla as xla
 from .arrays import describe, jax_dtype, shape_struct, to_jax, to_numpy, type_of
-from .xla import Executable
+from .protocol import Around, Backend, Cost, Executable, Flat, Memory
+from .registry import BACKENDS, backend_named
 
 __all__ = [
+    "BACKENDS",
+    "Around",
+    "Backend",
+    "Cost",
     "Executable",
+    "Flat",
+    "Memory",
+    "backend_named",
     "describe",
     "jax_dtype",
     "lax",

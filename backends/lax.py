@@ -40,6 +40,15 @@ def emit(graph: Graph) -> Callable[..., tuple[Any, ...]]:
     return function
 
 
+def jitted(graph: Graph) -> Callable[..., tuple[Any, ...]]:
+    """Return `emit` of a graph under `jax.jit`: a call that JAX may trace, batch and differentiate.
+
+    This is for what becomes a part of something that JAX traces. To run a graph, compile it with
+    one of `brainir.backends.BACKENDS`.
+    """
+    return jax.jit(emit(graph))
+
+
 class _Emitter:
     """Emits one graph in one environment, through which regions see what they capture."""
 

@@ -1,7 +1,9 @@
 """The reference backend: numpy, node by node. What it computes is what a graph means.
 
 Random keys are structured elements (see `brainir.ir.dtypes`). JAX arrays are taken as arguments and
-numpy arrays are given back; `to_jax` turns keys among them into JAX's own.
+numpy arrays are given back; `to_jax` turns keys among them into JAX's own. The backend `Reference`
+does that, so that whole programs can run on it: with every value within reach of a debugger, and
+without waiting for a compiler.
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..ir import (
+    Const,
     Effect,
     Graph,
     GraphError,
@@ -24,7 +28,8 @@ from ..ir import (
     numpy_dtype,
     type_of_array,
 )
-from .arrays import describe, literal_array, to_numpy
+from .arrays import describe, literal_array, to_jax, to_numpy
+from .protocol import Around, Executable
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
@@ -77,6 +82,63 @@ def evaluate(
         results = evaluator(graph, *map(to_numpy, arguments))
     created = evaluator.created
     return results, {s: arrays for s, arrays in evaluator.store.items() if s not in created}
+
+
+class Reference:
+    """The backend that runs graphs with numpy, node by node, as soon as they are called."""
+
+    name, title, traceable, donates = "reference", "numpy", False, False
+
+    def compile(
+        self,
+        graph: Graph,
+        *,
+        donate: Sequence[int] = (),
+        options: Mapping[str, Any] | None = None,
+        around: Around | None = None,
+    ) -> Executable:
+        """Return an executable of a graph; see `Backend.compile`. Nothing is donated."""
+        if options:
+            raise ValueError(f"the reference backend has no options; it was given {dict(options)}")
+        count = len(graph.params)
+
+        def flat(*given: Any) -> tuple[jax.Array, ...]:
+            arrays = tuple(map(_as_jax, given))
+            pairs = zip(graph.consts, arrays[count:], strict=True)
+            closed = graph.with_(consts=tuple(Const(c.value, data) for c, data in pairs))
+            # Copies, since JAX may keep the memory of what it is given, and arguments are others'.
+            return tuple(to_jax(np.array(result)) for result in run(closed, *arrays[:count]))
+
+        if around is None:
+            return Executable(self, graph, flat)
+        wrapped = around(flat)
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = jax.tree.map(_as_jax, (args, kwargs))
+            return wrapped(*args, **kwargs)
+
+        return Executable(self, graph, function)
+
+
+def compile(graph: Graph) -> Executable:
+    """Return an executable of a graph, which takes and gives JAX arrays.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value
+    >>> x, build = Value(Type("float32", (3,))), Builder()
+    >>> twice = compile(build.graph([x], [build("add", x, x)], "twice"))
+    >>> twice(np.ones(3, np.float32))
+    (Array([2., 2., 2.], dtype=float32),)
+    >>> twice.memory().arguments
+    12
+    """
+    return Reference().compile(graph)
+
+
+def _as_jax(leaf: Any) -> Any:
+    """Return a number or array as `jax.jit` sees it."""
+    return leaf if isinstance(leaf, jax.Array) else jax.numpy.asarray(leaf)
 
 
 class _Evaluator:

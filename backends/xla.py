@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.export
 
-from ..ir import Graph, GraphError
-from .arrays import shape_struct, to_jax
+from ..ir import Graph
+from .arrays import shape_struct
 from .lax import emit
+from .protocol import Around, Cost, Executable, Memory
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -23,42 +24,67 @@ that one loop after the other takes the memory of all of them.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Executable:
+class XlaExecutable(Executable):
     """A graph that XLA compiles when it is first called.
 
-    Attributes
-    ----------
-    graph : Graph
-        Free of state and of transformations.
-    function : callable
-        What `jax.jit` returned. It takes the arguments of the graph and then its consts; the
-        shortest way to run the graph is to call it directly.
+    ``function`` and ``inside`` are what `jax.jit` returned, with options for XLA and without.
     """
 
-    graph: Graph
-    function: Callable[..., tuple[jax.Array, ...]]
-
-    def __call__(self, *arguments: Any) -> tuple[jax.Array, ...]:
-        """Run the graph on the data of its own consts and return its results.
-
-        Raises
-        ------
-        GraphError
-            If a const of the graph has no data.
-        """
-        if any(const.data is None for const in self.graph.consts):
-            raise GraphError(f"@{self.graph.name} has consts without data, so it cannot be run")
-        return self.function(*arguments, *(_as_jax(const.data) for const in self.graph.consts))
-
-    def lower(self) -> jax.stages.Lowered:
+    def lower(self, *given: Any) -> jax.stages.Lowered:
         """Lower to StableHLO; ``.compile()`` of it tells cost and memory as XLA sees them."""
+        if given:
+            return self.function.lower(*given)  # pyright: ignore[reportFunctionMemberAccess]
+        return self._lowered
+
+    def cost(self) -> Cost:
+        """Return what XLA says of the work, after fusion, every loop as if it ran once."""
+        said = self._compiled.cost_analysis() or {}
+        return Cost(said.get("flops"), said.get("transcendentals"), said.get("bytes accessed"))
+
+    def memory(self) -> Memory:
+        """Return what XLA says of the memory."""
+        said = self._compiled.memory_analysis()
+        parts = ("argument", "output", "temp", "generated_code")
+        return Memory(*(getattr(said, f"{part}_size_in_bytes", None) for part in parts))
+
+    @functools.cached_property
+    def _lowered(self) -> jax.stages.Lowered:
         return self.function.lower(*_structs(self.graph))  # pyright: ignore[reportFunctionMemberAccess]
+
+    @functools.cached_property
+    def _compiled(self) -> jax.stages.Compiled:
+        return self._lowered.compile()
+
+
+class Xla:
+    """The backend that compiles: graphs become `jax.lax` calls, of which XLA makes programs."""
+
+    name, title, traceable, donates = "xla", "XLA", True, True
+
+    def compile(
+        self,
+        graph: Graph,
+        *,
+        donate: Sequence[int] = (),
+        options: Mapping[str, Any] | None = None,
+        around: Around | None = None,
+    ) -> XlaExecutable:
+        """Return an executable of a graph; see `Backend.compile` and `compile`."""
+        function = emit(graph) if around is None else around(emit(graph))
+        asked = dict(OPTIONS if options is None else options)
+        donated = tuple(donate)
+        return XlaExecutable(
+            self,
+            graph,
+            jax.jit(function, donate_argnums=donated, compiler_options=asked or None),
+            # JAX takes options for XLA in the outermost jit only.
+            jax.jit(function, donate_argnums=donated),
+        )
 
 
 def compile(
-    graph: Graph, *, donate: Sequence[int] = (), options: Mapping[str, Any] = OPTIONS
-) -> Executable:
+    graph: Graph, *, donate: Sequence[int] = (), options: Mapping[str, Any] | None = None
+) -> XlaExecutable:
     """Return an executable of a graph.
 
     Parameters
@@ -68,8 +94,7 @@ def compile(
     donate : sequence of int
         Parameters whose memory the results may take over.
     options : mapping, optional
-        Options for XLA, as `jax.jit` takes them. None may be given to what is called while JAX
-        traces something else.
+        Options for XLA, as `jax.jit` takes them; `OPTIONS` by default.
 
     Examples
     --------
@@ -80,12 +105,7 @@ def compile(
     >>> twice(jnp.ones(3))
     (Array([2., 2., 2.], dtype=float32),)
     """
-    function = jax.jit(
-        emit(graph),
-        donate_argnums=tuple(donate),
-        compiler_options=dict(options) or None,
-    )
-    return Executable(graph, function)
+    return Xla().compile(graph, donate=donate, options=options)
 
 
 def export(graph: Graph, platforms: Sequence[str] = PLATFORMS) -> jax.export.Exported:
@@ -97,7 +117,3 @@ def export(graph: Graph, platforms: Sequence[str] = PLATFORMS) -> jax.export.Exp
 def _structs(graph: Graph) -> list[jax.ShapeDtypeStruct]:
     values = (*graph.params, *(const.value for const in graph.consts))
     return [shape_struct(value.type) for value in values]
-
-
-def _as_jax(data: Any) -> jax.Array:
-    return data if isinstance(data, jax.Array) else to_jax(data)

@@ -1,8 +1,10 @@
 """From Python to graphs, and everything that a user imports."""
 
+from ..passes import Options
 from . import environ, init, nn, random, surrogate, tools, transform, typing
 from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
+from .options_in_force import options
 from .random import RandomState
 from .state import (
     BatchState,
@@ -29,6 +31,7 @@ __all__ = [
     "LongTermState",
     "NewStateCatcher",
     "NonBatchState",
+    "Options",
     "ParamState",
     "RandomState",
     "ShortTermState",
@@ -40,6 +43,7 @@ __all__ = [
     "load",
     "maybe_state",
     "nn",
+    "options",
     "random",
     "save",
     "surrogate",

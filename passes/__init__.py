@@ -21,7 +21,7 @@ from .hoist_state import hoist_state
 from .inline_calls import inline_calls
 from .lane_dependence import lane_dependent
 from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
-from .options import DEFAULTS, Insertion, Options, insert
+from .options import DEFAULT_BACKEND, DEFAULTS, Insertion, Options, insert
 from .pipelines import (
     ARRAY_PIPELINE,
     FOREIGN_PIPELINE,
@@ -37,6 +37,7 @@ __all__ = [
     "ARRAY_PIPELINE",
     "CAPTURE",
     "DEFAULTS",
+    "DEFAULT_BACKEND",
     "FOREIGN_PIPELINE",
     "PASSES",
     "PIPELINE",

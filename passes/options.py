@@ -10,6 +10,9 @@ from ..ir import Graph
 from .manager import Pass
 from .pipelines import PASSES, PIPELINE
 
+DEFAULT_BACKEND = "xla"
+"""What runs graphs if nobody says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
@@ -57,7 +60,8 @@ class Options:
     Parameters
     ----------
     backend : str
-        What runs the last graph: ``"xla"``, or ``"reference"`` for numpy, node by node.
+        What runs the last graph: ``"xla"``, or ``"reference"`` for numpy, node by node. By default
+        that of the options around these (see `merged`), and XLA if there are none.
     passes : mapping of str to mapping
         Options of passes by their names, as ``{"distribute-loops": {"rows": 0}}``.
         ``brainir passes`` lists them.
@@ -79,10 +83,12 @@ class Options:
     False
     """
 
-    backend: str = "xla"
+    backend: str = ""
     passes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     leave_out: Sequence[str] = ()
     insert: Sequence[Insertion] = ()
+    chosen: bool = field(init=False, compare=False, repr=False, default=False)
+    """Whether they name a backend themselves."""
 
     def __post_init__(self) -> None:
         _check_names((*self.passes, *self.leave_out), PASSES)
@@ -94,8 +100,10 @@ class Options:
                 f"the pass {needed[0]} cannot be left out, since others build on it; those that "
                 f"can are {', '.join(name for name, step in PASSES.items() if step.optional)}"
             )
-        chosen = {name: dict(options) for name, options in self.passes.items() if options}
-        object.__setattr__(self, "passes", chosen)
+        passes = {name: dict(options) for name, options in self.passes.items() if options}
+        object.__setattr__(self, "chosen", bool(self.backend))
+        object.__setattr__(self, "backend", self.backend or DEFAULT_BACKEND)
+        object.__setattr__(self, "passes", passes)
         object.__setattr__(self, "leave_out", tuple(dict.fromkeys(self.leave_out)))
         object.__setattr__(self, "insert", tuple(self.insert))
 
@@ -103,12 +111,24 @@ class Options:
         return hash((self.backend, tuple(sorted(self.passes)), self.leave_out, self.insert))
 
     def merged(self, other: Options) -> Options:
-        """Return these options with what another one asks for beyond the defaults."""
+        """Return these options with what others ask for beside or instead of it.
+
+        Passes that are left out stay so, and those of one's own are all inserted.
+
+        Examples
+        --------
+        >>> from brainir.passes import Options
+        >>> outer = Options("reference", {"distribute-loops": {"rows": 3, "cache": 0}})
+        >>> print(outer.merged(Options(passes={"distribute-loops": {"rows": 9}})))
+        backend=reference, distribute-loops{rows=9, cache=0}
+        >>> print(outer.merged(Options("xla", leave_out=["simplify"])))
+        distribute-loops{rows=3, cache=0}, without simplify
+        """
         passes = {name: {**options} for name, options in self.passes.items()}
         for name, options in other.passes.items():
             passes[name] = {**passes.get(name, {}), **options}
         return Options(
-            self.backend if other.backend == "xla" else other.backend,
+            other.backend if other.chosen else self.backend if self.chosen else "",
             passes,
             (*self.leave_out, *other.leave_out),
             (*self.insert, *(i for i in other.insert if i not in self.insert)),
@@ -125,7 +145,7 @@ class Options:
 
     def __str__(self) -> str:
         """Spell what is asked for beyond the defaults."""
-        parts = [] if self.backend == "xla" else [f"backend={self.backend}"]
+        parts = [] if self.backend == DEFAULT_BACKEND else [f"backend={self.backend}"]
         for name, options in self.passes.items():
             pairs = ", ".join(f"{key}={value!r}" for key, value in options.items())
             parts.append(f"{name}{{{pairs}}}")

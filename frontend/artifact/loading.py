@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -11,11 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...backends import shape_struct, type_of, xla
+from ...backends import Backend, Executable, backend_named, lax, shape_struct, type_of
 from ...ir import Const, Graph, GraphError, StateVar, Type, numpy_dtype, parse, verify, walk
 from ...passes import CAPTURE, PIPELINE, run_pipeline
-from ..capture import aval_of, describe_tree, resolve_opaque
-from ..state import State, assign_all, class_of_kind
+from ..capture import aval_of, current_frame, describe_tree, resolve_opaque
+from ..options_in_force import in_force
+from ..state import State, assign_all, class_of_kind, in_foreign_trace
 from .arrays import array_of_bytes
 from .container import read_container
 from .errors import ArtifactError
@@ -91,7 +93,8 @@ class Loaded:
     Arguments must have the shapes, dtypes and units that it was traced for. It reads and updates
     the States that it holds, and inside brainir's transformations it behaves like any function that
     uses States. Where the saved function has custom derivatives (such as surrogate gradients), it
-    cannot be differentiated: they are not in the file.
+    cannot be differentiated: they are not in the file. The backend that runs it is the one in force
+    where it is called (`brainir.options`); its passes have run before it was saved.
 
     Attributes
     ----------
@@ -115,8 +118,7 @@ class Loaded:
         self._held = tuple(self.states.values())
         self._written = tuple(map(graph.states.index, graph.writes))
         self.__name__ = graph.name
-        run = xla.compile(self._graph, options={})  # so that it can be called in any trace
-        self._run = _not_differentiable(graph.name, run) if meta.custom_derivatives else run
+        self._executables: dict[Backend, Executable] = {}
 
     def __repr__(self) -> str:
         arguments = ", ".join(str(param.type) for param in self._graph.params[: self._count])
@@ -159,7 +161,7 @@ class Loaded:
         """
         leaves = self._argument_leaves(args, kwargs)
         held = [leaf for i in range(len(self._held)) for leaf in self._state_leaves(i)]
-        outs = self._run(*leaves, *held)
+        outs = self._run()(*leaves, *held)
         start = self._meta.result.num_leaves
         values: list[tuple[State[Any], Any]] = []
         for i in self._written:
@@ -169,6 +171,27 @@ class Loaded:
             start = stop
         assign_all(values)
         return jax.tree.unflatten(self._meta.result, outs[: self._meta.result.num_leaves])
+
+    def _run(self) -> Callable[..., Sequence[Any]]:
+        """Return what runs the graph here: on a backend, or as a part of what is being traced."""
+        if current_frame() is not None:
+            return self._guarded(self._in_capture)
+        backend = backend_named(in_force.options.backend)
+        if backend not in self._executables:
+            self._executables[backend] = backend.compile(self._graph)
+        executable = self._executables[backend]
+        return self._guarded(executable.traced) if in_foreign_trace() else executable
+
+    def _guarded(self, run: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        if self._meta.custom_derivatives:
+            return _not_differentiable(self.__name__, run)
+        return run
+
+    @functools.cached_property
+    def _in_capture(self) -> Callable[..., Sequence[Any]]:
+        consts = [const.data for const in self._graph.consts]
+        inlined = lax.jitted(self._graph)
+        return lambda *arrays: inlined(*arrays, *consts)
 
     def _argument_leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         keywords = self._meta.keywords
@@ -191,7 +214,8 @@ class Loaded:
         """Return the graph after the pass called ``stage``; ``"capture"`` for before all.
 
         Without a stage it is the graph that runs, as it was saved; otherwise the captured one goes
-        through the passes of today. Only the first has the data of its consts.
+        through the passes of today, those that the options in force ask for. Only the first has the
+        data of its consts.
 
         Raises
         ------
@@ -205,7 +229,9 @@ class Loaded:
         captured = _read_graph(
             _entry(self._entries, CAPTURED), f"{self._path}:{CAPTURED}", form="any"
         )
-        return captured if stage == CAPTURE else run_pipeline(captured, PIPELINE, until=stage)
+        if stage == CAPTURE:
+            return captured
+        return run_pipeline(captured, in_force.options.pipeline(PIPELINE), until=stage)
 
     @property
     def stablehlo(self) -> StableHLO:

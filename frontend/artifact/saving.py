@@ -13,7 +13,6 @@ import jax.export
 
 from ...backends import type_of, xla
 from ...ir import Effect, Graph, GraphError, parse, walk
-from ...passes import PIPELINE
 from ..capture import resolve_opaque
 from ..program import Compiled, Program, Slot, compile_program
 from ..transform.jit import Jitted
@@ -166,7 +165,7 @@ def _meta(stages: Stages, ready: Compiled, exported: jax.export.Exported | None)
         "format": FORMAT,
         "version": VERSION,
         "written_by": {m.__name__: m.__version__ for m in (us, jax)},
-        "pipeline": [step.name for step in PIPELINE],
+        "pipeline": [step.name for step in program.options.pipeline()],
         "arguments": tree_to_json(program.in_tree, "the arguments"),
         "keywords": list(stages.keywords),
         "result": tree_to_json(program.out_tree, "the result"),

@@ -8,6 +8,7 @@ from .executables import (
     listeners,
     optimise,
     optimise_graph,
+    outermost,
 )
 from .foreign import evaluate
 from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide
@@ -29,4 +30,5 @@ __all__ = [
     "listeners",
     "optimise",
     "optimise_graph",
+    "outermost",
 ]

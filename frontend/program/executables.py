@@ -2,7 +2,7 @@
 
 Executables are found by the fingerprint of the captured graph. A transformation that is used
 outside `jit` is traced again at every call, since its Python may mean something else by then, but
-neither the passes nor XLA see a graph twice.
+neither the passes nor a backend see a graph twice.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from ...backends import xla
+from ...backends import Around, Backend, Executable, backend_named
 from ...ir import Const, Graph, NotDifferentiable
 from ...passes import (
     FOREIGN_PIPELINE,
@@ -23,9 +24,12 @@ from ...passes import (
     LaneDependentResult,
     LaneDependentWrite,
     Observer,
+    Options,
     run_pipeline,
 )
 from ..errors import BatchAxisError
+from ..options_in_force import in_force
+from ..state import in_foreign_trace
 from .programs import Program, is_sharded
 
 CACHED = 512
@@ -47,13 +51,30 @@ class Compiled:
         Which of the program's consts the graph still takes, in that order.
     io : bool
         Whether running it talks to the host, so that it can fail there.
+    foreign : bool
+        Whether it runs while somebody else's JAX transformation traces.
+    backend : Backend
+        What runs it.
     """
 
     graph: Graph
     written: tuple[int, ...]
     consts: tuple[int, ...]
-    executable: xla.Executable
     io: bool
+    foreign: bool
+    backend: Backend
+
+    def executable(self, donate: Sequence[int] = (), around: Around | None = None) -> Executable:
+        """Return an executable of the graph; see `Backend.compile`."""
+        return self.backend.compile(self.graph, donate=donate, around=around)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runnable:
+    """A compiled program, and what runs it on flat arrays."""
+
+    compiled: Compiled
+    run: Callable[..., Sequence[Any]]
 
 
 class ExecutableCache:
@@ -61,9 +82,9 @@ class ExecutableCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._table: OrderedDict[Hashable, Compiled] = OrderedDict()
+        self._table: OrderedDict[Hashable, Runnable] = OrderedDict()
 
-    def find(self, key: Hashable, make: Callable[[], Compiled]) -> Compiled:
+    def find(self, key: Hashable, make: Callable[[], Runnable]) -> Runnable:
         """Return what is kept for the key, or make it."""
         with self._lock:
             found = self._table.get(key)
@@ -92,7 +113,7 @@ executables = ExecutableCache()
 def optimise(
     program: Program, observers: Sequence[Observer] = (), until: str | None = None
 ) -> Graph:
-    """Run the passes on a program's graph.
+    """Run the passes on a program's graph, those that its options ask for.
 
     Parameters
     ----------
@@ -113,7 +134,7 @@ def optimise(
     NotImplementedError
         If a gradient goes through an operation that has none.
     """
-    return optimise_graph(program.graph, program.foreign, observers, until)
+    return optimise_graph(program.graph, program.foreign, observers, until, program.options)
 
 
 def optimise_graph(
@@ -121,9 +142,14 @@ def optimise_graph(
     foreign: bool = False,
     observers: Sequence[Observer] = (),
     until: str | None = None,
+    options: Options | None = None,
 ) -> Graph:
-    """Run passes, and put what they refuse into the classes that users know; see `optimise`."""
-    passes = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
+    """Run passes, and put what they refuse into the classes that users know; see `optimise`.
+
+    They are those that the options ask for; without any, that those in force do.
+    """
+    base = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
+    passes = (options or in_force.options).pipeline(base)
     try:
         return run_pipeline(graph, passes, observers=observers, until=until)
     except LaneDependentWrite as error:
@@ -143,19 +169,33 @@ listeners: list[Listener] = []
 
 
 def compile_program(program: Program) -> Compiled:
-    """Run the passes on a program, and leave the rest to XLA at the first call."""
+    """Run the passes on a program, and leave the rest to its backend."""
     for listener in tuple(listeners):
         listener(program)
     positions = {slot.var: i for i, slot in enumerate(program.slots)}
     with _garbage_left_lying():
-        graph = optimise_graph(program.graph, program.foreign)
+        graph = optimise_graph(program.graph, program.foreign, options=program.options)
     written = tuple(positions[var] for var in graph.writes)
     places = {const.value: i for i, const in enumerate(program.graph.consts)}
     used = tuple(places[const.value] for const in graph.consts)
     graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
-    options = {} if program.foreign else xla.OPTIONS
-    executable = xla.compile(graph, options=options)
-    return Compiled(graph, written, used, executable, program.has_io)
+    backend = backend_named(program.options.backend)
+    return Compiled(graph, written, used, program.has_io, program.foreign, backend)
+
+
+def outermost(executable: Executable, backend: Backend) -> Callable[..., Any]:
+    """Return what runs an executable where nobody traces, and says so where somebody does.
+
+    A backend that can be traced finds that out by itself, in no time.
+    """
+    if backend.traceable:
+        return executable.function
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        run = executable.inside if in_foreign_trace() else executable.function
+        return run(*args, **kwargs)
+
+    return function
 
 
 @contextmanager
@@ -173,6 +213,12 @@ def _garbage_left_lying() -> Iterator[None]:
             gc.enable()
 
 
-def find_compiled(program: Program) -> Compiled:
-    """Compile a program, unless that was done for an equal graph before."""
-    return executables.find(program.key, lambda: compile_program(program))
+def find_runnable(program: Program) -> Runnable:
+    """Compile a program, unless that was done for an equal graph, and equal options, before."""
+    return executables.find(program.key, lambda: _make_runnable(program))
+
+
+def _make_runnable(program: Program) -> Runnable:
+    compiled = compile_program(program)
+    executable = compiled.executable()
+    return Runnable(compiled, executable.inside if compiled.foreign else executable.function)

@@ -10,8 +10,9 @@ import brainunit
 import jax
 import numpy as np
 
-from ...backends import shape_struct, type_of
+from ...backends import backend_named, shape_struct, type_of
 from ...ir import Graph, StateVar, fingerprint, manual_axes, touched_by
+from ...passes import Options
 from .. import environ
 from ..capture import (
     Frame,
@@ -26,6 +27,7 @@ from ..capture import (
     unit_name,
     view_of,
 )
+from ..options_in_force import in_force
 from ..state import in_foreign_trace
 
 FOREIGN_ORDER = 2
@@ -77,6 +79,8 @@ class Program:
         derivatives.
     custom : bool
         Whether there are custom derivatives, so that it matters who differentiates it.
+    options : Options
+        What was asked of the compiler where it was captured.
     """
 
     graph: Graph
@@ -88,6 +92,7 @@ class Program:
     reads: environ.Reads
     foreign: bool
     custom: bool
+    options: Options
 
     def consts(self, chosen: Sequence[int]) -> list[Any]:
         """Return the data of some of the graph's consts."""
@@ -96,7 +101,9 @@ class Program:
     @property
     def key(self) -> Hashable:
         """What an executable of this program is found by."""
-        return fingerprint(self.graph), self.foreign, is_wide(), is_sharded()
+        backend = backend_named(self.options.backend)
+        numbers = fingerprint(self.graph), self.foreign, is_wide(), is_sharded()
+        return *numbers, self.options, backend
 
     @property
     def has_io(self) -> bool:
@@ -196,6 +203,7 @@ def capture(
         reads,
         foreign,
         imported.custom,
+        in_force.options,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from ..capture import Handle, current_frame, merge, reject_states
-from .executables import find_compiled
+from .executables import find_runnable
 from .programs import capture, strong
 
 
@@ -20,10 +20,9 @@ def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
     program = capture(function, args, name)
     pairs = zip(jax.tree.leaves(args), program.in_avals, strict=True)
     given = [strong(leaf, aval) for leaf, aval in pairs]
-    compiled = find_compiled(program)
-    outs = compiled.executable.function(
-        *given, *program.state_leaves(), *program.consts(compiled.consts)
-    )
+    runnable = find_runnable(program)
+    compiled = runnable.compiled
+    outs = runnable.run(*given, *program.state_leaves(), *program.consts(compiled.consts))
     if compiled.io:
         jax.block_until_ready(outs)
     count = len(program.out_avals)

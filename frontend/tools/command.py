@@ -6,7 +6,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...passes import PIPELINE, stages
+from ...backends import BACKENDS
+from ...passes import DEFAULTS, PIPELINE, Options, parse_pass, stages
 
 
 class Problem(Exception):
@@ -72,6 +73,53 @@ def add_stage(parser: ArgumentParser) -> None:
         choices=stages(PIPELINE),
         help="the graph after that pass: capture for none, or a name that `brainir passes` lists",
     )
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add what can be asked of the compiler."""
+    parser.add_argument(
+        "-O",
+        "--option",
+        metavar="PASS{KEY=VALUE}",
+        action="append",
+        default=[],
+        help="options of a pass, those that `brainir passes` lists, such as "
+        "'distribute-loops{rows=4}'; may be repeated",
+    )
+    parser.add_argument(
+        "--leave-out",
+        metavar="PASS",
+        action="append",
+        default=[],
+        help="do not run that pass, if no other one builds on it; may be repeated",
+    )
+    parser.add_argument("--backend", choices=BACKENDS, help="what runs the graphs")
+
+
+def asked_options(arguments: Namespace) -> Options:
+    """Return what a command line asks of the compiler.
+
+    Raises
+    ------
+    UsageError
+        If there is no such pass or option, or it cannot be left out.
+    """
+    passes: dict[str, dict[str, object]] = {}
+    try:
+        for text in arguments.option:
+            step = parse_pass(text)
+            if not step.options:
+                raise ValueError(f"-O {text}: give options in braces, as in {step.name}{{key=1}}")
+            passes.setdefault(step.name, {}).update(step.options)
+        return Options(arguments.backend or "", passes, arguments.leave_out)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def shown_options(options: Options, mark: str = "") -> str:
+    """Return a line that tells what was asked of the compiler; nothing if all is as usual."""
+    text = " ".join(str(options).split())
+    return "" if options == DEFAULTS else f"{mark}options: {text}\n"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...backends import xla
+from ...backends import Cost, Executable, Memory, backend_named
 from ...ir import Graph, Loc, Loop, Node, walk
+from ...passes import Options
+from ..options_in_force import in_force
 from ..validation.pure import to_pure
 from .residuals import residuals
 from .work import node_cost, runs
@@ -161,7 +164,7 @@ def _place(loc: Loc | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class XlaStatistics:
-    """What XLA says of a graph that it has compiled; None where it does not say.
+    """What XLA, or another backend, says of a graph; None where it does not say.
 
     Attributes
     ----------
@@ -185,20 +188,21 @@ class XlaStatistics:
         return asdict(self)
 
 
-def xla_statistics(graph: Graph) -> XlaStatistics:
-    """Compile a graph, at any stage of the pipeline, and ask XLA what it costs."""
-    return statistics_of_compiled(xla.compile(to_pure(graph).graph).lower().compile())
+def xla_statistics(graph: Graph, options: Options | None = None) -> XlaStatistics:
+    """Compile a graph, at any stage of the pipeline, and ask XLA what it costs.
+
+    With options, or some in force, it is compiled as they say: another backend tells what it can.
+    """
+    options = options or in_force.options
+    executable = backend_named(options.backend).compile(to_pure(graph, options).graph)
+    return statistics_of_executable(executable)
 
 
-def statistics_of_compiled(compiled: Any) -> XlaStatistics:
-    """Return what XLA says of something that it has compiled."""
-    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    return XlaStatistics(
-        cost.get("flops"),
-        cost.get("transcendentals"),
-        cost.get("bytes accessed"),
-        getattr(memory, "argument_size_in_bytes", None),
-        getattr(memory, "output_size_in_bytes", None),
-        getattr(memory, "temp_size_in_bytes", None),
-        getattr(memory, "generated_code_size_in_bytes", None),
-    )
+def statistics_of_executable(executable: Executable) -> XlaStatistics:
+    """Return what a backend says of something that it has compiled."""
+    cost, memory = Cost(), Memory()
+    with contextlib.suppress(NotImplementedError):
+        cost = executable.cost()
+    with contextlib.suppress(NotImplementedError):
+        memory = executable.memory()
+    return XlaStatistics(**asdict(cost), **asdict(memory))

@@ -7,23 +7,38 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
 from ...ir import Graph
-from .command import Command, add_script, add_select, add_stage
+from ...passes import DEFAULTS, Options
+from .command import (
+    Command,
+    add_options,
+    add_script,
+    add_select,
+    add_stage,
+    asked_options,
+    shown_options,
+)
 from .drawing import to_dot
 from .graph_data import graph_data
 from .scripts import graphs_of_script
 from .source_text import annotated_text
 
-FORMATS: dict[str, Callable[[Graph], str]] = {
-    "text": lambda graph: f"{annotated_text(graph)}\n",
-    "json": lambda graph: json.dumps(graph_data(graph)),
-    "dot": to_dot,
+FORMATS: dict[str, Callable[[Graph, Options], str]] = {
+    "text": lambda graph, asked: f"{shown_options(asked, '# ')}{annotated_text(graph)}\n",
+    "json": lambda graph, asked: json.dumps({**graph_data(graph), **options_data(asked)}),
+    "dot": lambda graph, asked: f"{shown_options(asked, '// ')}{to_dot(graph)}",
 }
+
+
+def options_data(asked: Options) -> dict[str, str]:
+    """Return what was asked of the compiler as plain data; nothing if all is as usual."""
+    return {} if asked == DEFAULTS else {"options": str(asked)}
 
 
 def _configure(parser: ArgumentParser) -> None:
     add_script(parser, "the Python script to run; it need not know of brainir's tools")
     add_stage(parser)
     add_select(parser)
+    add_options(parser)
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -34,9 +49,11 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _execute(options: Namespace) -> int:
-    found = graphs_of_script(options.script, options.arguments, options.select, options.stage)
-    for graph in found.graphs:
-        print(FORMATS[options.format](graph))
+    found = graphs_of_script(
+        options.script, options.arguments, options.select, options.stage, asked_options(options)
+    )
+    for graph, asked in zip(found.graphs, found.options, strict=True):
+        print(FORMATS[options.format](graph, asked))
     return found.report()
 
 
@@ -45,11 +62,13 @@ COMMAND = Command(
     "print the graphs of everything that a script compiles",
     "Run a script as Python would, and print the graph of everything that it compiles, each once, "
     "after all passes unless --stage names another stage. "
+    "Options that are not the usual ones stand in a comment above the graph. "
     "What the script itself prints goes to the standard error. If it fails, what it had compiled "
     "is still printed, and the exit code is 1.",
     (
         "dump model.py --stage capture --select 'update*'",
         "dump model.py -- --steps 100",
+        "dump model.py -O 'distribute-loops{rows=4}' --leave-out simplify",
         "dump model.py --select update --format dot | dot -Tsvg > update.svg",
     ),
     _configure,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...backends import BACKENDS
 from ...ir import Type, key_words, type_of_array
 from ..validation.running import (
     Array,
@@ -28,9 +29,10 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a graph in text, or an artifact; - for stdin")
     parser.add_argument(
         "--backend",
-        choices=("reference", "xla"),
+        choices=BACKENDS,
         default="reference",
-        help="reference: numpy, node by node (the default); xla: after all passes, compiled",
+        help="reference: numpy, node by node, the graph as it is (the default); all others, such "
+        "as xla: after all passes",
     )
     parser.add_argument(
         "--arg",

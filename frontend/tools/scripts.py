@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import jax
 
 from ...ir import Graph, GraphError, fingerprint
+from ...passes import DEFAULTS, Options
 from ..errors import BrainIRError
+from ..options_in_force import options
 from ..program import Listener, Program, executables, listeners, optimise
 from .command import Problem, UsageError
 from .graph_files import selected
@@ -32,11 +34,12 @@ class ScriptRun:
     error: str | None
 
 
-def run_script(path: str, arguments: Sequence[str] = ()) -> ScriptRun:
+def run_script(path: str, arguments: Sequence[str] = (), asked: Options = DEFAULTS) -> ScriptRun:
     """Run a script as Python would, and note every graph that it compiles.
 
     What it prints goes to the standard error, so that the standard output is free for graphs.
-    Graphs of one name that compute the same count once.
+    Graphs of one name that compute the same, under the same options, count once. The script may
+    have options of its own, beside those that are asked for here.
 
     Raises
     ------
@@ -52,11 +55,12 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> ScriptRun:
     found: dict[Hashable, Program] = {}
 
     def note(program: Program) -> None:
-        found.setdefault((program.graph.name, fingerprint(program.graph)), program)
+        key = program.graph.name, fingerprint(program.graph), program.options
+        found.setdefault(key, program)
 
     executables.clear()  # what is kept from before would not be compiled again
     path = os.path.abspath(path)
-    with _listening(note), _as_main(path, arguments), _output_to_stderr():
+    with options(asked), _listening(note), _as_main(path, arguments), _output_to_stderr():
         error = _run(path)
         jax.effects_barrier()
     return ScriptRun(tuple(found.values()), error)
@@ -64,10 +68,11 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> ScriptRun:
 
 @dataclass(frozen=True, slots=True)
 class ScriptGraphs:
-    """The graphs of a script, and what there is to say of those that are missing."""
+    """The graphs of a script, the options of each, and what there is to say of those missing."""
 
     graphs: tuple[Graph, ...]
     errors: tuple[str, ...]
+    options: tuple[Options, ...]
 
     def report(self) -> int:
         """Print the errors on the standard error, and return the exit code of a command."""
@@ -79,7 +84,11 @@ class ScriptGraphs:
 
 
 def graphs_of_script(
-    path: str, arguments: Sequence[str], select: Sequence[str], stage: str | None
+    path: str,
+    arguments: Sequence[str],
+    select: Sequence[str],
+    stage: str | None,
+    asked: Options = DEFAULTS,
 ) -> ScriptGraphs:
     """Run a script, and bring those graphs that are selected to a stage of the pipeline.
 
@@ -88,21 +97,23 @@ def graphs_of_script(
     OSError
         If there is no such file, or it cannot be read.
     """
-    run = run_script(path, arguments)
+    run = run_script(path, arguments, asked)
     errors = [] if run.error is None else [f"{run.error}\nbrainir: {path} failed"]
     chosen: set[Graph] = set()
     try:
         chosen.update(selected([program.graph for program in run.programs], select))
     except Problem as problem:
         errors.append(f"brainir: {problem}")
-    graphs: list[Graph] = []
+    graphs: list[tuple[Graph, Options]] = []
     for program in run.programs:
         if program.graph in chosen:
             try:
-                graphs.append(optimise(program, until=stage))
+                graphs.append((optimise(program, until=stage), program.options))
             except (GraphError, BrainIRError, ValueError, NotImplementedError) as error:
                 errors.append(f"brainir: {program.graph.name} has no such stage: {error}")
-    return ScriptGraphs(tuple(graphs), tuple(errors))
+    return ScriptGraphs(
+        tuple(graph for graph, _ in graphs), tuple(errors), tuple(asked for _, asked in graphs)
+    )
 
 
 @contextlib.contextmanager

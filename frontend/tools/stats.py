@@ -8,9 +8,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TypeVar
 
-from ...passes import PIPELINE, run_pipeline
-from .command import Command, Problem, UsageError, add_script, add_select, add_stage, table
+from ...backends import Backend, backend_named
+from ...passes import DEFAULTS, Options, run_pipeline
+from .command import (
+    Command,
+    Problem,
+    UsageError,
+    add_options,
+    add_script,
+    add_select,
+    add_stage,
+    asked_options,
+    shown_options,
+    table,
+)
 from .costs import Statistics, XlaStatistics, statistics, xla_statistics
+from .dump import options_data
 from .graph_files import labels, read_graphs
 from .scripts import ScriptGraphs, graphs_of_script
 
@@ -23,6 +36,7 @@ def _configure(parser: ArgumentParser) -> None:
     )
     add_stage(parser)
     add_select(parser)
+    add_options(parser)
     parser.add_argument(
         "--xla",
         action=BooleanOptionalAction,
@@ -39,14 +53,15 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _execute(options: Namespace) -> int:
     found = _graphs(options)
-    for graph, label in zip(found.graphs, labels(found.graphs), strict=True):
+    for graph, label, asked in zip(found.graphs, labels(found.graphs), found.options, strict=True):
         ours, theirs = statistics(graph), None
         if options.xla:
-            theirs = _or_problem(lambda graph=graph: xla_statistics(graph))
+            theirs = _or_problem(lambda g=graph, asked=asked: xla_statistics(g, asked))
         if options.format == "json":
-            print(json.dumps({**ours.data(), "xla": None if theirs is None else theirs.data()}))
+            said = None if theirs is None else theirs.data()
+            print(json.dumps({**ours.data(), "xla": said, **options_data(asked)}))
         else:
-            print(_text(label, ours, theirs))
+            print(_text(label, ours, theirs, asked))
     return found.report()
 
 
@@ -58,19 +73,23 @@ def _or_problem(make: Callable[[], T]) -> T:
 
 
 def _graphs(options: Namespace) -> ScriptGraphs:
+    asked = asked_options(options)
     if options.script.endswith(".py"):
-        return graphs_of_script(options.script, options.arguments, options.select, options.stage)
+        return graphs_of_script(
+            options.script, options.arguments, options.select, options.stage, asked
+        )
     if options.arguments:
         raise UsageError(f"{options.script} is not a script, so it takes no arguments")
     graphs = read_graphs(options.script, options.select)
     if options.stage is not None:
+        passes = asked.pipeline()
         graphs = [
-            _or_problem(lambda g=g: run_pipeline(g, PIPELINE, until=options.stage)) for g in graphs
+            _or_problem(lambda g=g: run_pipeline(g, passes, until=options.stage)) for g in graphs
         ]
-    return ScriptGraphs(tuple(graphs), ())
+    return ScriptGraphs(tuple(graphs), (), (asked,) * len(graphs))
 
 
-def _text(label: str, ours: Statistics, theirs: XlaStatistics | None) -> str:
+def _text(label: str, ours: Statistics, theirs: XlaStatistics | None, asked: Options) -> str:
     unknown = "" if ours.bounded else ", and more for each further step of a while"
     lines = [
         f"@{label}: {ours.nodes:,} nodes, {ours.flops:,} flops, {ours.bytes:,} B moved{unknown}",
@@ -78,8 +97,10 @@ def _text(label: str, ours: Statistics, theirs: XlaStatistics | None) -> str:
         f"  consts: {ours.consts:,} with {ours.const_bytes:,} B",
         f"  residuals: {ours.residual_bytes:,} B that loops keep for loops in reverse",
     ]
+    if asked != DEFAULTS:
+        lines.insert(1, f"  {shown_options(asked).rstrip()}")
     if theirs is not None:
-        lines += _xla_lines(theirs)
+        lines += _xla_lines(theirs, backend_named(asked.backend))
     rows = [(op.op, op.nodes, op.flops, op.bytes) for op in ours.ops]
     lines += ["", table(("op", "nodes", "flops", "bytes"), rows, "  ")]
     if ours.loops:
@@ -89,13 +110,14 @@ def _text(label: str, ours: Statistics, theirs: XlaStatistics | None) -> str:
     return "\n".join([*lines, ""])
 
 
-def _xla_lines(said: XlaStatistics) -> Iterator[str]:
+def _xla_lines(said: XlaStatistics, backend: Backend) -> Iterator[str]:
     work = {"flops": said.flops, "transcendentals": said.transcendentals, "B moved": said.bytes}
     text = ", ".join(f"{count:,.0f} {what}" for what, count in work.items() if count is not None)
-    yield f"  XLA, after fusion, every loop as if it ran once: {text or 'does not say'}"
+    counted = "after fusion, every loop as if it ran once" if backend.traceable else "work"
+    yield f"  {backend.title}, {counted}: {text or 'does not say'}"
     sizes = {name: getattr(said, name) for name in ("arguments", "results", "temporaries", "code")}
     text = ", ".join(f"{name} {size:,} B" for name, size in sizes.items() if size is not None)
-    yield f"  XLA, memory: {text or 'does not say'}"
+    yield f"  {backend.title}, memory: {text or 'does not say'}"
 
 
 COMMAND = Command(

@@ -8,7 +8,8 @@ from typing import Any
 
 import jax
 
-from ...backends import lax, xla
+from ...backends import Flat
+from ...passes import Options
 from .. import environ
 from ..capture import (
     Handle,
@@ -17,6 +18,7 @@ from ..capture import (
 from ..program import (
     Program,
     compile_program,
+    outermost,
 )
 from ..snapshot import holds_array, is_gone
 from ..state import epoch, in_foreign_trace
@@ -30,7 +32,14 @@ class Mismatch(Exception):
 
 
 class Entry:
-    """A program of a jitted function, compiled: what is kept, as `KeptPrograms` says."""
+    """A program of a jitted function, compiled: what is kept, as `KeptPrograms` says.
+
+    Attributes
+    ----------
+    context : Options
+        Those in force around the last call for which it was looked up: as long as they are the same
+        object, it is the one to run.
+    """
 
     used = 0
 
@@ -40,7 +49,9 @@ class Entry:
         names: Sequence[str],
         donate: Sequence[int],
         watch: Watch,
+        context: Options,
     ) -> None:
+        self.context = context
         self._names = sorted(names)
         self._program, self._watch = program, watch
         self._epoch: int | None = None
@@ -57,12 +68,12 @@ class Entry:
         kept = program.changed_in_place()
         self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
-        self._emitted = lax.emit(self._compiled.graph)
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
         first = len(self._held) + len(self._consts)
         donated = tuple(first + i for i in donate)
-        self._inner = jax.jit(self._traced, donate_argnums=donated)
-        self._outer = jax.jit(self._traced, donate_argnums=donated, compiler_options=xla.OPTIONS)
+        executable = self._compiled.executable(donated, self._around)
+        self._inner = executable.inside
+        self._outer = outermost(executable, self._compiled.backend)
 
     def usable(self) -> bool:
         """Whether what was assumed while tracing still holds; types apart, which JAX compares."""
@@ -104,7 +115,7 @@ class Entry:
         except ValueError:
             if not in_foreign_trace():
                 raise
-            # JAX takes options for XLA in the outermost jit only.
+            # A backend may need to be told that it runs inside something else.
             *values, result = self._inner(*held, *self._consts, *args, **kwargs)
         if self._io:
             jax.block_until_ready((values, result))
@@ -131,8 +142,12 @@ class Entry:
             for handle, value in zip(self._written, values, strict=True):
                 handle.state.check_writable(value)
 
-    def _traced(self, /, *given: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """What JAX traces: check that it is the signature we know, and emit the graph."""
+    def _around(self, flat: Flat) -> Callable[..., tuple[Any, ...]]:
+        """Return the function of containers that a backend makes its executable of."""
+        return functools.partial(self._contained, flat)
+
+    def _contained(self, flat: Flat, /, *given: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Check that it is the signature we know, and run the graph: what JAX traces, for XLA."""
         if plain.is_asked_for():
             raise Mismatch
         program = self._program
@@ -151,7 +166,7 @@ class Entry:
             if now != slot.before.tree or not same_avals(found, slot.before.avals, weak=False):
                 raise Mismatch
             held.extend(slot.entry_leaves(found))
-        outs = self._emitted(*leaves, *held, *consts)
+        outs = flat(*leaves, *held, *consts)
         count = len(program.out_avals)
         result = jax.tree.unflatten(program.out_tree, outs[:count])
         written = program.written_values(self._compiled.written, outs[count:])

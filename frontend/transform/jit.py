@@ -11,12 +11,14 @@ from typing import Any
 
 import jax
 
+from ...passes import DEFAULTS, Options
 from ..capture import (
     current_frame,
     name_of,
     parameter_names,
     reject_states,
 )
+from ..options_in_force import combined, given, in_force
 from ..program import (
     Program,
     argument_aval,
@@ -42,6 +44,7 @@ def jit(
     static_argnames: str | Iterable[str] = (),
     donate_argnums: int | Iterable[int] = (),
     name: str | None = None,
+    options: Options | None = None,
 ) -> Any:
     """Return a compiled version of a function that may read and write States.
 
@@ -62,6 +65,10 @@ def jit(
         Arguments whose memory the results may take over.
     name : str, optional
         What the graph is called.
+    options : Options, optional
+        What is asked of the compiler for this function, over what `brainir.options` asks for where
+        it is called: passes, their options, the backend. They do not count inside another
+        compiled function, which is compiled as a whole.
 
     Returns
     -------
@@ -71,10 +78,10 @@ def jit(
     Raises
     ------
     ValueError
-        If an argument or result is a State, a static argument is not hashable, or an argument
-        number is invalid.
+        If an argument or result is a State, a static argument is not hashable, an argument number
+        is invalid, or there is no such backend.
     TypeError
-        If a dynamic argument or a result is not an array.
+        If ``options`` are something else, a dynamic argument or a result is not an array.
 
     Examples
     --------
@@ -94,10 +101,12 @@ def jit(
             static_argnames=static_argnames,
             donate_argnums=donate_argnums,
             name=name,
+            options=options,
         )
+    combined(DEFAULTS, options)  # if it has mistakes, here is the place to say so
     check_callable("the function given to jit", fun)
     arguments = Arguments(fun, static_argnums, static_argnames, donate_argnums)
-    return Jitted(fun, arguments, name)
+    return Jitted(fun, arguments, name, options)
 
 
 class Jitted:
@@ -109,10 +118,18 @@ class Jitted:
         The function that was compiled.
     arguments : Arguments
         Which of its arguments are static, and which are donated.
+    options : Options or None
+        What is asked of the compiler over what is in force where it is called.
     """
 
-    def __init__(self, fun: Callable[..., Any], arguments: Arguments, name: str | None) -> None:
-        self.origin_fun = fun
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        arguments: Arguments,
+        name: str | None,
+        options: Options | None = None,
+    ) -> None:
+        self.origin_fun, self.options = fun, options
         self._name = name or name_of(fun)
         self.arguments = arguments
         self._lock = threading.RLock()
@@ -124,7 +141,7 @@ class Jitted:
         """Copy and pickle it as what it stands for: a function as itself, all else by its parts."""
         if isinstance(self.origin_fun, FunctionType):
             return self.origin_fun.__qualname__
-        return Jitted, (self.origin_fun, self.arguments, self._name)
+        return Jitted, (self.origin_fun, self.arguments, self._name, self.options)
 
     def __repr__(self) -> str:
         return f"jit({self._name})"
@@ -139,14 +156,18 @@ class Jitted:
             object.__setattr__(instance, COMPILED_METHODS, methods)
         if self not in methods:
             method = self.origin_fun.__get__(instance, owner)
-            methods[self] = Jitted(method, self.arguments.of_method(method), self._name)
+            arguments = self.arguments.of_method(method)
+            methods[self] = Jitted(method, arguments, self._name, self.options)
         return methods[self]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         entry = self._only
-        if entry is not None and current_frame() is None:
+        context = in_force.options
+        if entry is not None and entry.context is context and current_frame() is None:
             if not entry.usable():
-                entry = self._only = self._kept.find_any()
+                entry = self._only = self._kept.find_any(combined(context, self.options))
+                if entry is not None:
+                    entry.context = context
             if entry is not None:
                 try:
                     return entry.run(args, kwargs)
@@ -178,10 +199,14 @@ class Jitted:
         shapes = tuple((a.shape, a.dtype, a.weak_type) for a in avals)
         return static, tree, shapes, in_foreign_trace(), is_wide(), is_sharded()
 
+    def _asked(self) -> Options:
+        return combined(in_force.options, self.options)
+
     def _find(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], unlike: Entry | None = None
     ) -> Entry:
-        key = self._key(args, kwargs)
+        context, asked = in_force.options, self._asked()
+        key = asked, self._key(args, kwargs)
         with self._lock:
             entry = self._kept.find(key, unlike)
             if entry is None:
@@ -189,7 +214,8 @@ class Jitted:
                 if not entry.usable():  # tracing has changed what it depends on
                     return entry
                 self._kept.add(key, entry)
-            alone = self._kept.signatures == 1 and not self.arguments
+            alone = self._kept.signatures(asked) == 1 and not self.arguments
+            entry.context = context
             self._only = entry if alone else None
             return entry
 
@@ -198,7 +224,8 @@ class Jitted:
         program = self._program(args, kwargs)
         names = self.arguments.dynamic(args, kwargs)[1]
         donate = self.arguments.donated(len(args))
-        return Entry(program, list(names), donate, Watch(self.origin_fun, born))
+        watch = Watch(self.origin_fun, born)
+        return Entry(program, list(names), donate, watch, in_force.options)
 
     def _forget(self, entry: Entry) -> None:
         """Let go of a program that is no longer kept."""
@@ -207,20 +234,21 @@ class Jitted:
 
     def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
         closed = self.arguments.closed(args, kwargs)
-        given, named = self.arguments.dynamic(args, kwargs)
+        positional, named = self.arguments.dynamic(args, kwargs)
         keys = sorted(named)
 
         def function(*arrays: Any) -> Any:
-            rest = dict(zip(keys, arrays[len(given) :], strict=True))
-            return closed(*arrays[: len(given)], **rest)
+            rest = dict(zip(keys, arrays[len(positional) :], strict=True))
+            return closed(*arrays[: len(positional)], **rest)
 
         function.__name__ = self._name
         function.__wrapped__ = self.origin_fun  # pyright: ignore[reportFunctionMemberAccess]
         names = parameter_names(self.origin_fun)[: len(args)]
         names = [name for i, name in enumerate(names) if i not in self.arguments.static]
-        names += [""] * (len(given) - len(names))
-        flat = (*given, *(named[key] for key in keys))
-        return capture(function, flat, self._name, [*names, *keys])
+        names += [""] * (len(positional) - len(names))
+        flat = (*positional, *(named[key] for key in keys))
+        with given(self._asked()):
+            return capture(function, flat, self._name, [*names, *keys])
 
     # --- inside another capture -------------------------------------------------------------------
 
@@ -233,11 +261,20 @@ class Jitted:
     # --- to look at it ----------------------------------------------------------------------------
 
     def trace(self, *args: Any, **kwargs: Any) -> Stages:
-        """Trace without running: see the graph at every stage. No State changes."""
+        """Trace without running: see the graph at every stage. No State changes.
+
+        Stages are those of the options that are in force here.
+        """
         return Stages(self._program(args, kwargs), sorted(self.arguments.dynamic(args, kwargs)[1]))
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
-        """Return what `jax.jit` calls lowered: its text, and ``compile()`` for cost and memory."""
+        """Return what `jax.jit` calls lowered: its text, and ``compile()`` for cost and memory.
+
+        Raises
+        ------
+        NotImplementedError
+            If the backend that is asked for does not lower graphs.
+        """
         return self.trace(*args, **kwargs).lower()
 
     def compile(self, *args: Any, **kwargs: Any) -> jax.stages.Compiled:

@@ -54,6 +54,8 @@ class Keepable(Protocol):
         ...
 
 
+Key = tuple[Hashable, Hashable]
+
 K = TypeVar("K", bound=Keepable)
 
 
@@ -65,6 +67,9 @@ class KeptPrograms(Generic[K]):
     hold a lock; anybody may search at any time, and a program goes by itself as soon as one of its
     States is gone.
 
+    A signature is a pair, of which the first says in which group it is: what was asked of the
+    compiler.
+
     Parameters
     ----------
     forgotten : weakref.WeakMethod
@@ -72,7 +77,7 @@ class KeptPrograms(Generic[K]):
     """
 
     def __init__(self, forgotten: weakref.WeakMethod[Callable[[K], None]]) -> None:
-        self._table: dict[Hashable, list[K]] = {}
+        self._table: dict[Key, list[K]] = {}
         self._mourners: dict[int, list[weakref.ref[Any]]] = {}
         self._clock = itertools.count(1)
         self._forgotten = forgotten
@@ -80,12 +85,11 @@ class KeptPrograms(Generic[K]):
     def __len__(self) -> int:
         return sum(map(len, tuple(self._table.values())))
 
-    @property
-    def signatures(self) -> int:
-        """How many signatures there are programs for."""
-        return len(self._table)
+    def signatures(self, group: Hashable) -> int:
+        """How many signatures of a group there are programs for."""
+        return sum(key[0] == group for key in tuple(self._table))
 
-    def find(self, key: Hashable, unlike: K | None = None) -> K | None:
+    def find(self, key: Key, unlike: K | None = None) -> K | None:
         """Return a program of a signature whose assumptions hold now, the latest first.
 
         If one was tried and did not fit, ``unlike`` names it, and types of States are compared.
@@ -96,15 +100,15 @@ class KeptPrograms(Generic[K]):
                 return program
         return None
 
-    def find_any(self) -> K | None:
-        """Return a program of whatever signature whose assumptions hold now."""
+    def find_any(self, group: Hashable) -> K | None:
+        """Return a program of whatever signature of a group whose assumptions hold now."""
         for key in tuple(self._table):
-            found = self.find(key)
+            found = self.find(key) if key[0] == group else None
             if found is not None:
                 return found
         return None
 
-    def add(self, key: Hashable, program: K) -> None:
+    def add(self, key: Key, program: K) -> None:
         """Keep a program, and let go of those that were not used for the longest time."""
         kept = self._table.setdefault(key, [])
         program.used = next(self._clock)
@@ -124,10 +128,10 @@ class KeptPrograms(Generic[K]):
         self._table.clear()
         self._mourners.clear()
 
-    def _pairs(self) -> list[tuple[Hashable, K]]:
+    def _pairs(self) -> list[tuple[Key, K]]:
         return [(key, program) for key, kept in self._table.items() for program in kept]
 
-    def _remove(self, key: Hashable, program: K) -> None:
+    def _remove(self, key: Key, program: K) -> None:
         """Forget one program; needs no lock, since lists and dictionaries do these in one step."""
         try:
             self._table.get(key, []).remove(program)
@@ -138,14 +142,14 @@ class KeptPrograms(Generic[K]):
         if forgotten is not None:
             forgotten(program)
 
-    def _forget_with(self, program: K, key: Hashable) -> None:
+    def _forget_with(self, program: K, key: Key) -> None:
         """Forget a program when one of its States goes, since nothing can call it any more."""
         lost = functools.partial(_lost, weakref.ref(self), key, weakref.ref(program))
         states = (handle.reference() for handle in program.views)
         self._mourners[id(program)] = [weakref.ref(s, lost) for s in states if s is not None]
 
 
-def _lost(kept: Any, key: Hashable, program: Any, _: Any) -> None:
+def _lost(kept: Any, key: Key, program: Any, _: Any) -> None:
     table, gone = kept(), program()
     if table is not None and gone is not None:
         table._remove(key, gone)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import jax
 
-from ...backends import lax, xla
+from ...backends import backend_named
 from ...ir import Graph
+from ...passes import Options
 from ..program import (
     Program,
     optimise,
@@ -24,10 +25,17 @@ class Stages:
         What was captured.
     keywords : tuple of str
         The names of the last arguments, those that were given by name.
+    options : Options
+        What was asked of the compiler where it was traced: stages are of the passes that these
+        choose.
     """
 
     def __init__(self, program: Program, keywords: Sequence[str]) -> None:
         self.program, self.keywords = program, tuple(keywords)
+
+    @property
+    def options(self) -> Options:
+        return self.program.options
 
     def graph(self, stage: str | None = None) -> Graph:
         """Return the graph after the pass called ``stage``.
@@ -42,11 +50,17 @@ class Stages:
         return optimise(self.program, until=stage)
 
     def lower(self) -> jax.stages.Lowered:
-        """Lower what a backend makes of the last stage."""
+        """Lower what the backend makes of the last stage.
+
+        Raises
+        ------
+        NotImplementedError
+            If the backend runs graphs as they are.
+        """
         graph = self.graph()
         consts = [const.data for const in graph.consts]
         given = [*self.program.in_avals, *self.program.state_leaves(), *consts]
-        return jax.jit(lax.emit(graph), compiler_options=xla.OPTIONS).lower(*given)
+        return backend_named(self.options.backend).compile(graph).lower(*given)
 
     def __str__(self) -> str:
         return str(self.graph())

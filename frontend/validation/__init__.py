@@ -1,7 +1,7 @@
 """Whether the compiler keeps what a function means.
 
 - `validate`: the public function, its report, and going from stage to stage.
-- `checking`: whether one step, a pass or XLA, keeps what a graph means.
+- `checking`: whether one step, a pass or a backend, keeps what a graph means.
 - `comparison`: whether two outcomes are the same up to rounding.
 - `reduction`: from a graph on which a step fails to a smallest one.
 - `running`: graphs on arrays that are given or random, as the command ``run`` does it too.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 
-from ...backends import reference, to_jax, to_numpy, xla
+from ...backends import Executable, backend_named, reference, to_jax, to_numpy
 from ...ir import Graph, GraphError, Node, touched_by, verify, walk
 from ...passes import Pass
 from .comparison import Comparison, Difference
@@ -111,19 +111,18 @@ def check_pass(step: Pass, comparison: Comparison) -> Check:
     return Check(step.name, after, outcome_of, comparison)
 
 
-def check_xla(comparison: Comparison) -> Check:
-    """Return a check of the backend that compiles."""
-
-    compiled: dict[Graph, xla.Executable] = {}
+def check_backend(name: str, comparison: Comparison) -> Check:
+    """Return a check of a backend."""
+    backend, compiled = backend_named(name), dict[Graph, Executable]()
 
     def run(inputs: Inputs) -> Outcome:
         if inputs.graph not in compiled:
             compiled.clear()  # only the latest
-            compiled[inputs.graph] = xla.compile(inputs.graph)
+            compiled[inputs.graph] = backend.compile(inputs.graph)
         results = compiled[inputs.graph](*map(to_jax, inputs.arguments))
         return Outcome(tuple(map(to_numpy, results)), {})
 
-    return Check("xla", lambda inputs: inputs, run, comparison)
+    return Check(name, lambda inputs: inputs, run, comparison)
 
 
 def as_before(before: Inputs, after: Graph, found: Outcome) -> Outcome:

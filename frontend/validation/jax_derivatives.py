@@ -66,7 +66,7 @@ def _run_by_jax(node: Node, region: Graph, operands: Sequence[Operand]) -> Op:
     """Return an op whose meaning in numpy is that of one node in JAX."""
     inner, params = Builder(node.loc), [Value(operand.type) for operand in operands]
     results = inner.emit(_OPS[node.op.name], params, node.attrs, [region])
-    function = jax.jit(lax.emit(inner.graph(params, results, node.op.name)))
+    function = lax.jitted(inner.graph(params, results, node.op.name))
 
     def numpy(run: Any, *arrays: Any, **_: Any) -> tuple[Any, ...]:
         return tuple(map(to_numpy, function(*map(to_jax, arrays))))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...ir import Effect, Graph, StateVar, walk
-from ...passes import ARRAY_PIPELINE, run_pipeline
+from ...passes import ARRAY_PIPELINE, Options, run_pipeline
+from ..options_in_force import in_force
 from ..program import optimise_graph
 
 _ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
@@ -24,8 +25,8 @@ def is_pure(graph: Graph) -> bool:
     return not any(node.op.effects & _ON_STATE for node in walk(graph))
 
 
-def to_pure(graph: Graph) -> Pure:
-    """Run the passes that a graph still needs.
+def to_pure(graph: Graph, options: Options | None = None) -> Pure:
+    """Run the passes that a graph still needs, those of some options or of those in force.
 
     In a graph whose states became parameters and results before, they are like all the others.
 
@@ -35,6 +36,7 @@ def to_pure(graph: Graph) -> Pure:
         What passes refuse.
     """
     if is_pure(graph):
-        return Pure(run_pipeline(graph, ARRAY_PIPELINE), (), ())
-    pure = optimise_graph(graph)
+        passes = (options or in_force.options).pipeline(ARRAY_PIPELINE)
+        return Pure(run_pipeline(graph, passes), (), ())
+    pure = optimise_graph(graph, options=options)
     return Pure(pure, graph.states, pure.writes)

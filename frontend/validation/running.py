@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...backends import reference, to_jax, to_numpy, xla
+from ...backends import backend_named, reference, to_jax, to_numpy
 from ...ir import (
     Const,
     Graph,
@@ -152,7 +152,7 @@ def _as_key(array: Array, type: Type) -> Array:
 
 
 def run_on(backend: str, inputs: Inputs) -> Outcome:
-    """Run a graph on ``"reference"`` or ``"xla"``.
+    """Run a graph on a backend: after all passes, but on ``"reference"`` as it is.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def run_on(backend: str, inputs: Inputs) -> Outcome:
         return Outcome(*reference.evaluate(inputs.graph, inputs.arguments, inputs.states))
     pure = to_pure(inputs.graph)
     held = [leaf for state in pure.entering for leaf in inputs.states[state]]
-    run = xla.compile(pure.graph)
+    run = backend_named(backend).compile(pure.graph)
     outs = [to_numpy(out) for out in run(*map(to_jax, (*inputs.arguments, *held)))]
     count = len(inputs.graph.results)
     states, start = dict(inputs.states), count

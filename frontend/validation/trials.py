@@ -25,15 +25,15 @@ class Trials:
         The last stage that has states.
     last : Inputs
         The last stage.
-    xla : Check
+    backend : Check
         Runs the last stage.
     """
 
     def __init__(
-        self, first: Inputs, pure: Inputs, last: Inputs, xla: Check, comparison: Comparison
+        self, first: Inputs, pure: Inputs, last: Inputs, backend: Check, comparison: Comparison
     ) -> None:
         self.first = first
-        self._pure, self._last, self._xla, self._comparison = pure, last, xla, comparison
+        self._pure, self._last, self._backend, self._comparison = pure, last, backend, comparison
         self._reference = with_jax_derivatives(first.graph)
         self._finite = _finite(self._expected(first))
 
@@ -53,7 +53,7 @@ class Trials:
             (was & ~now).any() for was, now in zip(self._finite, _finite(expected), strict=True)
         ):
             return None
-        runs = (outcome_of, self._xla.run)  # XLA's own rewriting may hide what is wrong
+        runs = (outcome_of, self._backend.run)  # its own rewriting may hide what is wrong
         found = (self._difference(run, inputs, expected) for run in runs)
         return next((difference for difference in found if difference is not None), None)
 

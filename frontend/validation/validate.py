@@ -14,7 +14,14 @@ import numpy as np
 
 from ...backends import describe, to_numpy
 from ...ir import Const, Graph, NotDifferentiable, Type, equal, numpy_dtype, type_of_array
-from ...passes import PIPELINE, LaneDependentResult, LaneDependentWrite, Pass
+from ...passes import (
+    DEFAULT_BACKEND,
+    PIPELINE,
+    LaneDependentResult,
+    LaneDependentWrite,
+    Options,
+    Pass,
+)
 from ..program import Program, optimise
 from ..transform.autodiff import grad
 from ..transform.jit import Jitted, jit
@@ -23,8 +30,8 @@ from .checking import (
     Check,
     as_before,
     can_be_run,
+    check_backend,
     check_pass,
-    check_xla,
     failed,
     is_sensitive,
     outcome_of,
@@ -49,12 +56,12 @@ class ValidationReport:
     name : str
         Of the function.
     stages : mapping of str to float or None
-        How far off the results are after each pass and on XLA, in units of the tolerance: 1 is as
-        much as is allowed, and a pass that changes nothing has 0. None where nothing could be
-        compared. What comes after the first that is wrong is left out. Those of the gradients begin
-        with ``"gradients: "``.
+        How far off the results are after each pass and on the backend, in units of the
+        tolerance: 1 is as much as is allowed, and a pass that changes nothing has 0. None where
+        nothing could be compared. What comes after the first that is wrong is left out. Those of
+        the gradients begin with ``"gradients: "``.
     first_pass : str or None
-        The first pass after which something is different; ``"xla"`` for the backend.
+        The first pass after which something is different, or the backend: ``"xla"``.
     difference : Difference or None
         What is different after it.
     node : str or None
@@ -129,7 +136,8 @@ def validate(
     """Check that every pass keeps what a function means, on arguments of one's own.
 
     The graph of the function runs on the reference backend (numpy, node by node) as it was
-    captured, after every pass, and on XLA; results and final states must agree. If they do not, the
+    captured, after every pass, and on XLA; results and final states must agree. (Passes and backend
+    are those that the options in force ask for, see `brainir.options`.) If they do not, the
     report names the first pass and node that differ, and a file with the smallest graph on which
     that pass is wrong.
 
@@ -192,7 +200,8 @@ def validate(
     comparison = Comparison({**tolerances_of(program.graph), **(tolerances or {})})
     given, named = jitted.arguments.dynamic(args, kwargs)
     leaves = jax.tree.leaves((*given, *(named[key] for key in sorted(named))))
-    values = _Validation(program, leaves, comparison, Path(folder))
+    place = Path(folder)
+    values = _Validation(program, leaves, comparison, place)
     report = values.report
     if not report.ok:
         return report
@@ -201,7 +210,7 @@ def validate(
         closed = jitted.arguments.closed(args, kwargs)
         try:
             loss = _Loss(lambda dynamic: closed(*dynamic[0], **dynamic[1]), (given, named), program)
-            slopes = _Gradients(loss, report.name, comparison, Path(folder))
+            slopes = _Gradients(loss, report.name, comparison, place, program.options)
         except (NotImplementedError, TypeError, ValueError) as error:
             if gradients:
                 raise
@@ -309,9 +318,10 @@ class _Validation:
             states[state] = tuple(_as_type(next(held), type) for type in state.types)
         consts = tuple(Const(c.value, _as_type(c.data, c.value.type)) for c in graph.consts)
         self.inputs = Inputs(graph.with_(consts=consts), arguments, states)
-        self._run = _Run(self.inputs, comparison, folder)
+        backend = program.options.backend
+        self._run = _Run(self.inputs, comparison, folder, backend=backend)
         try:
-            self._run.through(PIPELINE)
+            self._run.through(program.options.pipeline(PIPELINE))
         except REFUSALS:
             optimise(program)  # says the same in the words that users know
             raise
@@ -331,8 +341,9 @@ class _Validation:
         if self._trials is None or self._trials.difference(inputs) is None:
             return None
         inputs = replace(inputs, graph=self.inputs.graph)
-        run = _Run(inputs, self._comparison, self._folder, ties)
-        run.through(PIPELINE)
+        options = self.program.options
+        run = _Run(inputs, self._comparison, self._folder, ties, options.backend)
+        run.through(options.pipeline(PIPELINE))
         report = run.report(smallest=True)
         return None if report.ok or report.sensitive else report
 
@@ -340,9 +351,12 @@ class _Validation:
 class _Gradients(_Validation):
     """The gradients of a program."""
 
-    def __init__(self, loss: _Loss, name: str, comparison: Comparison, folder: Path) -> None:
+    def __init__(
+        self, loss: _Loss, name: str, comparison: Comparison, folder: Path, options: Options
+    ) -> None:
         self._places = loss.places
-        slopes = jit(loss.gradients, name=f"gradients_of_{name}").trace(loss.floats).program
+        gradients = jit(loss.gradients, name=f"gradients_of_{name}", options=options)
+        slopes = gradients.trace(loss.floats).program
         super().__init__(slopes, jax.tree.leaves(loss.floats), comparison, folder)
 
     def like(self, inputs: Inputs, program: Program) -> Inputs:
@@ -368,14 +382,15 @@ def validate_graph(
     folder: Path | None = None,
     passes: Sequence[Pass] = PIPELINE,
     smallest: bool = True,
+    backend: str = DEFAULT_BACKEND,
 ) -> ValidationReport:
-    """Check what passes make of a graph, step by step, and then XLA; see `validate`.
+    """Check what passes make of a graph, step by step, and then a backend; see `validate`.
 
     Nothing is written without a folder, and the smallest graph that fails is only looked for if it
     is asked for.
     """
     comparison = comparison or Comparison()
-    run = _Run(inputs, comparison, folder)
+    run = _Run(inputs, comparison, folder, backend=backend)
     run.through(passes)
     return run.report(smallest)
 
@@ -389,29 +404,30 @@ class _Run:
         comparison: Comparison,
         folder: Path | None,
         ties: frozenset[float] = frozenset(),
+        backend: str = DEFAULT_BACKEND,
     ) -> None:
         self._inputs, self._comparison, self._folder = inputs, comparison, folder
-        self._ties = ties
+        self._ties, self._backend = ties, backend
         self.first: Inputs | None = None
         self._pure = inputs
-        self._xla: Check | None = None
+        self._check: Check | None = None
         self._name = inputs.graph.name or "graph"
         self._stages: dict[str, float | None] = {}
         self._expected: Outcome | None = None
         self._failure: tuple[Check, Difference] | None = None
 
     def through(self, passes: Sequence[Pass]) -> None:
-        """Take all steps until one fails, XLA the last if the passes get there."""
+        """Take all steps until one fails, the backend the last if the passes get there."""
         well = all(self.step(check_pass(step, self._comparison)) for step in passes)
         if well and passes and passes[-1].form == "pure":
-            self._xla = check_xla(self._comparison)
-            self.step(self._xla)
+            self._check = check_backend(self._backend, self._comparison)
+            self.step(self._check)
 
     def trials(self) -> Trials | None:
         """Return a way to run first and last stage on other inputs, if both could be run."""
-        if self.first is None or self._xla is None:
+        if self.first is None or self._check is None:
             return None
-        return Trials(self.first, self._pure, self._inputs, self._xla, self._comparison)
+        return Trials(self.first, self._pure, self._inputs, self._check, self._comparison)
 
     def step(self, check: Check) -> bool:
         """Take a step, and return whether all is well after it."""

@@ -12,12 +12,12 @@ from typing import Any
 
 import jax
 
-from ....backends import xla
+from ....backends import backend_named
 from ....ir import Effect, Graph, GraphError, Loc, StateVar, walk
-from ....passes import CAPTURE, Pass
+from ....passes import CAPTURE, DEFAULT_BACKEND, DEFAULTS, Pass
 from ...errors import BrainIRError
 from ...program import Program, optimise
-from ..costs import statistics, statistics_of_compiled
+from ..costs import statistics, statistics_of_executable
 from ..drawing import node_title
 from ..residuals import residuals
 from ..source_text import annotated_text
@@ -92,15 +92,16 @@ class _Function:
         for graph in (captured, last):
             for state in graph.states:
                 self._numbers.setdefault(state.name, len(self._numbers))
-        stages, tables = self._stages(), None
+        stages, tables, asked = self._stages(), None, self._program.options
         costs = statistics(last).data()
         costs.pop("ops")
         if measure_xla and self._problem is None:
-            tables = measure(last)
+            tables = measure(last, self._program.options.backend)
         return {
             "name": captured.name,
             "title": captured.name,
             "takes": ", ".join(str(param.type) for param in captured.params),
+            "options": "" if asked == DEFAULTS else str(asked),
             "problem": self._problem,
             "stages": stages,
             "states": self._states(),
@@ -188,14 +189,20 @@ def _count(graph: Graph, state: StateVar, effect: Effect) -> int:
     return sum(1 for node in touching if state_of(node) is state)
 
 
-def measure(graph: Graph) -> Data:
-    """Return how long a graph without states takes to lower and to compile, and what XLA says."""
+def measure(graph: Graph, backend: str = DEFAULT_BACKEND) -> Data | None:
+    """Return how long a graph without states takes to lower and to compile, and what XLA says.
+
+    Nothing of a backend that does not lower graphs.
+    """
     start = time.perf_counter()
-    lowered = xla.compile(graph).lower()
+    executable = backend_named(backend).compile(graph)
+    try:
+        executable.lower()
+    except NotImplementedError:
+        return None
     middle = time.perf_counter()
-    compiled = lowered.compile()
+    said = statistics_of_executable(executable).data()
     stop = time.perf_counter()
-    said = statistics_of_compiled(compiled).data()
     return {"lower": middle - start, "compile": stop - middle, **said}
 
 

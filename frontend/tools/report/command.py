@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 
-from ..command import Command, Problem, add_script, add_select
+from ..command import Command, Problem, add_options, add_script, add_select, asked_options
 from ..graph_files import selected
 from ..scripts import NOTHING, run_script
 from .collect import report_data
@@ -16,6 +16,7 @@ from .page import render_page
 def _configure(parser: ArgumentParser) -> None:
     add_script(parser, "the Python script to run; it need not know of brainir's tools")
     add_select(parser)
+    add_options(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -32,7 +33,7 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _execute(options: Namespace) -> int:
-    run = run_script(options.script, options.arguments)
+    run = run_script(options.script, options.arguments, asked_options(options))
     graphs = selected([program.graph for program in run.programs], options.select)
     chosen = [program for program in run.programs if program.graph in set(graphs)]
     if run.error is not None:

@@ -19,6 +19,8 @@ function showFunction(number) {
   byId("function").value = String(number);
   byId("stage").max = String(fnNow().stages.length - 1);
   const problem = [report.error, fnNow().problem].filter(Boolean).join("\n");
+  byId("options").textContent = fnNow().options ? `Options: ${fnNow().options}` : "";
+  byId("options").hidden = !fnNow().options;
   byId("problem").textContent = problem;
   byId("problem").hidden = !problem;
   showStage(Math.min(view.stage, fnNow().stages.length - 1));
