@@ -18,13 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from elementwise_recipes import prepared
-from graph_draft import KEY, Draft, Options, Range, arrays, input_range, resting_range
-from graph_recipes import RECIPES, Recipe, usable
 from hypothesis import strategies as st
 
-from brainir.ir import Graph, Literal, Operand, StateVar, Type, Value
-from brainir.ir.dtypes import key_words
+from ...ir import Graph, Literal, Operand, StateVar, Type, Value, key_words
+from .elementwise_recipes import prepared
+from .graph_draft import KEY, Draft, Options, Range, arrays, input_range, resting_range
+from .graph_recipes import RECIPES, Recipe, usable
 
 COMMON = ("float32", "int32", "bool", "uint8")
 """Dtypes that all backends agree on closely."""
