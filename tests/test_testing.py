@@ -210,7 +210,7 @@ def test_a_pass_is_given_what_the_pipeline_gives_it() -> None:
 
 def is_plain() -> bool:
     """Whether JAX runs every operation as it comes, under ``jax.disable_jit()``."""
-    return jax.config.read("jax_disable_jit")
+    return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def twice(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -48,7 +48,7 @@ def check_op(op: Op | str, *samples: Sample | Sequence[Array], examples: int | N
     >>> import numpy as np
     >>> from brainir.testing import Sample, check_op
     >>> check_op("sin", (np.linspace(-1, 1, 3, dtype=np.float32),))
-    >>> check_op("cumsum", Sample("cumsum", (np.ones(3, "float32"),), {"axis": 0, "reverse": False}))
+    >>> check_op("squeeze", Sample("squeeze", (np.ones((3, 1), "float32"),), {"dimensions": (1,)}))
     """
     record = get_op(op) if isinstance(op, str) else op
     if record.has_regions or record.effects:
