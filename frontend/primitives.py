@@ -1,19 +1,21 @@
 """From JAX's primitives to our ops: the names are the same, the parameters nearly so.
 
-A primitive that is not in `TRANSLATE`, or whose parameters say something that our op does not
-model, becomes an opaque op.
+Where both are the same, nothing has to be said: the op is the one of that name. What differs is in
+`TRANSLATE`. A primitive without an op of its name, or whose parameters say something that our op
+does not model, becomes an opaque op.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 
-from ..ir import default_fill, dtype_name
+from ..ir import all_ops, default_fill, dtype_name, find_op
 
 Attrs = dict[str, Any]
 Translation = Callable[[Mapping[str, Any], tuple[Any, ...]], "tuple[str, Attrs] | None"]
@@ -80,10 +82,6 @@ def converted(
             return None
 
     return translate
-
-
-def _table(names: str, **params: str) -> dict[str, Translation]:
-    return {name: translation(name, **params) for name in names.split()}
 
 
 def _slice(params: Mapping[str, Any], avals: tuple[Any, ...]) -> tuple[str, Attrs] | None:
@@ -196,56 +194,53 @@ def _impl(params: Mapping[str, Any], avals: tuple[Any, ...]) -> Attrs:
     return {"impl": params["impl"].tag}
 
 
-TRANSLATE: dict[str, Translation] = {
-    # Elementwise, without parameters of their own.
-    **_table("exp exp2 log log1p expm1 sin cos tan asin acos atan sinh cosh tanh"),
-    **_table("asinh acosh atanh logistic sqrt rsqrt cbrt square abs neg sign floor ceil"),
-    **_table("is_finite erf erfc erf_inv lgamma digamma bessel_i0e bessel_i1e"),
-    **_table("add sub mul div rem max min pow atan2 nextafter clamp select_n"),
-    **_table("eq ne lt le gt ge not and or xor population_count clz"),
-    **_table("shift_left shift_right_logical shift_right_arithmetic"),
-    **_table("real imag complex conj copy stop_gradient optimization_barrier"),
+_ROWS: dict[str, Translation] = {
+    # Called otherwise.
     "add_any": translation("add"),
     "copy_p": translation("copy"),
-    "device_put": _device_put,
-    # Elementwise, with parameters.
-    **_table("integer_pow", y="y"),
-    **_table("round", rounding_method="rounding_method"),
-    **_table("convert_element_type bitcast_convert_type", new_dtype="new_dtype"),
-    **_table("reduce_precision", exponent_bits="exponent_bits", mantissa_bits="mantissa_bits"),
-    # Shape.
+    # Parameters that are called otherwise.
     "broadcast_in_dim": translation("broadcast_in_dim", shape="shape", broadcast_dimensions="dims"),
     "reshape": translation("reshape", new_sizes="shape"),
     "pad": translation("pad", padding_config="config"),
+    # Attributes that the op shares with others, so that its inference does not name them.
+    "integer_pow": translation("integer_pow", y="y"),
+    "round": translation("round", rounding_method="rounding_method"),
+    # Parameters that say it in another way, or more than our op can.
+    "device_put": _device_put,
     "slice": _slice,
-    **_table("transpose", permutation="permutation"),
-    **_table("squeeze rev", dimensions="dimensions"),
-    **_table("concatenate", dimension="dimension"),
-    **_table("stack unstack", axis="axis"),
-    **_table("split", sizes="sizes", axis="axis"),
-    **_table("tile", reps="reps"),
-    **_table("iota", dtype="dtype", shape="shape", dimension="dimension"),
-    # Reductions.
-    **_table("reduce_sum reduce_prod reduce_max reduce_min", axes="axes"),
-    **_table("reduce_and reduce_or reduce_xor", axes="axes"),
-    **_table("argmax argmin", axes="axes", index_dtype="index_dtype"),
-    **_table("cumsum cumprod cummax cummin cumlogsumexp", axis="axis", reverse="reverse"),
-    # Contractions.
     "dot_general": converted("dot_general", _dot),
     "conv_general_dilated": converted("conv_general_dilated", _convolution),
-    # Indexing.
-    **_table("dynamic_slice", slice_sizes="slice_sizes"),
-    **_table("dynamic_update_slice"),
     "gather": converted("gather", _gather),
     "scatter": converted("scatter", _replace),
     **{f"scatter-{how}": converted(f"scatter-{how}", _scatter) for how in _REDUCTIONS},
-    # Sorting.
-    **_table("sort", dimension="dimension", num_keys="num_keys", is_stable="is_stable"),
     "top_k": converted("top_k", lambda params, _: {"k": params["k"], "axis": params["axis"]}),
-    # Random keys.
     **{name: converted(name, _impl) for name in ("random_seed", "random_wrap")},
-    **_table("random_unwrap random_clone random_fold_in threefry2x32"),
-    **_table("random_split", shape="shape"),
-    **_table("random_bits", bit_width="bit_width", shape="shape"),
 }
+
+
+@cache
+def _same(name: str, attributes: frozenset[str]) -> Translation:
+    return translation(name, **{attribute: attribute for attribute in attributes})
+
+
+class _Translations(Mapping[str, Translation]):
+    """The rows, and for every other op without regions the primitive of its name."""
+
+    def __getitem__(self, name: str) -> Translation:
+        if name in _ROWS:
+            return _ROWS[name]
+        op = find_op(name)
+        if op is None or op.has_regions or op.opaque or op.effects or op.attributes is None:
+            raise KeyError(name)
+        return _same(name, op.attributes)
+
+    def __iter__(self) -> Iterator[str]:
+        others = (op.name for op in all_ops() if op.name not in _ROWS)
+        return iter([*_ROWS, *(name for name in others if name in self)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+TRANSLATE: Mapping[str, Translation] = _Translations()
 """``TRANSLATE[primitive](params, avals)`` gives the name and attributes of our op, or None."""

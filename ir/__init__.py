@@ -13,6 +13,7 @@ from .builder import (
     zero_of,
 )
 from .derivative import NOT_DIFFERENTIABLE, ZERO, Linear, NotDifferentiable, Partials, Rules
+from .derivative_views import Gradient, Pushed, Pushforward
 from .dtypes import dtype_name, key_words, keys_of_words, numpy_dtype, type_of_array
 from .effects import Touched, is_pure, touched_by, touched_by_node
 from .graph import Graph, Node, captures, walk
@@ -29,6 +30,7 @@ from .op import (
     find_op,
     get_op,
     register,
+    temporary_ops,
     traffic,
 )
 from .ops import manual_axes as manual_axes
@@ -36,7 +38,7 @@ from .ops.indexing import default_fill
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
 from .structure import Fingerprint, equal, fingerprint, first_difference
-from .types import Const, Literal, Loc, Operand, StateVar, Type, Value
+from .types import Const, Literal, Loc, Operand, StateVar, Type, Value, at
 from .verify import FORMS, Form, VerificationError, verify
 from .views import (
     Argument,
@@ -66,6 +68,7 @@ from .wiring import (
     part_of,
     source,
     sources,
+    surely_ends,
     target,
     targets,
 )
@@ -88,6 +91,7 @@ __all__ = [
     "Fingerprint",
     "Form",
     "Gathered",
+    "Gradient",
     "Graph",
     "GraphError",
     "Lane",
@@ -105,6 +109,8 @@ __all__ = [
     "Partials",
     "Place",
     "Printer",
+    "Pushed",
+    "Pushforward",
     "Round",
     "Rules",
     "Slice",
@@ -120,6 +126,7 @@ __all__ = [
     "Wiring",
     "Yield",
     "all_ops",
+    "at",
     "captures",
     "copy_node",
     "default_fill",
@@ -151,8 +158,10 @@ __all__ = [
     "replay_region",
     "source",
     "sources",
+    "surely_ends",
     "target",
     "targets",
+    "temporary_ops",
     "touched_by",
     "touched_by_node",
     "traffic",

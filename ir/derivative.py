@@ -20,7 +20,7 @@ from typing import Protocol
 from .builder import Builder
 from .graph import Node
 from .op import GraphError
-from .types import Operand, Type
+from .types import Operand, Type, at
 
 Cotangents = tuple[Operand | None, ...]
 Wanted = Sequence[bool] | None
@@ -208,8 +208,7 @@ class NOT_DIFFERENTIABLE:
     why: str
 
     def _refuse(self, node: Node) -> NotDifferentiable:
-        where = f" at {node.loc}" if node.loc else ""
-        return NotDifferentiable(f"{node.op.name} has no derivative{where}: {self.why}")
+        return NotDifferentiable(f"{node.op.name} has no derivative{at(node.loc)}: {self.why}")
 
     def vjp(
         self, builder: Builder, node: Node, cotangents: Cotangents, wanted: Wanted = None

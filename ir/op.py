@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,9 @@ class Op:
     defaults : dict
         Attributes that a node has unless others are given, taken from the signature of ``infer``;
         the text form leaves them out.
+    attributes : frozenset of str or None
+        The names of all attributes, likewise: what the signature takes by name only. None if it
+        takes any.
     """
 
     name: str
@@ -121,9 +125,13 @@ class Op:
     groups: tuple[str, ...] = ()
     opaque: bool = False
     defaults: Mapping[str, Any] = field(init=False)
+    attributes: frozenset[str] | None = field(init=False)
 
     def __post_init__(self) -> None:
         parameters = inspect.signature(self.infer).parameters.values()
+        named = frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        object.__setattr__(self, "attributes", None if takes_any else named - {"regions"})
         defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         object.__setattr__(self, "defaults", defaults)
 
@@ -156,6 +164,39 @@ def register(op: Op) -> Op:
         raise ValueError(f"op {op.name!r} is already defined")
     _registry[op.name] = op
     return op
+
+
+@contextmanager
+def temporary_ops() -> Generator[None]:
+    """Forget, on leaving, the ops that were defined inside.
+
+    Graphs that hold such an op go on to work; only its name is free again, and unknown to `parse`.
+
+    Examples
+    --------
+    >>> from brainir.ir import PURE, ZERO, Cost, Weight, define, find_op, temporary_ops
+    >>> with temporary_ops():
+    ...     op = define(
+    ...         "nothing",
+    ...         "What it is given.",
+    ...         infer=lambda x: x,
+    ...         numpy=lambda x: x,
+    ...         lax=lambda jax, x: x,
+    ...         batch=lambda builder, operands, batched, size: builder("nothing", *operands),
+    ...         derivative=ZERO,
+    ...         effects=PURE,
+    ...         cost=lambda operands, results, attrs: Cost(0, 0, Weight.FREE),
+    ...     )
+    ...     assert find_op("nothing") is op
+    >>> find_op("nothing") is None
+    True
+    """
+    before = dict(_registry)
+    try:
+        yield
+    finally:
+        _registry.clear()
+        _registry.update(before)
 
 
 def define(

@@ -121,6 +121,17 @@ class Loc:
         return f"{where} {self.function}" if self.function else where
 
 
+def at(loc: Loc | None) -> str:
+    """Return where something is, for use within a sentence; nothing where that is not known.
+
+    Examples
+    --------
+    >>> f"the loop{at(Loc('model.py', 3))} has no end, the call{at(None)} has"
+    'the loop at model.py:3 has no end, the call has'
+    """
+    return f" at {loc}" if loc else ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
     """One array in a graph; a value is itself, whatever it looks like (identity equality).

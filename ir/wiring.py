@@ -80,6 +80,9 @@ class Wiring:
         How many regions, the last ones, never run: passes use them.
     counted_by : str, optional
         The attribute that counts the strands that go round; these come first.
+    linear : bool
+        Whether the reverse of the node is linear in its cotangents, if that of its regions is. A
+        rule that somebody wrote may do anything with a cotangent.
     """
 
     strands: tuple[Strand, ...]
@@ -90,6 +93,14 @@ class Wiring:
     chosen: bool = False
     rules: int = 0
     counted_by: str | None = None
+    linear: bool = True
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the regions run step by step, or lane by lane; not if they surely never run."""
+        if self.times == 1:
+            return any(strand.goes_round or not strand.whole for strand in self.strands)
+        return self.times != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,31 @@ def part_of(node: Node, strands: Sequence[Strand]) -> Part:
         [_numbers(taken, region) for region in regions],
         attrs,
     )
+
+
+def surely_ends(node: Node) -> bool:
+    """Return whether a node comes to an end by itself: no loop in it asks whether to go on.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = while carry(%a = %x) : f32[] do {
+    ...     %c = lt %a, 3.0:f32 : bool[]
+    ...     yield %c
+    ...   } and (%b: f32[]) {
+    ...     %d = add %b, 1.0:f32 : f32[]
+    ...     yield %d
+    ...   }
+    ...   %z = neg %y : f32[]
+    ...   return %z
+    ... }''')
+    >>> [surely_ends(node) for node in graph.nodes]
+    [False, True]
+    """
+    if node.op.wiring is not None and node.op.wiring(node).times is None:
+        return False
+    return all(surely_ends(inner) for region in node.regions for inner in region.nodes)
 
 
 def _numbers(places: Iterable[Place], region: int | None) -> list[int]:

@@ -6,19 +6,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from ..ir import (
+    Branches,
     Builder,
+    Call,
     Graph,
     GraphError,
     Literal,
+    Loop,
     Node,
     Operand,
+    Round,
     Type,
     Value,
+    While,
     captures,
     copy_node,
     mapped,
     replay_region,
-    walk,
+    surely_ends,
 )
 from .guards import Guard
 from .lane_dependence import lane_dependent
@@ -66,15 +71,9 @@ class Batching:
         new = self.now(operand)
         return new if self.differs(operand) else repeat(builder, new, self.size)
 
-    def like(
-        self, builder: Builder, operands: Sequence[Operand], models: Sequence[Operand]
-    ) -> Operands:
-        """Return what stands for operands, with lanes just where their models have them."""
-        pairs = zip(operands, models, strict=True)
-        return tuple(
-            self.lanes(builder, operand) if self.differs(model) else self.now(operand)
-            for operand, model in pairs
-        )
+    def like(self, builder: Builder, operand: Operand, model: Operand) -> Operand:
+        """Return what stands for an operand, with lanes just where its model has them."""
+        return self.lanes(builder, operand) if self.differs(model) else self.now(operand)
 
     def nodes(self, builder: Builder, nodes: Iterable[Node]) -> None:
         """Build nodes with their lanes."""
@@ -96,11 +95,14 @@ class Batching:
         """Whether a node has a loop that need only come to its end where a lane runs it."""
         if self.running is None or node.op.name == "custom_derivative":
             return False
-        return node.op.name == "while" or any(map(_has_while, node.regions))
+        return not surely_ends(node)
 
     def _rule(self, node: Node) -> Callable[[Builder, Node], Sequence[Operand]]:
         if node.op.name not in self.rules:
-            raise GraphError(f"{node.op.name} inside a vmap should have been expanded before it")
+            raise GraphError(
+                f"{node.op.name} inside a vmap has no rule for lanes: expand it before, or give it "
+                "one in brainir/passes/batching.py"
+            )
         return self.rules[node.op.name]
 
     def _batch(self, builder: Builder, node: Node) -> Sequence[Operand]:
@@ -126,101 +128,100 @@ class Batching:
 
     def region(self, region: Graph, models: Sequence[Operand]) -> Graph:
         """Build a region whose parameters have lanes if they differ, its results as the models."""
-        params = self.params(region)
+        params = self.params(region.params)
         builder = Builder()
         self.nodes(builder, region.nodes)
-        return builder.graph(params, self.like(builder, region.results, models), like=region)
+        pairs = zip(region.results, models, strict=True)
+        results = [self.like(builder, result, model) for result, model in pairs]
+        return builder.graph(params, results, like=region)
 
-    def params(self, region: Graph) -> tuple[Value, ...]:
-        """Make new parameters for a region."""
-        params = tuple(
-            Value(self.lane_type(p) if self.differs(p) else p.type, p.hint) for p in region.params
-        )
-        self.mapping.update(zip(region.params, params, strict=True))
-        return params
+    def params(self, params: Sequence[Value]) -> tuple[Value, ...]:
+        """Make new parameters for those of a region."""
+        new = tuple(Value(self.lane_type(p) if self.differs(p) else p.type, p.hint) for p in params)
+        self.mapping.update(zip(params, new, strict=True))
+        return new
 
-    def _emit(
-        self, builder: Builder, node: Node, operands: Sequence[Operand], regions: Sequence[Graph]
-    ) -> tuple[Value, ...]:
-        builder.loc = node.loc
-        return copy_node(builder, node, operands, regions)
-
-    # --- loops --------------------------------------------------------------------------------
+    # --- loops ------------------------------------------------------------------------------------
 
     def _for_loop(self, builder: Builder, node: Node) -> Sequence[Operand]:
         """Carries have lanes in front; what is iterated over has them behind the time."""
-        (body,) = node.regions
-        carries = node.attrs["carries"]
-        initial = self.like(builder, node.operands[:carries], body.params[:carries])
-        over = [
+        old, (body,) = Loop.of(node), node.regions
+        initial = [self.like(builder, carry.initial, carry.param) for carry in old.carries]
+        arrays = [
             move_axis(builder, self.now(x), 0, 1) if self.differs(x) else self.now(x)
-            for x in node.operands[carries:]
+            for x, _ in old.slices
         ]
-        models = (*body.params[:carries], *body.results[carries:])
-        region = self.region(body, models)
-        results = self._emit(builder, node, (*initial, *over), [region])
-        return [
-            move_axis(builder, result, 1, 0) if i >= carries and self.differs(old) else result
-            for i, (result, old) in enumerate(zip(results, node.results, strict=True))
-        ]
+        models = (*(carry.param for carry in old.carries), *(stack.each for stack in old.stacks))
+        loop = Loop.of(node, (*initial, *arrays), [self.region(body, models)])
+        lasts, stacks = loop.emit(builder)
+        differ = [stack.result in self.dependent for stack in old.stacks]
+        pairs = zip(stacks, differ, strict=True)
+        return [*lasts, *(move_axis(builder, x, 1, 0) if has else x for x, has in pairs)]
 
     def _while(self, builder: Builder, node: Node) -> Sequence[Operand]:
-        condition, body = node.regions
-        if self.differs(condition.results[0]):
-            return self._while_any(builder, node)
-        initial = self.like(builder, node.operands, body.params)
+        old, (condition, body) = While.of(node), node.regions
+        if self.differs(old.test):
+            return self._while_any(builder, old)
+        initial = [self.like(builder, carry.initial, carry.param) for carry in old.carries]
         regions = [self.region(condition, condition.results), self.region(body, body.params)]
+        loop = While.of(node, initial, regions)
         if self.running is not None:
             some, check = builder("reduce_or", self.running, axes=(0,)), Builder(node.loc)
-            check.nodes += regions[0].nodes
-            proceed = check("and", some, regions[0].results[0])
-            regions[0] = check.graph(regions[0].params, [proceed], like=regions[0])
-        return self._emit(builder, node, initial, regions)
+            proceed = check("and", some, loop.test)
+            loop = loop.rebuilt(test=proceed, condition=(*loop.condition, *check.nodes))
+        return loop.emit(builder)
 
-    def _while_any(self, builder: Builder, node: Node) -> Sequence[Operand]:
+    def _while_any(self, builder: Builder, old: While) -> Sequence[Operand]:
         """Run while any lane is live; the first carry says which are."""
-        condition, body = node.regions
-        initial = [self.lanes(builder, operand) for operand in node.operands]
-        live = self._predicate(builder, condition, initial)
+        initial = [self.lanes(builder, carry.initial) for carry in old.carries]
+        live = self._goes_on(builder, old, initial)
         if self.running is not None:
             live = builder("and", self.running, live)
 
-        flags, check = Value(live.type, "live"), Builder(node.loc)
-        held = [Value(carry.type, p.hint) for carry, p in zip(initial, body.params, strict=True)]
-        some = check("reduce_or", flags, axes=(0,))
-        proceed = check.graph([flags, *held], [some], like=condition)
+        seen, check = Value(live.type, "live"), Builder(old.loc)
+        some = check("reduce_or", seen, axes=(0,))
 
-        flags, step = Value(live.type, "live"), Builder(node.loc)
-        params = self.params(body)
+        flags, step = Value(live.type, "live"), Builder(old.loc)
+        params = self.params([carry.param for carry in old.carries])
         around, self.running = self.running, flags
-        self.nodes(step, body.nodes)
+        self.nodes(step, old.nodes)
         self.running = around
-        following = [self.lanes(step, result) for result in body.results]
-        step.loc = node.loc
-        pairs = zip(params, following, node.results, strict=True)
-        kept = [choose(step, flags, pair, result.hint) for *pair, result in pairs]
-        still = self._predicate(step, condition, kept)
+        following = [self.lanes(step, carry.next) for carry in old.carries]
+        step.loc = old.loc
+        pairs = zip(params, following, strict=True)
+        kept = [choose(step, flags, pair, pair[0].hint) for pair in pairs]
+        still = self._goes_on(step, old, kept)
         if self.running is not None:
             still = step("and", flags, still)
-        run = step.graph([flags, *params], [still, *kept], like=body)
 
-        builder.loc = node.loc
-        hints = ("live", *(result.hint for result in node.results))
-        return builder.emit(node.op, [live, *initial], node.attrs, [proceed, run], hints=hints)[1:]
+        carries = (
+            Round(x, Value(x.type, carry.param.hint), param, new, carry.last)
+            for x, param, new, carry in zip(initial, params, kept, old.carries, strict=True)
+        )
+        loop = old.rebuilt(
+            carries=(Round(live, seen, flags, still), *carries),
+            test=some,
+            condition=tuple(check.nodes),
+            nodes=tuple(step.nodes),
+        )
+        _, *lasts = loop.emit(builder)
+        return lasts
 
-    def _predicate(self, builder: Builder, condition: Graph, carries: Sequence[Operand]) -> Operand:
-        self.mapping.update(zip(condition.params, carries, strict=True))
-        self.nodes(builder, condition.nodes)
-        return self.lanes(builder, condition.results[0])
+    def _goes_on(self, builder: Builder, loop: While, carries: Sequence[Operand]) -> Operand:
+        """Build the condition, and return which lanes go on."""
+        pairs = zip(loop.carries, carries, strict=True)
+        self.mapping.update((carry.seen, operand) for carry, operand in pairs)
+        self.nodes(builder, loop.condition)
+        return self.lanes(builder, loop.test)
 
     # --- branches and calls -----------------------------------------------------------------------
 
     def _cond(self, builder: Builder, node: Node) -> Sequence[Operand]:
-        (index,) = node.operands
-        if not self.differs(index):
+        old = Branches.of(node)
+        if not self.differs(old.index):
             regions = [self.region(branch, node.results) for branch in node.regions]
-            return self._emit(builder, node, [self.now(index)], regions)
-        which, columns = self._in_range(builder, self.now(index), len(node.regions)), []
+            return Branches.of(node, [self.now(old.index)], regions).emit(builder)
+        which, columns = self._in_range(builder, self.now(old.index), len(node.regions)), []
         for number, branch in enumerate(node.regions):
             self._branch(builder, branch, which, number)
             columns.append([self.lanes(builder, result) for result in branch.results])
@@ -237,7 +238,7 @@ class Batching:
     def _branch(self, builder: Builder, branch: Graph, which: Operand, number: int) -> None:
         """Build the nodes of one of the branches that lanes choose from."""
         around, before = self.running, {}
-        if self.guarded or _has_while(branch):
+        if self.guarded or not all(map(surely_ends, branch.nodes)):
             taken = which if number else builder("not", which)
             if which.type.dtype != "bool":
                 taken = builder("eq", which, builder.full(which.type, number))
@@ -253,7 +254,7 @@ class Batching:
     def _call(self, builder: Builder, node: Node) -> Sequence[Operand]:
         (body,) = node.regions
         operands = mapped(node.operands, self.mapping)
-        return self._emit(builder, node, operands, [self.region(body, node.results)])
+        return Call.of(node, operands, [self.region(body, node.results)]).emit(builder)
 
     def _custom_derivative(self, builder: Builder, node: Node) -> Sequence[Operand]:
         """All results have lanes, so that every cotangent is that of one lane."""
@@ -270,7 +271,8 @@ class Batching:
         else:
             regions.append(inner.region(rule, (*node.results, *node.results)))
         operands = mapped(node.operands, self.mapping)
-        return self._emit(builder, node, operands, regions)
+        builder.loc = node.loc
+        return copy_node(builder, node, operands, regions)
 
     def _within(self, region: Graph, batched: Sequence[bool]) -> Batching:
         """Return a batching for a rule, given which of its parameters have lanes."""
@@ -281,7 +283,7 @@ class Batching:
 
     def backward(self, region: Graph, batched: Sequence[bool]) -> Graph:
         """Build a backward rule; the cotangent of what all lanes share is summed over them."""
-        params, builder = self.params(region), Builder()
+        params, builder = self.params(region.params), Builder()
         self.nodes(builder, region.nodes)
         results: list[Operand] = []
         for result, has in zip(region.results, batched, strict=True):
@@ -295,10 +297,6 @@ class Batching:
                 new = self.now(result)
                 results.append(take(builder, new, 0) if self.differs(result) else new)
         return builder.graph(params, results, like=region)
-
-
-def _has_while(region: Graph) -> bool:
-    return any(node.op.name == "while" for node in walk(region))
 
 
 def _with_hints(nodes: list[Node], results: Sequence[Operand], node: Node) -> Sequence[Operand]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import prod
 
 from ..ir import (
     Builder,
+    Carry,
     Graph,
+    Loop,
     Node,
     Operand,
+    Slice,
+    Stack,
     Value,
     copy_node,
     fresh,
@@ -20,11 +25,13 @@ from ..ir import (
     replay,
     replay_graph,
     replay_region,
+    walk,
 )
 from .batching import Batching
+from .known_values import KnownValues
 from .lanes import repeat
 from .linearity import has_linear_reverse
-from .loop_stages import Stage, Step, Term, Total
+from .loop_stages import Dependences, Stage, Term, Total
 from .surgery import inputs_of
 
 ROWS = 8
@@ -89,7 +96,8 @@ def distribute_loops(
         }
     """
 
-    bounds = _Bounds(rows, summed, cache, memory)
+    bounds, known = _Bounds(rows, summed, cache, memory), KnownValues()
+    known.learn(walk(graph))
 
     def rewrite(
         builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: dict[Value, Operand]
@@ -97,12 +105,14 @@ def distribute_loops(
         if node.op.name != "for_loop":
             return None
         body = replay_region(node.regions[0], mapping, rewrite)
-        loop = Node(node.op, operands, node.attrs, (body,), node.results, node.loc)
+        loop = Loop.of(node, operands, [body])
         plan = _plan(loop, bounds)
         if plan is None:
             return copy_node(builder, node, operands, [body])
         around, builder.loc = builder.loc, node.loc
-        results = _Distribution(builder, loop, plan).run()
+        pairs = zip(loop.carries, Loop.of(node).carries, strict=True)
+        empty = {new.param for new, old in pairs if known.equals(old.initial, 0)}
+        results = _Distribution(builder, plan, empty).run()
         builder.loc = around
         return results
 
@@ -142,7 +152,7 @@ class _Bounds:
 class _Plan:
     """How a loop is split, and what its parts hand to each other."""
 
-    def __init__(self, step: Step, stages: Sequence[Stage], totals: Sequence[Total]) -> None:
+    def __init__(self, step: Dependences, stages: Sequence[Stage], totals: Sequence[Total]) -> None:
         self.step, self.stages, self.totals = step, stages, totals
         self._users: defaultdict[Operand, set[Stage | None]] = defaultdict(set)
         for stage in stages:
@@ -151,53 +161,52 @@ class _Plan:
                 self._users[value].add(stage)
         terms = (term for total in totals for term in total.terms)
         factors = (factor for term in terms for factor in term.product.operands)
-        for value in (*step.body.results[step.count :], *factors):
+        for value in (*(stack.each for stack in step.loop.stacks), *factors):
             self._users[value].add(None)
 
     def next(self, stage: Stage) -> list[Operand]:
         """Return what the carries of a stage become."""
-        return [self.step.body.results[i] for i in stage.carries]
+        return [carry.next for carry in stage.carries]
 
     def handed_on(self, stage: Stage) -> list[Value]:
         """Return what a stage has that is used outside of it."""
-        carried = [self.step.body.params[i] for i in stage.carries]
+        carried = [carry.param for carry in stage.carries]
         made = [result for node in stage.nodes for result in node.results]
         return [value for value in (*carried, *made) if self._users[value] - {stage}]
 
 
-def _plan(loop: Node, bounds: _Bounds) -> _Plan | None:
+def _plan(loop: Loop, bounds: _Bounds) -> _Plan | None:
     """Return how to split a loop, or None if it had better stay whole."""
-    (body,) = loop.regions
-    carries, length = loop.attrs["carries"], loop.attrs["length"]
-    if length < 2 or not carries or not all(map(is_pure, body.nodes)):
+    if loop.length < 2 or not loop.carries or not all(map(is_pure, loop.nodes)):
         return None
-    step = Step(body, carries)
-    if not all(has_linear_reverse(n) or step.varying.issuperset(n.results) for n in body.nodes):
+    step = Dependences(loop)
+    if not all(has_linear_reverse(n) or step.varying.issuperset(n.results) for n in loop.nodes):
         return None  # what would run once in place of once in each step, see `hoist_invariant`
     totals = step.totals(lambda p: bounds.few_terms(p, step.varying) and not step.grows(p))
     gone = {part for total in totals for part in total.alone}
-    rest = (node for node in body.nodes if node not in gone)
+    rest = (node for node in loop.nodes if node not in gone)
     products = {n for n in rest if bounds.few_rows(n, step.varying) and not step.grows(n)}
     plan = _Plan(step, step.stages(products, gone), totals)
     if not totals and not any(stage.at_once for stage in plan.stages):
         return None
     handed = (v for stage in plan.stages for v in plan.handed_on(stage))
-    return plan if length * sum(v.type.nbytes for v in handed) <= bounds.memory else None
+    return plan if loop.length * sum(v.type.nbytes for v in handed) <= bounds.memory else None
 
 
 class _Distribution:
     """Builds the stages of a loop, one after the other.
 
-    ``batching`` knows the array over all steps of every value that is there so far.
+    ``batching`` knows the array over all steps of every value that is there so far, and ``empty``
+    are the parameters of carries that start with zeros.
     """
 
-    def __init__(self, builder: Builder, loop: Node, plan: _Plan) -> None:
-        self.builder, self.loop, self.plan = builder, loop, plan
-        self.length, self.step = loop.attrs["length"], plan.step
-        self.count = self.step.count
-        over = dict(zip(self.step.over, loop.operands[self.count :], strict=True))
+    def __init__(self, builder: Builder, plan: _Plan, empty: AbstractSet[Value]) -> None:
+        self.builder, self.plan, self.step, self.empty = builder, plan, plan.step, empty
+        self.loop, self.length = plan.step.loop, plan.step.loop.length
+        over: dict[Value, Operand] = {piece.param: piece.array for piece in self.loop.slices}
         self.batching = Batching(self.length, self.step.varying, over)
-        self.ends: dict[int, Operand] = {}
+        self.ends: dict[Value, Operand] = {}
+        """What carries are left with, by parameter."""
 
     def run(self) -> list[Operand]:
         """Build everything and return what stands for the loop's results."""
@@ -208,11 +217,11 @@ class _Distribution:
             else:
                 self._steps(stage)
         for total in self.plan.totals:
-            self.ends[total.carry] = self._total(total)
-        yields = self.step.body.results[self.count :]
+            self.ends[total.carry.param] = self._total(total)
+        yields = [stack.each for stack in self.loop.stacks]
         self._at_once((), yields)
         stacks = [self._whole(value) for value in yields]
-        return [*(self.ends[i] for i in range(self.count)), *stacks]
+        return [*(self.ends[carry.param] for carry in self.loop.carries), *stacks]
 
     def _whole(self, operand: Operand) -> Operand:
         """Return an array over all steps."""
@@ -229,38 +238,41 @@ class _Distribution:
     def _steps(self, stage: Stage) -> None:
         """Build a loop."""
         nodes = self.step.with_light(self.plan.next(stage), stage.nodes)
-        carried = [self.step.body.params[i] for i in stage.carries]
+        carried = [carry.param for carry in stage.carries]
         made = {*carried, *(result for node in nodes for result in node.results)}
         inputs = [*(v for node in nodes for v in inputs_of(node)), *self.plan.next(stage)]
         used = dict.fromkeys(v for v in inputs if v in self.step.varying and v not in made)
         slices = [v for v in used if isinstance(v, Value)]
         handed_on = self.plan.handed_on(stage)
 
-        inner, params = Builder(), fresh((*carried, *slices))
         fixed = (result for node in self.step.fixed for result in node.results)
         mapping = {value: self.batching.now(value) for value in fixed}
-        mapping.update(zip((*carried, *slices), params, strict=True))
+        new = dict(zip((*carried, *slices), fresh((*carried, *slices)), strict=True))
+        mapping.update(new)
+        inner = Builder()
         replay(nodes, inner, mapping)
-        yields = mapped((*self.plan.next(stage), *handed_on), mapping)
-        region = inner.graph(params, yields, name=self.step.body.name)
-        starts = [self.loop.operands[i] for i in stage.carries]
-        arrays = [self.batching.now(v) for v in slices]
-        hints = [*(self.loop.results[i].hint for i in stage.carries), *(v.hint for v in handed_on)]
-        results = self.builder.emit(
-            self.loop.op,
-            (*starts, *arrays),
-            {**self.loop.attrs, "carries": len(starts)},
-            [region],
-            loc=self.loop.loc,
-            hints=hints,
+
+        def step(operand: Operand) -> Operand:
+            return mapped([operand], mapping)[0]
+
+        loop = self.loop.rebuilt(
+            carries=tuple(
+                Carry(c.initial, new[c.param], step(c.next), c.last) for c in stage.carries
+            ),
+            slices=tuple(Slice(self.batching.now(v), new[v]) for v in slices),
+            stacks=tuple(Stack(step(v)) for v in handed_on),
+            nodes=tuple(inner.nodes),
         )
-        self.ends.update(zip(stage.carries, results, strict=False))
-        self.batching.mapping.update(zip(handed_on, results[len(starts) :], strict=True))
+        lasts, stacks = loop.emit(self.builder)
+        self.ends.update(zip(carried, lasts, strict=True))
+        self.batching.mapping.update(zip(handed_on, stacks, strict=True))
 
     def _total(self, total: Total) -> Operand:
-        result = self.loop.operands[total.carry]
+        result = None if total.carry.param in self.empty else total.carry.initial
         for term in total.terms:
-            result = self.builder("add", result, self._term(term))
+            more = self._term(term)
+            result = more if result is None else self.builder("add", result, more)
+        assert result is not None, "a total has terms"
         return result
 
     def _term(self, term: Term) -> Operand:

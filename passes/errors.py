@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir import GraphError, Loc, NotDifferentiable
+from ..ir import GraphError, Loc, NotDifferentiable, at
 
 
 class LaneDependentWrite(GraphError):
@@ -18,9 +18,8 @@ class LaneDependentWrite(GraphError):
 
     def __init__(self, state: str, loc: Loc | None = None) -> None:
         self.state, self.loc = state, loc
-        where = f" at {loc}" if loc else ""
         super().__init__(
-            f"state @{state} is written{where} with a value that differs from lane to lane of a "
+            f"state @{state} is written{at(loc)} with a value that differs from lane to lane of a "
             "vmap, but it has room for one value only: declare it in out_states (and in in_states, "
             "if each lane starts from a value of its own), or create it inside the mapped function"
         )
@@ -39,9 +38,8 @@ class LaneDependentResult(GraphError):
 
     def __init__(self, index: int, loc: Loc | None = None) -> None:
         self.index, self.loc = index, loc
-        where = f" at {loc}" if loc else ""
         super().__init__(
-            f"result {index} of the vmap{where} differs from lane to lane, but its out_axes is "
+            f"result {index} of the vmap{at(loc)} differs from lane to lane, but its out_axes is "
             "None: give it an axis, or return what does not depend on the mapped arguments"
         )
 
@@ -57,9 +55,8 @@ class ReverseOfWhile(NotDifferentiable, ValueError):
 
     def __init__(self, loc: Loc | None = None) -> None:
         self.loc = loc
-        where = f" at {loc}" if loc else ""
         super().__init__(
-            f"reverse-mode differentiation does not work for the while loop{where}: there is no "
+            f"reverse-mode differentiation does not work for the while loop{at(loc)}: there is no "
             "bound on what its steps would have to keep. Use for_loop or scan, of as many steps "
             "as there can be, with a cond in each"
         )
@@ -76,10 +73,10 @@ class ForwardOfCustomVjp(NotDifferentiable, TypeError):
 
     def __init__(self, loc: Loc | None = None) -> None:
         self.loc = loc
-        where = f" at {loc}" if loc else ""
         super().__init__(
-            f"forward-mode differentiation (jvp) does not work for the custom_vjp function{where}: "
-            "it only has a rule for reverse mode. Give it a custom_jvp, or differentiate in reverse"
+            "forward-mode differentiation (jvp) does not work for the custom_vjp "
+            f"function{at(loc)}: it only has a rule for reverse mode. Give it a custom_jvp, or "
+            "differentiate in reverse"
         )
 
 
@@ -94,9 +91,8 @@ class DerivativeOfClosedOver(NotDifferentiable, ValueError):
 
     def __init__(self, loc: Loc | None = None) -> None:
         self.loc = loc
-        where = f" at {loc}" if loc else ""
         super().__init__(
-            f"the function with a custom derivative{where} closes over a value, or reads a State, "
-            "that is differentiated by. Its rule only says how results depend on arguments: pass "
-            "the value as an argument, or stop it with jax.lax.stop_gradient"
+            f"the function with a custom derivative{at(loc)} closes over a value, or reads a "
+            "State, that is differentiated by. Its rule only says how results depend on "
+            "arguments: pass the value as an argument, or stop it with jax.lax.stop_gradient"
         )

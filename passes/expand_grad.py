@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Builder, Graph, Node, Operand, inline
+from ..ir import Builder, Gradient, Graph, Node, Operand, inline
 from .activity import active_values
 from .expansion import expand, expands
 from .hoist_invariant import hoist_invariant
@@ -95,13 +95,12 @@ def gradient_region(node: Node) -> Graph:
     """Return a region that yields gradients, and then what the region of a `grad` node does."""
     # What is the same in each step of a loop is neither stored nor differentiated in each.
     region = hoist_invariant(node.regions[0], differentiable=True)
-    wrt = [region.params[i] for i in node.attrs["wrt"]]
-    losses = region.results[: node.attrs["losses"]]
-    reverse = Reverse(active_values(region.nodes, wrt, losses), REVERSALS)
-    for loss in losses:
+    view = Gradient.of(node, regions=[region])
+    reverse = Reverse(active_values(view.nodes, view.wrt, view.summed), REVERSALS)
+    for loss in view.summed:
         reverse.add(loss, reverse.builder.ones(loss.type))
-    forward = reverse.walk(region.nodes)
-    gradients = [reverse.take_or_zeros(param) for param in wrt]
+    forward = reverse.walk(view.nodes)
+    gradients = [reverse.take_or_zeros(param) for param in view.wrt]
     results = (*gradients, *region.results)
     nodes = live_nodes([*forward, *reverse.builder.nodes], results)
     return region.with_(nodes=tuple(nodes), results=results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Builder, Graph, Node, Operand, Value, inline
+from ..ir import Builder, Graph, Node, Operand, Pushforward, Value, inline
 from .activity import dependent_values
 from .expansion import expand, expands
 from .forward import Forward
@@ -58,11 +58,10 @@ def expand_jvp_node(
 
 def tangent_region(node: Node) -> Graph:
     """Return a region from arguments and tangents to results and tangents."""
-    (region,) = node.regions
-    moved = [region.params[i] for i in node.attrs["wrt"]]
-    given = [Value(param.type) for param in moved]
-    forward = Forward(dependent_values(region.nodes, moved), {})
-    forward.set(moved, given)
+    (region,), wrt = node.regions, Pushforward.of(node).wrt
+    given = [Value(param.type) for param in wrt]
+    forward = Forward(dependent_values(region.nodes, wrt), {})
+    forward.set(wrt, given)
     forward.walk(region.nodes)
     results = (*region.results, *map(forward.get_or_zeros, region.results))
     nodes = live_nodes(forward.builder.nodes, results)

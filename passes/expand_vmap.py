@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir import Builder, Graph, GraphError, Node, Operand, touched_by
+from ..ir import Builder, Graph, GraphError, Lanes, Node, Operand, touched_by
 from .batching import Batching
 from .errors import LaneDependentResult
 from .expansion import expand, expands
@@ -67,22 +67,20 @@ def _expand_guarded(builder: Builder, node: Node, operands: tuple[Operand, ...])
 def _in_lanes(
     builder: Builder, node: Node, operands: tuple[Operand, ...], guarded: bool
 ) -> list[Operand]:
-    (region,) = node.regions
-    for state in touched_by(region).states:
+    for state in touched_by(*node.regions).states:
         raise GraphError(f"state @{state.name} is touched inside a vmap: hoist it first")
-    in_axes, out_axes = node.attrs["in_axes"], node.attrs["out_axes"]
-    lanes = [p for p, axis in zip(region.params, in_axes, strict=True) if axis is not None]
-    batching = Batching(node.attrs["size"], lane_dependent(region, lanes), {}, guarded)
-    for param, operand, axis in zip(region.params, operands, in_axes, strict=True):
-        moved = operand if axis is None else move_axis(builder, operand, axis, 0)
-        batching.mapping[param] = moved
-    batching.nodes(builder, region.nodes)
+    vmap = Lanes.of(node, operands)
+    lanes = [argument.param for argument in vmap.arguments if argument.axis is not None]
+    batching = Batching(vmap.size, lane_dependent(vmap.body, lanes), {}, guarded)
+    for array, axis, param in vmap.arguments:
+        batching.mapping[param] = array if axis is None else move_axis(builder, array, axis, 0)
+    batching.nodes(builder, vmap.nodes)
     results: list[Operand] = []
-    for index, (result, axis) in enumerate(zip(region.results, out_axes, strict=True)):
+    for index, (inside, axis, _) in enumerate(vmap.yields):
         if axis is not None:
-            results.append(move_axis(builder, batching.lanes(builder, result), 0, axis))
-        elif batching.differs(result):
+            results.append(move_axis(builder, batching.lanes(builder, inside), 0, axis))
+        elif batching.differs(inside):
             raise LaneDependentResult(index, node.loc)
         else:
-            results.append(batching.now(result))
+            results.append(batching.now(inside))
     return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from ..ir import (
@@ -15,6 +15,7 @@ from ..ir import (
     Graph,
     Loop,
     Node,
+    NotDifferentiable,
     Operand,
     Round,
     Slice,
@@ -22,6 +23,7 @@ from ..ir import (
     Value,
     While,
     Yield,
+    at,
     captures,
 )
 from .errors import DerivativeOfClosedOver, ForwardOfCustomVjp
@@ -68,7 +70,7 @@ class Forward:
             if self.varied.isdisjoint(node.results):
                 self.builder.nodes.append(node)
             elif node.op.has_regions:
-                _RULES[node.op.name](self, node)
+                _rule(node)(self, node)
             else:
                 assert node.op.derivative is not None
                 self.builder.nodes.append(node)
@@ -192,6 +194,15 @@ def _forward_custom_derivative(forward: Forward, node: Node) -> None:
     nodes, pushed = splice(node.regions[1], (*node.operands, *tangents), node.results)
     forward.builder.nodes += nodes
     forward.set(node.results, pushed)
+
+
+def _rule(node: Node) -> Callable[[Forward, Node], None]:
+    if node.op.name not in _RULES:
+        raise NotDifferentiable(
+            f"{node.op.name}{at(node.loc)} has no rule for forward mode: expand it before the "
+            "derivative, or give it a rule in brainir/passes/forward.py"
+        )
+    return _RULES[node.op.name]
 
 
 _RULES = {

@@ -16,7 +16,7 @@ from ..ir import (
     fresh,
     is_pure,
     mapped,
-    walk,
+    surely_ends,
 )
 from .linearity import has_linear_reverse
 
@@ -100,9 +100,9 @@ class _Hoisting:
         self.nodes(graph.nodes)
         return builder.graph(graph.params, mapped(graph.results, self.mapping), like=graph)
 
-    def enter(self, is_loop: bool = False) -> Builder:
+    def enter(self, repeats: bool = False) -> Builder:
         """Open a region and return its builder."""
-        self.outermost.append(self.outermost[-1] if is_loop else len(self.builders))
+        self.outermost.append(self.outermost[-1] if repeats else len(self.builders))
         self.builders.append(Builder())
         return self.builders[-1]
 
@@ -184,8 +184,8 @@ class _Hoisting:
     def _region(self, node: Node, region: Graph) -> Graph:
         params = fresh(region.params)
         self.mapping.update(zip(region.params, params, strict=True))
-        steps = node.op.name == "while" or (node.op.name == "for_loop" and node.attrs["length"])
-        builder = self.enter(is_loop=bool(steps))
+        assert node.op.wiring is not None
+        builder = self.enter(repeats=node.op.wiring(node).repeats)
         self.level.update((param, len(self.builders) - 1) for param in params)
         self.nodes(region.nodes)
         self.builders.pop()
@@ -195,6 +195,4 @@ class _Hoisting:
 
 def _may_move(node: Node) -> bool:
     """Whether a node does no harm where it would not have run: it has no effect, and ends."""
-    if node.op.name == "while" or not is_pure(node):
-        return False
-    return all(inner.op.name != "while" for region in node.regions for inner in walk(region))
+    return is_pure(node) and surely_ends(node)

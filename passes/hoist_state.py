@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ..ir import (
+    Argument,
     Branches,
     Builder,
     Call,
@@ -13,6 +14,7 @@ from ..ir import (
     Choice,
     Effect,
     Gathered,
+    Gradient,
     Graph,
     GraphError,
     Lane,
@@ -21,11 +23,14 @@ from ..ir import (
     Loop,
     Node,
     Operand,
+    Pushed,
+    Pushforward,
     Round,
     StateVar,
     Value,
     While,
     Yield,
+    at,
     copy_node,
     fresh,
     mapped,
@@ -146,10 +151,9 @@ class _Hoister:
             rule = self.rules.get(node.op.name)
             if rule is not None:
                 results = rule(node, operands, builder, scope)
-            elif node.regions:
-                raise GraphError(f"states cannot be hoisted out of {node.op.name}: expand it first")
             else:
-                results = copy_node(builder, node, operands)
+                regions = [self._unwritten(node, region, scope) for region in node.regions]
+                results = copy_node(builder, node, operands, regions)
             self.mapping.update(zip(node.results, results, strict=True))
 
     def _region(
@@ -171,6 +175,15 @@ class _Hoister:
         results = mapped(region.results, self.mapping)
         new = builder.graph(params, results, like=region)
         return _Region(new, tuple(entered), _values(leave, scope))
+
+    def _unwritten(self, node: Node, region: Graph, scope: StateScope) -> Graph:
+        """Build a region of a node without a rule again, which may read states but not write."""
+        for state in self.touched.writes(region):
+            raise GraphError(
+                f"state @{state.name} is written inside {node.op.name}{at(node.loc)}, which has no "
+                "rule for states: expand it before, or give it one in brainir/passes/hoist_state.py"
+            )
+        return self._region(region, scope).graph
 
     # --- states -------------------------------------------------------------------------------
 
@@ -201,7 +214,7 @@ class _Hoister:
 
     def _while(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
         for state in self.touched.writes(node.regions[0]):
-            raise GraphError(f"the condition of a while{_at(node)} writes state @{state.name}")
+            raise GraphError(f"the condition of a while{at(node.loc)} writes state @{state.name}")
         states = self.touched.writes(node.regions[1])
         initial = _values(states, scope, node.loc)
         condition = self._region(node.regions[0], scope, states)
@@ -244,7 +257,7 @@ class _Hoister:
         for region in backward:
             for state in self.touched.writes(region):
                 raise GraphError(
-                    f"the backward rule of the function{_at(node)} writes state @{state.name}; "
+                    f"the backward rule of the function{at(node.loc)} writes state @{state.name}; "
                     "write it in the forward rule"
                 )
             ignored = tuple(Value(t) for state in states for t in state.types)
@@ -255,38 +268,29 @@ class _Hoister:
         return _update(scope, states, results, outs)
 
     def _grad(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        (body,) = node.regions
-        wanted = node.attrs["states"]
-        held = tuple(dict.fromkeys(wanted))
-        states = self.touched.writes(body)
-        positions, end = dict[StateVar, range](), len(operands)
-        for state in held:
-            positions[state] = range(end, end + len(state.types))
-            end = positions[state].stop
-        results = _emit(
-            builder,
-            node,
-            (*operands, *_values(held, scope, node.loc)),
-            [self._region(body, scope, held, states).extended()],
-            _hints(node) + _hints_of(states),
+        entering = tuple(dict.fromkeys(node.attrs["states"]))
+        initial, states = _values(entering, scope, node.loc), self.touched.writes(*node.regions)
+        body = self._region(node.regions[0], scope, entering, states)
+        view = Gradient.of(node, operands, [body.graph])
+        params = iter(body.entered)
+        leaves = {state: [next(params) for _ in state.types] for state in entering}
+        gradients, results = view.rebuilt(
+            arguments=(*view.arguments, *map(Argument, initial, body.entered)),
+            yields=(*view.yields, *map(Yield, body.left, _all_leaves(states))),
             states=(),
-            wrt=(*(i for state in wanted for i in positions[state]), *node.attrs["wrt"]),
-        )
-        return _update(scope, states, results, len(node.results))
+            wrt=(*(leaf for state in view.states for leaf in leaves[state]), *view.wrt),
+        ).emit(builder)
+        return (*gradients, *_update(scope, states, results, len(view.yields)))
 
     def _jvp(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        (body,) = node.regions
-        outs = len(body.results)
-        states = self.touched.writes(body)
-        results = _emit(
-            builder,
-            node,
-            operands,
-            [self._region(body, scope, (), states).extended()],
-            _insert(_hints(node), outs, _hints_of(states)),
-        )
-        # The tangents of the states come last, and nobody asks for them.
-        return _update(scope, states, results, outs)[: 2 * outs]
+        states = self.touched.writes(*node.regions)
+        body = self._region(node.regions[0], scope, (), states)
+        view = Pushforward.of(node, operands, [body.graph])
+        left = map(Pushed, body.left, _all_leaves(states))
+        results, tangents = view.rebuilt(yields=(*view.yields, *left)).emit(builder)
+        count = len(view.yields)
+        # Nobody asks for the tangents of the states, which come last.
+        return (*_update(scope, states, results, count), *tangents[:count])
 
     # --- lanes ------------------------------------------------------------------------------------
 
@@ -403,7 +407,3 @@ def _hints(node: Node) -> tuple[str, ...]:
 
 def _hints_of(states: Iterable[StateVar]) -> tuple[str, ...]:
     return tuple(state.hint for state in states for _ in state.types)
-
-
-def _at(node: Node) -> str:
-    return f" at {node.loc}" if node.loc else ""

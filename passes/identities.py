@@ -1,7 +1,7 @@
 """Equations by which one node can be replaced by less; all hold bit for bit in IEEE arithmetic.
 
-So there is no ``x * 0 = 0`` (x may be infinite) and no ``x + 0.0 = x`` (x may be -0.0), but ``x -
-0.0 = x`` and ``x + -0.0 = x``.
+So there is no ``x * 0 = 0`` (x may be infinite), and ``x + 0.0 = x`` only where x is known to be no
+-0.0, but ``x - 0.0 = x`` and ``x + -0.0 = x``.
 """
 
 from __future__ import annotations
@@ -47,10 +47,13 @@ def _identity(*names: str) -> Callable[[Identity], Identity]:
 
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _BITWISE = ("and", "or", "xor")
-_UNARY = ("neg", "abs", "sign", "floor", "ceil", "is_finite", "not", "convert_element_type")
+_UNARY = (
+    *("neg", "abs", "sign", "square", "floor", "ceil"),
+    *("is_finite", "not", "convert_element_type"),
+)
 _BINARY = ("add", "sub", "mul", "max", "min", *_COMPARISONS, *_BITWISE)
 
-_FOLDED = frozenset((*_UNARY, *_BINARY, "clamp", "select_n"))
+_FOLDED = frozenset((*_UNARY, *_BINARY, "div", "clamp", "select_n"))
 """Ops whose value every machine agrees on."""
 
 _SCALARS = frozenset((*_BINARY, "div", "pow"))
@@ -98,9 +101,25 @@ def _computed(node: Node, literals: Sequence[Literal]) -> bool | int | float | c
         limits = np.iinfo(target)
         if not limits.min <= float(literals[0].value.real) <= limits.max:
             return None
+    if node.op.name == "div" and not _has_one_quotient(node, *arrays):
+        return None
     with np.errstate(all="ignore"):
         value = np.asarray(node.op.numpy(*arrays, **node.attrs)).item()
     return None if any(map(_is_delicate, (*arrays, np.asarray(value, target)))) else value
+
+
+def _has_one_quotient(node: Node, x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether machines agree about a quotient of constants.
+
+    They do if it is that of two numbers. Where it is that of an array, XLA multiplies by the
+    reciprocal, which may round otherwise. Integers are left alone: they may overflow.
+    """
+    if x.dtype.kind != "f":
+        return False
+    with np.errstate(all="ignore"):
+        reciprocal = np.ones_like(y) / y
+        same = not _is_delicate(reciprocal) and x / y == x * reciprocal
+    return not node.result.type.shape or bool(same)
 
 
 def _is_delicate(array: np.ndarray) -> bool:
@@ -139,7 +158,9 @@ def _add(
 ) -> Operand | None:
     zero = -0.0 if node.result.type.is_float else 0
     for one, other in (operands, operands[::-1]):
-        if known.equals(other, zero) and one.type == node.result.type:
+        if one.type != node.result.type:
+            continue
+        if known.equals(other, zero) or (known.equals(other, 0) and not known.may_be_minus_0(one)):
             return one
     for one, other in (operands, operands[::-1]):
         negated = known.node(other, "neg")

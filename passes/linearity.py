@@ -28,5 +28,4 @@ def has_linear_reverse(node: Node) -> bool:
 
 
 def _has_rule_of_its_own(node: Node) -> bool:
-    by_hand = node.op.name == "custom_derivative" and node.attrs["mode"] == "vjp"
-    return node.op.opaque or by_hand
+    return node.op.opaque or not (node.op.wiring is None or node.op.wiring(node).linear)

@@ -17,7 +17,7 @@ from typing import Any
 
 import networkx as nx
 
-from ..ir import Graph, Node, Operand, Value
+from ..ir import Carry, Loop, Node, Operand, Value
 from .residuals import repeatable
 from .surgery import inputs_of
 
@@ -33,14 +33,14 @@ class Stage:
     ----------
     nodes : tuple of Node
         In program order.
-    carries : tuple of int
-        Which of the loop's carries go from step to step here.
+    carries : tuple of Carry
+        Those of the loop that go from step to step here.
     at_once : bool
         Whether no loop is needed, nor wanted to bound the memory.
     """
 
     nodes: tuple[Node, ...]
-    carries: tuple[int, ...]
+    carries: tuple[Carry, ...]
     at_once: bool
 
 
@@ -58,24 +58,28 @@ class Total:
 
     Attributes
     ----------
-    carry : int
-        Which of the loop's carries it is.
+    carry : Carry
+        The carry of the loop.
     terms : tuple of Term
         What is added in each step.
     alone : frozenset
         The carry's parameter, and all nodes that are there for it only.
     """
 
-    carry: int
+    carry: Carry
     terms: tuple[Term, ...]
     alone: frozenset[Node | Value]
 
 
-class Step:
-    """The dependences within one step of a loop.
+class Dependences:
+    """What within one step of a loop depends on what.
 
     Attributes
     ----------
+    loop : Loop
+        The loop.
+    params : tuple of Value
+        What comes into a step.
     varying : set of Value
         What may differ from step to step.
     light : set of Node
@@ -86,20 +90,20 @@ class Step:
         be: computed once, before all stages.
     """
 
-    def __init__(self, body: Graph, carries: int) -> None:
-        self.body, self.count = body, carries
-        self.over = body.params[carries:]
-        self.varying: set[Value] = set(body.params)
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.params = loop.body.params
+        self.varying: set[Value] = set(self.params)
         self.light: set[Node] = set()
         self.fixed: list[Node] = []
-        self.producers: dict[Value, Node | Value] = {p: p for p in body.params[:carries]}
-        self.uses: Counter[Operand] = Counter(body.results)
-        self._carry = {param: i for i, param in enumerate(body.params[:carries])}
-        self._place = {node: place for place, node in enumerate(body.nodes)}
-        self._source = {param: param.type.size for param in body.params}
+        self.producers: dict[Value, Node | Value] = {c.param: c.param for c in loop.carries}
+        self.uses: Counter[Operand] = Counter(loop.body.results)
+        self._carry = {carry.param: i for i, carry in enumerate(loop.carries)}
+        self._place = {node: place for place, node in enumerate(loop.nodes)}
+        self._source = {param: param.type.size for param in self.params}
         """Of how many elements a value is made that cheap nodes alone made larger."""
-        at_hand = set(self.over)
-        for node in body.nodes:
+        at_hand = {piece.param for piece in loop.slices}
+        for node in loop.nodes:
             inputs = inputs_of(node)
             self.uses.update(inputs)
             self.producers.update(dict.fromkeys(node.results, node))
@@ -121,14 +125,14 @@ class Step:
 
     def totals(self, worth: Callable[[Node], bool]) -> list[Total]:
         """Find the carries that add up products and that nothing in the loop reads."""
-        carries = self.body.params[: self.count]
-        found = (self._total(i, param, worth) for i, param in enumerate(carries))
+        found = (self._total(carry, worth) for carry in self.loop.carries)
         return [total for total in found if total is not None]
 
-    def _total(self, carry: int, param: Value, worth: Callable[[Node], bool]) -> Total | None:
+    def _total(self, carry: Carry, worth: Callable[[Node], bool]) -> Total | None:
+        param = carry.param
         terms: list[Term] = []
         alone: set[Node | Value] = {param}
-        stack: list[Operand] = [self.body.results[carry]]
+        stack: list[Operand] = [carry.next]
         while stack:
             operand = stack.pop()
             if operand is param:
@@ -186,9 +190,10 @@ class Step:
         """Return who needs whom, round the loop too."""
         left_out = gone.union(self.light, self.fixed)
         graph: nx.DiGraph[Node | Value] = nx.DiGraph()
-        pairs = zip(self.body.params, self.body.results[: self.count], strict=False)
-        needs: list[tuple[Node | Value, list[Any]]] = [(param, [last]) for param, last in pairs]
-        needs += [(node, inputs_of(node)) for node in self.body.nodes]
+        needs: list[tuple[Node | Value, list[Any]]] = [
+            (carry.param, [carry.next]) for carry in self.loop.carries
+        ]
+        needs += [(node, inputs_of(node)) for node in self.loop.nodes]
         for user, inputs in needs:
             if user not in left_out:
                 graph.add_node(user)
@@ -198,7 +203,8 @@ class Step:
 
     def _stage(self, members: Iterable[Node | Value], products: set[Node]) -> Stage:
         nodes = self._in_order(m for m in members if isinstance(m, Node))
-        carries = tuple(sorted(self._carry[m] for m in members if isinstance(m, Value)))
+        places = sorted(self._carry[m] for m in members if isinstance(m, Value))
+        carries = tuple(self.loop.carries[place] for place in places)
         at_once = not carries and (products.issuperset(nodes) or not _need_a_loop(nodes))
         return Stage(nodes, carries, at_once)
 

@@ -21,7 +21,8 @@ class Pass:
     Attributes
     ----------
     name : str
-        The name of its file, with hyphens: also the name of the stage after it.
+        The name of its file, with hyphens, and ``-again`` if it runs a second time: also the name
+        of the stage after it.
     function : callable
         ``function(graph, **options)`` gives the new graph.
     form : str

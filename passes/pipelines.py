@@ -43,6 +43,9 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("distribute-loops", distribute_loops, "expanded", optional=True),
     # What was computed before is used again.
     Pass("common-subexpressions", common_subexpressions, "expanded", optional=True),
+    # Yields and carries of loops that are known to be equal only now are kept once, such as what
+    # the parts of a distributed loop hand to each other.
+    Pass("simplify-again", simplify, "expanded", optional=True),
     # What nobody uses is not computed.
     Pass("dead-code", dead_code, "expanded", optional=True),
     # States at the edge become parameters and results: what backends emit.

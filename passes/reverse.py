@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from ..ir import Builder, GraphError, Node, Operand, Value
+from ..ir import Builder, GraphError, Node, NotDifferentiable, Operand, Value, at
 
 Cotangents = Sequence[Operand | None]
 
@@ -85,7 +85,7 @@ class Reverse:
             if all(c is None for c in cotangents):
                 forward.append([node])
             elif node.op.has_regions:
-                forward.append(self.reversals[node.op.name](self, node, cotangents))
+                forward.append(self._reversal(node)(self, node, cotangents))
             else:
                 rule = node.op.derivative
                 assert rule is not None
@@ -93,3 +93,11 @@ class Reverse:
                 self.add_all(node.operands, rule.vjp(self.builder, node, cotangents, wanted))
                 forward.append([node])
         return [node for piece in reversed(forward) for node in piece]
+
+    def _reversal(self, node: Node) -> Reversal:
+        if node.op.name not in self.reversals:
+            raise NotDifferentiable(
+                f"{node.op.name}{at(node.loc)} has no rule for reverse mode: expand it before the "
+                "derivative, or give it a rule in brainir/passes/expand_grad.py"
+            )
+        return self.reversals[node.op.name]

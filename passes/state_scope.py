@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..ir import Builder, GraphError, Loc, Operand, StateVar
+from ..ir import Builder, GraphError, Loc, Operand, StateVar, at
 
 Leaves = tuple[Operand, ...]
 
@@ -43,8 +43,7 @@ class EntryScope(StateScope):
         """
         if state not in self.values:
             if state not in self.states:
-                where = f" at {loc}" if loc else ""
-                raise GraphError(f"state @{state.name} is touched{where}, where it has no value")
+                raise GraphError(f"state @{state.name} is touched{at(loc)}, where it has no value")
             hints = [state.hint] * len(state.types)
             attrs = {"state": state}
             self.values[state] = self.reads.emit("state.read", (), attrs, loc=loc, hints=hints)

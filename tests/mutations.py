@@ -238,6 +238,41 @@ MUTANTS = (
         "        self.value = keys[1]\n",
         ("tests/test_random.py",),
     ),
+    Mutant(
+        "a quotient of constants is folded where machines may round otherwise",
+        "passes/identities.py",
+        "return not node.result.type.shape or bool(same)",
+        "return True",
+        ("tests/test_passes_simplify.py",),
+    ),
+    Mutant(
+        "what may be a zero with a minus sign is taken for one without",
+        "passes/known_values.py",
+        '_NO_MINUS_0 = frozenset(("abs", "exp",',
+        '_NO_MINUS_0 = frozenset(("abs", "sin", "mul", "exp",',
+        ("tests/test_passes_simplify.py",),
+    ),
+    Mutant(
+        "what only one of two chosen elements is not is taken for what neither is",
+        "passes/known_values.py",
+        "return node.op.name not in _MOVES or any(",
+        "return node.op.name not in _MOVES or all(",
+        ("tests/test_passes_simplify.py",),
+    ),
+    Mutant(
+        "what is left of an op counts as many carries as before",
+        "ir/wiring.py",
+        "attrs[wiring.counted_by] = sum(strand.goes_round for strand in strands)",
+        "attrs.update()",
+        ("tests/test_region_ops.py",),
+    ),
+    Mutant(
+        "what runs twice is taken for what runs once",
+        "ir/wiring.py",
+        "        return self.times != 0\n",
+        "        return self.times is None\n",
+        ("tests/test_region_ops.py", "tests/test_passes_code_motion.py"),
+    ),
     # --- lanes ------------------------------------------------------------------------------------
     Mutant(
         "a node is taken for shared by all lanes although its region captures one",
@@ -263,22 +298,22 @@ MUTANTS = (
     Mutant(
         "a lane that has left a loop goes on",
         "passes/batching.py",
-        "kept = [choose(step, flags, pair, result.hint) for *pair, result in pairs]",
-        "kept = [pair[1] for *pair, result in pairs]",
+        "kept = [choose(step, flags, pair, pair[0].hint) for pair in pairs]",
+        "kept = following",
         LANES,
     ),
     Mutant(
         "lanes of what a loop yields stand behind the time",
         "passes/batching.py",
-        "move_axis(builder, result, 1, 0) if i >= carries and self.differs(old) else result",
-        "move_axis(builder, result, 0, 0) if i >= carries and self.differs(old) else result",
+        "move_axis(builder, x, 1, 0) if has else x for x, has in pairs",
+        "move_axis(builder, x, 0, 0) if has else x for x, has in pairs",
         LANES,
     ),
     Mutant(
         "the lane axis of an argument is always its first",
         "passes/expand_vmap.py",
-        "moved = operand if axis is None else move_axis(builder, operand, axis, 0)",
-        "moved = operand if axis is None else move_axis(builder, operand, 0, 0)",
+        "= array if axis is None else move_axis(builder, array, axis, 0)",
+        "= array if axis is None else move_axis(builder, array, 0, 0)",
         LANES,
     ),
     Mutant(
@@ -387,15 +422,15 @@ MUTANTS = (
     Mutant(
         "a node leaves a branch that may not be taken",
         "passes/hoist_invariant.py",
-        "self.outermost.append(self.outermost[-1] if is_loop else len(self.builders))",
+        "self.outermost.append(self.outermost[-1] if repeats else len(self.builders))",
         "self.outermost.append(self.outermost[-1] if self.builders else 0)",
         (*PASSES, "tests/test_passes_code_motion.py"),
     ),
     Mutant(
         "what has effects leaves its loop",
         "passes/hoist_invariant.py",
-        'if node.op.name == "while" or not is_pure(node):',
-        'if node.op.name == "while":',
+        "return is_pure(node) and surely_ends(node)",
+        "return surely_ends(node)",
         (*PASSES, "tests/test_passes_code_motion.py"),
     ),
     Mutant(
@@ -646,8 +681,8 @@ MUTANTS = (
     Mutant(
         "a product over all steps forgets what the sum starts from",
         "passes/distribute_loops.py",
-        "result = self.loop.operands[total.carry]",
-        "result = self.builder.zeros(self.loop.operands[total.carry].type)",
+        "result = None if total.carry.param in self.empty else total.carry.initial",
+        "result = None",
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(
@@ -660,8 +695,8 @@ MUTANTS = (
     Mutant(
         "a loop that was split runs in the other direction",
         "passes/distribute_loops.py",
-        '{**self.loop.attrs, "carries": len(starts)},',
-        '{**self.loop.attrs, "carries": len(starts), "reverse": False},',
+        "            stacks=tuple(Stack(step(v)) for v in handed_on),",
+        "            stacks=tuple(Stack(step(v)) for v in handed_on), reverse=False,",
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(
@@ -900,8 +935,8 @@ MUTANTS = (
     Mutant(
         "a carry without axes is taken to be at hand in all steps",
         "passes/loop_stages.py",
-        "at_hand = set(self.over)",
-        "at_hand = {*self.over, *(p for p in body.params[:carries] if not p.type.shape)}",
+        "at_hand = {piece.param for piece in loop.slices}",
+        "at_hand = {p for p in self.params if p not in self._carry or not p.type.shape}",
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(
@@ -928,8 +963,8 @@ MUTANTS = (
     Mutant(
         "a lane that has left a loop may come back",
         "passes/batching.py",
-        "still = self._predicate(step, condition, kept)",
-        "still = self._predicate(step, condition, following)",
+        "still = self._goes_on(step, old, kept)",
+        "still = self._goes_on(step, old, following)",
         LANES,
     ),
     Mutant(

@@ -23,7 +23,7 @@ from brainir.ir import (
     verify,
     walk,
 )
-from brainir.passes import distribute_loops
+from brainir.passes import PIPELINE, dead_code, distribute_loops, run_pipeline, simplify
 
 LENGTH, WIDTH = 5, 3
 DOT = {"precision": None, "preferred_element_type": None}
@@ -454,3 +454,27 @@ graph (%x: f32[4,3], %v: f32[3], %w: f32[3,3]) -> (f32[3]) {{
     assert outer.regions[0].nodes
     assert "dot_general" not in [node.op.name for node in first.regions[0].nodes]
     assert_same(graph, after, arguments_for(graph, 2))
+
+
+@pytest.mark.parametrize(("start", "additions"), [("0.0", 0), ("-0.0", 1), ("2.0", 1)])
+def test_a_sum_over_the_steps_starts_without_zeros(start, additions):
+    graph = parse(f"""
+graph (%x: f32[4,3]) -> (f32[3,3]) {{
+  %v = broadcast_in_dim {start}:f32 {{shape=(3, 3), dims=()}}
+  %t = for_loop carry(%u = %v) over(%a = %x) {{length=4}} do {{
+    %o = dot_general %a, %a {{{OUTER}}}
+    %s = add %u, %o
+    yield %s
+  }}
+  return %t
+}}""")
+    after = distribute_loops(graph)
+    assert [node.op.name for node in after.nodes].count("add") == additions
+    assert not loops(after)
+    assert_same(graph, after, arguments_for(graph, 3))
+
+
+@given(graph=networks())
+def test_nothing_is_left_to_simplify_at_the_end(graph):
+    end = run_pipeline(graph, PIPELINE, until="dead-code")
+    assert equal(dead_code(simplify(end)), end)

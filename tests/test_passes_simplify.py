@@ -1,10 +1,12 @@
 """What `simplify` does, and what it must not do, node by node."""
 
+import jax
 import numpy as np
 import pytest
 
+from brainir.backends.lax import emit
 from brainir.backends.reference import run
-from brainir.ir import Literal, Type, parse, verify
+from brainir.ir import Builder, Literal, Type, parse, verify
 from brainir.passes import dead_code, simplify
 
 F = "f32[2,3]"
@@ -96,7 +98,9 @@ def test_these_are_whole_numbers(body, number):
 @pytest.mark.parametrize(
     "body",
     [
-        "%y = div 1.0:f32, 3.0:f32",
+        "%y = div 7:i32, 2:i32",
+        "%y = div 0.0:f32, 0.0:f32",
+        "%y = div 1e-20:f32, 1e20:f32",
         "%y = exp 1.0:f32",
         "%y = mul 1e-30:f32, 1e-10:f32",
         "%y = sub inf:f32, inf:f32",
@@ -113,6 +117,63 @@ def test_constants_are_folded_with_the_precision_of_their_type():
     assert graph.results == (
         Literal(float(np.float32(0.1) + np.float32(0.2)), graph.results[0].type),
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_quotient_of_constants_is_the_one_that_xla_would_give(shape, dtype):
+    """Where XLA multiplies an array by the reciprocal, only if that rounds alike."""
+    rng, build = np.random.default_rng(0), Builder()
+    numbers = [1.0, -1.0, 0.0, -0.0, 3.0, 5.0, 7.0, 8.0, 64.0, 1e30, *rng.normal(size=10)]
+    pairs = [(x, y) for x in numbers for y in numbers if y]
+    type = Type(dtype, shape)
+    for pair in pairs:
+        x, y = (Literal(float(np.dtype(dtype).type(number)), Type(dtype)) for number in pair)
+        build("div", build.full(type, x.value), y)
+    quotients = [node.result for node in build.nodes if node.op.name == "div"]
+    graph = build.graph([], quotients)
+    after = dead_code(simplify(graph))
+    left = sum(node.op.name == "div" for node in after.nodes)
+    assert left == 0 if not shape else 0 < left < len(pairs) / 2
+    with jax.enable_x64(True):
+        compiled = jax.jit(emit(graph))()
+    for found, mine, xla in zip(run(after), run(graph), compiled, strict=True):
+        np.testing.assert_array_equal(found, mine)
+        if not shape or left == 0:
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(xla))
+            np.testing.assert_array_equal(found, xla)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "%z = abs %x",
+        "%z = exp %x",
+        "%e = square %x\n%z = transpose %e {permutation=(0, 1)}",
+        "%z = convert_element_type %i {new_dtype=f32}",
+        "%e = logistic %x\n%o = abs %x\n%z = select_n %p, %e, %o",
+    ],
+)
+def test_a_zero_is_not_added_to_what_is_never_minus_zero(made):
+    graph = simplified(f"{made}\n%y = add 0.0:f32, %z")
+    assert all(node.op.name != "add" for node in graph.nodes)
+    x = np.array([[-0.0, 0.0, 1.0], [-np.inf, np.nan, -2.0]], np.float32)
+    before = parse(
+        f"graph (%x: {F}, %i: i32[2,3], %p: bool[2,3]) -> ({F}) {{\n{made}\n"
+        "%y = add 0.0:f32, %z\nreturn %y\n}"
+    )
+    given = x, np.arange(-3, 3, dtype=np.int32).reshape(2, 3), x > 0
+    (found,), (expected,) = run(graph, *given), run(before, *given)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+
+
+@pytest.mark.parametrize(
+    "made", ["%z = sin %x", "%z = mul %x, 2.0:f32", "%a = abs %x\n%z = select_n %p, %x, %a"]
+)
+def test_a_zero_is_added_to_what_may_be_minus_zero(made):
+    graph = simplified(f"{made}\n%y = add %z, 0.0:f32")
+    assert graph.nodes[-1].op.name == "add"
 
 
 def test_a_constant_array_becomes_a_literal_where_the_other_operand_has_the_shape():

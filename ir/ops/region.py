@@ -398,7 +398,8 @@ def _wire_custom(node: Node) -> Wiring:
     """Rules may mix arguments in any way, and fit the primal as it is."""
     results = tuple(Place(None, i) for i in range(len(node.results)))
     rules = len(node.regions) - 1
-    return Wiring(tuple(entering(len(node.operands))), mixed=results, together=True, rules=rules)
+    strands, linear = tuple(entering(len(node.operands))), node.attrs["mode"] != "vjp"
+    return Wiring(strands, mixed=results, together=True, rules=rules, linear=linear)
 
 
 define_region(
@@ -416,8 +417,7 @@ define_region(
 )
 
 
-# --- transformations, which a pass expands
-# ---------------------------------------------------------
+# --- transformations, which a pass expands --------------------------------------------------------
 
 
 def lane_type(type: Type, axis: int | None, size: int) -> Type:
