@@ -21,6 +21,7 @@ def check_pass(
     after: str = "capture",
     form: str | None = None,
     again: bool = False,
+    may_be_idle: bool = False,
     examples: int | None = None,
     **drawn: Any,
 ) -> None:
@@ -40,26 +41,31 @@ def check_pass(
         What its output satisfies, see `brainir.ir.verify`: that of a `Pass`, or of the pass before.
     again : bool
         Whether to check also that it finds nothing to do a second time.
+    may_be_idle : bool
+        Whether it is fine if it changes none of the graphs.
     examples : int, optional
         How many graphs to try; as many as the hypothesis profile says by default.
     **drawn
-        What may occur in graphs, see `graphs`. By default everything that can be run.
+        What may occur in graphs, see `graphs`; everything that can be run by default. Name the
+        ``ops`` that the pass looks for, so that they occur often.
 
     Raises
     ------
     AssertionError
-        If something of that does not hold; the message shows the smallest graph, as text.
+        If something of that does not hold; the message shows the smallest graph, as text. Also if
+        the pass changed no graph at all, so that nothing was compared.
 
     Examples
     --------
     >>> from brainir.passes import simplify
     >>> from brainir.testing import check_pass
-    >>> check_pass(simplify, after="expand-vmap", examples=3)
+    >>> check_pass(simplify, after="expand-vmap", ops=["add", "mul"], examples=10)
     """
     known = insert(step, after=after).step
     if not isinstance(step, Pass) and after == "capture":
         known = Pass(known.name, known.function, "any")
     form = form or known.form
+    changed: list[bool] = []
     what = {"transformations": True, "nodes": 12, **drawn}
 
     def law(data: st.DataObject) -> None:
@@ -69,13 +75,18 @@ def check_pass(
         inputs = data.draw(inputs_for(given))
         if after == PIPELINE[-1].name:  # states are parameters by now
             inputs = Inputs(inputs.arguments, {})
-        _check(known, given, inputs, form, again)
+        changed.append(_check(known, given, inputs, form, again))
 
     try_all(law, examples)
+    if not (any(changed) or may_be_idle):
+        raise AssertionError(
+            f"pass {known.name}: it changed none of {len(changed)} graphs, which tells nothing: "
+            'draw what it looks for more often, as by check_pass(..., ops=["add"])'
+        )
 
 
-def _check(step: Pass, graph: Graph, inputs: Inputs, form: str, again: bool) -> None:
-    """Compare a graph with what the pass makes of it."""
+def _check(step: Pass, graph: Graph, inputs: Inputs, form: str, again: bool) -> bool:
+    """Compare a graph with what the pass makes of it; return whether that is another one."""
     shown: dict[str, Any] = {"the graph": graph}
     law, text = "the pass can be run", str(graph)
     try:
@@ -96,3 +107,4 @@ def _check(step: Pass, graph: Graph, inputs: Inputs, form: str, again: bool) -> 
                 raise AssertionError("it changes its own output")
     except Exception as error:
         raise broken(f"pass {step.name}: {law}", error, **shown) from error
+    return not equal(new, graph)

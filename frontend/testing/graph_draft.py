@@ -114,6 +114,7 @@ class Options:
     differentiable: bool
     dtypes: tuple[str, ...]
     nodes: int
+    ops: tuple[str, ...] = ()
 
 
 @dataclass
