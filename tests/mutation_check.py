@@ -3,9 +3,9 @@
     python tests/mutation_check.py [--all | --sample | WORD ...]
 
 ``--sample`` tries a few that are noticed within seconds, as `.ci/run` does; with words, those whose
-name or file has one of them; otherwise all of them, which takes an hour or so. The exit code is 1 if a mutant
-survives, which means that a test is missing, or if one no longer fits its file. Each mutant has a
-process of its own, in which the file is changed as it is imported; nothing is written.
+name or file has one of them; otherwise all of them, which takes an hour or so. The exit code is 1
+if a mutant survives, which means that a test is missing, or if one no longer fits its file. Each
+mutant has a process of its own, in which the file is changed as it is imported; nothing is written.
 """
 
 from __future__ import annotations

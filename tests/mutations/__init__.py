@@ -17,8 +17,8 @@ SAMPLE: dict[str, str] = {
     "the reversed loop runs forward": (
         "tests/test_grad_pass.py::test_gradients_agree_with_jax[a_recurrent_net]"
     ),
-    "two transposes are composed the wrong way round": (
-        "tests/test_laws.py::test_a_graph_means_the_same_at_every_stage[three_transposes]"
+    "a choice by 'not' keeps the order of its cases": (
+        "tests/test_laws.py::test_a_graph_means_the_same_at_every_stage[a_choice_by_not]"
     ),
     "the cotangent of what was broadcast is not summed": (
         "tests/test_ops.py::test_reverse_mode_is_the_transpose_of_forward_mode[mul]"
