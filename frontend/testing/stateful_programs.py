@@ -27,7 +27,7 @@ INDICES = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 
 Recipe = tuple[Any, ...]
 
-# --- expressions: ("state", i) ("local", i) ("const", c) ("unary", name, e) ("binary", name, e, e)
+# Expressions: ("state", i) ("local", i) ("const", c) ("unary", name, e) ("binary", name, e, e)
 
 UNARY = {
     "tanh": jnp.tanh,
