@@ -1,10 +1,11 @@
 """Plants one mistake after the other in the compiler, and says which test notices each.
 
-    python tests/mutation_check.py [WORD ...]
+    python tests/mutation_check.py [--all | --sample | WORD ...]
 
-With words, only mutants whose name or file has one of them. The exit code is 1 if a mutant
-survives, which means that a test is missing, or if one no longer fits its file. Each mutant has a
-process of its own, in which the file is changed as it is imported; nothing is written.
+``--sample`` tries a few that are noticed within seconds, as `.ci/run` does; with words, those whose
+name or file has one of them; otherwise all of them, which takes an hour or so. The exit code is 1
+if a mutant survives, which means that a test is missing, or if one no longer fits its file. Each
+mutant has a process of its own, in which the file is changed as it is imported; nothing is written.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -28,7 +30,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
-from mutations import MUTANTS, Mutant  # noqa: E402
+from mutations import MUTANTS, SAMPLE, Mutant  # noqa: E402
 
 SECONDS = 600
 """How long the laws of one mutant may take; a mutant that makes a test run for ever is noticed."""
@@ -36,9 +38,13 @@ SECONDS = 600
 
 def main(words: list[str]) -> int:
     """Try mutants and print a table of them."""
-    chosen = [m for m in MUTANTS if not words or any(w in m.name or w in m.file for w in words)]
+    try:
+        chosen = choose(words)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     laws = tuple(dict.fromkeys(law for mutant in chosen for law in mutant.laws))
-    failed, by = run(Mutant("nothing", "tests/mutations.py", "Mutant(\n", "Mutant(\n", laws))
+    failed, by = run(Mutant("nothing", "tests/mutation_check.py", "", "", laws))
     if failed:
         print(f"with no mistake planted, {by} fails")
         return 1
@@ -52,6 +58,28 @@ def main(words: list[str]) -> int:
         print(f"                  {mutant.file}: {by}", flush=True)
     print(f"{len(chosen)} mutants, {survivors} survived")
     return 1 if survivors else 0
+
+
+def choose(words: list[str]) -> list[Mutant]:
+    """Return the mutants that somebody asks for.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or an option is unknown.
+    """
+    if words == ["--sample"]:
+        named = {mutant.name: mutant for mutant in MUTANTS}
+        return [replace(named[name], laws=(law,)) for name, law in SAMPLE.items()]
+    if words in ([], ["--all"]):
+        return list(MUTANTS)
+    options = [word for word in words if word.startswith("-")]
+    if options:
+        raise ValueError(f"{options[0]} is not --all or --sample alone")
+    chosen = [m for m in MUTANTS if any(word in m.name or word in m.file for word in words)]
+    if not chosen:
+        raise ValueError(f"no mutant has {' or '.join(words)} in its name or file")
+    return chosen
 
 
 def run(mutant: Mutant) -> tuple[bool, str]:

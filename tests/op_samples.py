@@ -6,44 +6,14 @@ other elements, but the same ops, types and attributes. To add an op, add a samp
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from brainir.ir import Op, Type, get_op
-from brainir.ir.dtypes import type_of_array
+from brainir.testing import Sample
 
 Array = np.ndarray[Any, Any]
 Random = np.random.Generator
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """An op applied to arrays.
-
-    ``slopes`` says what its derivatives can be compared with: "smooth" (finite differences and
-    JAX), "kinks" (JAX alone), "ours" (finite differences alone, where JAX has a fault), or "none".
-    ``rtol`` bounds the relative error where it must be looser than that of the dtype.
-    """
-
-    name: str
-    operands: tuple[Array, ...]
-    attrs: dict[str, Any] = field(default_factory=dict)
-    slopes: str = "smooth"
-    rtol: float = 0.0
-
-    @property
-    def op(self) -> Op:
-        return get_op(self.name)
-
-    @property
-    def types(self) -> tuple[Type, ...]:
-        return tuple(map(type_of_array, self.operands))
-
-    def __str__(self) -> str:
-        attrs = [f"{name}={value}" for name, value in self.attrs.items()]
-        return f"{self.name}({','.join([*map(str, self.types), *attrs])})".replace(" ", "")
 
 
 def floats(rng: Random, *shape: int, low: float = -2.0, high: float = 2.0) -> Array:

@@ -6,11 +6,11 @@ import sys
 import pytest
 from command_samples import GRAPH
 from hypothesis import given
-from random_graphs import ALL, graphs
 
 import brainir
 from brainir import ir
 from brainir.frontend.tools.difference import difference
+from brainir.testing import ALL, graphs
 
 
 def body(*lines):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from brainir.ir import temporary_ops
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
@@ -34,10 +36,11 @@ def test_a_page_shows_what_happens(page):
     names: dict[str, object] = {"__name__": "__main__"}
     failures: list[str] = []
     runner = doctest.DocTestRunner(Checker(), optionflags=FLAGS)
-    for line, block in sessions(page.read_text()):
-        example = doctest.DocTestParser().get_doctest(block, names, page.name, page.name, line)
-        runner.run(example, out=failures.append, clear_globs=False)
-        names.update(example.globs)
+    with temporary_ops():
+        for line, block in sessions(page.read_text()):
+            example = doctest.DocTestParser().get_doctest(block, names, page.name, page.name, line)
+            runner.run(example, out=failures.append, clear_globs=False)
+            names.update(example.globs)
     assert not failures, "".join(failures)
 
 

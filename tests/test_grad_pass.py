@@ -7,7 +7,6 @@ from derivative_cases import CASES, gradient_graph, tangent_graph, traced
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from jax import numpy as jnp
-from random_graphs import graphs, inputs_for
 from test_passes_distribute_loops import arguments_for, networks
 
 from brainir.backends.reference import run
@@ -25,6 +24,7 @@ from brainir.ir import (
     walk,
 )
 from brainir.passes import ReverseOfWhile, expand_grad, expand_jvp
+from brainir.testing import graphs, inputs_for
 
 F32 = Type("float32")
 TWICE = [case for case in CASES if case.twice]

@@ -9,16 +9,16 @@ import pytest
 from derivative_cases import gradient_graph, tangent_graph, traced
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
-from random_graphs import graphs, inputs_for
 from test_passes_lanes import mapped_over
 
 from brainir.backends import type_of
 from brainir.backends.reference import run
 from brainir.frontend.validation.running import Inputs
 from brainir.frontend.validation.running import inputs_for as inputs_for_run
-from brainir.frontend.validation.validate import validate_graph
+from brainir.frontend.validation.validate import ValidationReport, validate_graph
 from brainir.ir import Graph, Type, parse
 from brainir.passes import PASSES, PIPELINE, Pass, expand_grad
+from brainir.testing import graphs, inputs_for
 
 EXAMPLES = settings().max_examples
 
@@ -34,6 +34,12 @@ def assert_valid(graph: Graph, data: st.DataObject, passes: Sequence[Pass] = PIP
         Inputs(graph, tuple(inputs.arguments), inputs.states), passes=passes, smallest=False
     )
     assert report.ok, report
+    assert compared(report) > 0, f"nothing could be compared: {report}"
+
+
+def compared(report: ValidationReport) -> int:
+    """How many stages were compared with one before them."""
+    return sum(error is not None for error in report.stages.values())
 
 
 @settings(max_examples=4 * EXAMPLES)
@@ -117,6 +123,7 @@ def test_a_graph_means_the_same_at_every_stage(body):
     )
     report = validate_graph(inputs_for_run(graph, {}, 0))
     assert report.ok, report
+    assert compared(report) == len(PIPELINE) + 1
 
 
 @pytest.mark.parametrize("name", [step.name for step in PIPELINE if step.name != "purify"])

@@ -1,6 +1,7 @@
 """What the package contains, and which layer may import what."""
 
 import ast
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ LAYERS = {
     "frontend": Layer(
         {"ir", "passes", "backends"},
         {"numpy", "jax", "brainunit", "networkx"},
-        lazily=frozenset({"tqdm", "rich"}),
+        lazily=frozenset({"tqdm", "rich", "hypothesis"}),
     ),
 }
 
@@ -46,6 +47,9 @@ ROOMS = (
     {"testing"},
 )
 """The rooms of the frontend; each may use those above it in this list, and its own row."""
+
+IMPORTED_BY_NAME = {"frontend/testing"}
+"""Folders that nothing else imports, so that they may need an optional library."""
 
 
 class Import(NamedTuple):
@@ -93,8 +97,8 @@ def is_package(module: str) -> bool:
     return (ROOT.joinpath(*module.split(".")[1:]) / "__init__.py").exists()
 
 
-def fault_of(layer: str, found: Import) -> str | None:
-    """What is wrong with an import in a file of a layer, or None."""
+def fault_of(layer: str, found: Import, folder: str = "") -> str | None:
+    """What is wrong with an import in a file of a folder of a layer, or None."""
     top, *rest = found.module.split(".")
     allowed = LAYERS[layer]
     if top == "brainir":
@@ -110,7 +114,8 @@ def fault_of(layer: str, found: Import) -> str | None:
     if top in sys.stdlib_module_names or top in allowed.libraries:
         return None
     if top in allowed.lazily:
-        return None if found.lazy else f"{top} is optional: import it where it is used"
+        fine = found.lazy or folder in IMPORTED_BY_NAME
+        return None if fine else f"{top} is optional: import it where it is used"
     return f"{layer}/ may import only {sorted(allowed.libraries)} beside the standard library"
 
 
@@ -143,7 +148,7 @@ def test_a_layer_imports_only_what_lies_below_it(layer):
         f"{path.relative_to(ROOT)}:{found.line}: {found.module}: {fault}"
         for path in sorted((ROOT / layer).rglob("*.py"))
         for found in imports_of(path)
-        if (fault := fault_of(layer, found))
+        if (fault := fault_of(layer, found, path.relative_to(ROOT).parent.as_posix()))
     ]
     assert not faults, "\n".join(faults)
 
@@ -175,7 +180,7 @@ def test_users_of_the_library_import_it_absolutely(folder):
         for path in sorted((ROOT / folder).rglob("*.py"))
         for found in imports_of(path)
         if found.module.split(".")[0] in LAYERS
-        or (found.relative and found.module.startswith("brainir"))
+        or (found.relative and not found.module.startswith(f"brainir.{folder}."))
     ]
     assert not faults, "\n".join(faults)
 
@@ -210,6 +215,23 @@ def test_an_optional_library_may_be_imported_inside_a_function(tmp_path, monkeyp
     path.write_text("def show():\n    from tqdm.auto import tqdm\n    return tqdm")
     (found,) = imports_of(path)
     assert fault_of("frontend", found) is None
+
+
+@pytest.mark.parametrize("folder", sorted(IMPORTED_BY_NAME))
+def test_nothing_imports_what_needs_an_optional_library(folder):
+    name = "brainir." + folder.replace("/", ".")
+    for path in library_files():
+        inside = path.is_relative_to(ROOT / folder)
+        found = () if inside else imports_of(path)
+        assert not [i for i in found if i.module.startswith(name)], path
+
+
+def test_testing_says_what_it_needs():
+    program = "import sys\nsys.modules['hypothesis'] = None\nimport brainir\nimport brainir.testing"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip().endswith("pip install hypothesis")
 
 
 def test_code_of_others_is_packaged_with_its_licence():

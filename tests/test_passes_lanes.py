@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_graphs import ALL, COMMON, assert_close, assert_same_outcome, graphs, inputs_for
 
 from brainir.backends.reference import evaluate, run
 from brainir.ir import Builder, Graph, GraphError, Type, Value, parse, verify
 from brainir.passes import PIPELINE, expand_map, expand_vmap, lane_dependent, run_pipeline
+from brainir.testing import ALL, COMMON, assert_close, assert_same_outcome, graphs, inputs_for
 
 
 def floats(*numbers):

@@ -2,113 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import given, note
-from hypothesis import strategies as st
+from hypothesis import given
 
 import brainir
 from brainir import transform
 from brainir.frontend.program import optimise
+from brainir.frontend.testing.check_transformations import assert_same
+from brainir.frontend.testing.stateful_programs import Recipe
 from brainir.ir import equal, parse, verify
-from tests.stateful_programs import Recipe, Runner, World, blocks, gradients, has_lanes
+from brainir.testing import (
+    Runner,
+    World,
+    check_round_trip,
+    check_transformation,
+    gradient_programs,
+    programs,
+)
 
 INPUT = jnp.array([0.3, -0.7, 1.1], jnp.float32)
 
 
-def outcome(recipe: Recipe, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
-    """Return what a program returns and leaves behind, or what it raises."""
-    world = World()
-    before = world.values()
-    program = wrap(lambda x: Runner(world).block(recipe, [x]))
-    try:
-        result = program(INPUT)
-    except (brainir.BrainIRError, ValueError, TypeError) as error:
-        note(f"{type(error).__name__}: {error}")
-        return error, before, world.values()
-    return result, before, world.values()
-
-
-def assert_same(one: Any, other: Any) -> None:
-    """Compare results and states; keys exactly, floats up to the order of operations."""
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    for a, b in pairs:
-        if jnp.issubdtype(jnp.result_type(a), jax.dtypes.prng_key):
-            np.testing.assert_array_equal(jax.random.key_data(a), jax.random.key_data(b))
-        else:
-            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
-
-
-def may_be_refused(error: Exception, recipe: Recipe) -> bool:
-    """Whether a program may run as plain Python and be refused by the compiler.
-
-    Plain Python compares what lanes wrote, the compiler what it depends on: lanes may agree by
-    chance, and only the compiler refuses them. Nor does plain Python come by everything that a
-    batch may not do. And it can go back through a loop of which it has seen every step.
-    """
-    if "does not work for the while loop" in str(error):
-        return "'grad'" in str(recipe) and "'while'" in str(recipe)
-    lanes = isinstance(error, brainir.BatchAxisError) or "map with a batch_size" in str(error)
-    return lanes and has_lanes(recipe)
-
-
-def compared(recipe: Recipe) -> bool:
-    """Compare a program with plain Python and verify it after every pass, if it can be run."""
-    with jax.disable_jit():
-        expected, _, left = outcome(recipe, lambda f: f)
-    for wrap in (transform.jit, lambda f: f):
-        found, before, after = outcome(recipe, wrap)
-        if not isinstance(found, Exception):
-            assert_same((expected, left), (found, after))
-            continue
-        assert may_be_refused(found, recipe) or type(found) is type(expected)
-        if wrap is transform.jit:
-            assert_same(before, after)
-    if isinstance(found, Exception):
-        return False
-    program = transform.jit(lambda x: Runner(World()).block(recipe, [x])).trace(INPUT).program
-    optimise(program, [lambda step, before, after, seconds: verify(after, step.form)])
-    return True
-
-
-def assert_most_are_compared(programs: st.SearchStrategy[Recipe]) -> None:
-    """Compare programs, also those with lanes, of which some are refused; most are not."""
-    seen: list[tuple[bool, bool]] = []
-
-    @given(programs)
-    def law(recipe: Recipe) -> None:
-        seen.append((has_lanes(recipe), compared(recipe)))
-
-    law()
-    for lanes in (False, True):
-        kind = [ran for has, ran in seen if has is lanes]
-        assert sum(kind) > len(kind) / 2 > 0
-
-
 def test_compiled_programs_equal_plain_python() -> None:
-    assert_most_are_compared(blocks(depth=2))
+    check_transformation(lambda f: f)
 
 
 def test_gradients_of_programs_equal_plain_python() -> None:
     """Where plain Python has a number, so has the compiler: it compares nan with nan only."""
-    assert_most_are_compared(gradients(depth=2))
+    check_transformation(lambda f: f, programs=gradient_programs())
 
 
-@given(blocks(depth=2))
-def test_graphs_of_programs_are_well_formed_and_read_back(recipe: Recipe) -> None:
-    world = World()
-    try:
-        traced = transform.jit(lambda x: Runner(world).block(recipe, [x])).trace(INPUT)
-    except (brainir.BrainIRError, ValueError, TypeError):
-        return  # what is wrong with it, the laws above see
-    for stage in ("capture", "inline-calls", "expand-map"):
-        graph = traced.graph(stage=stage)
-        verify(graph)
-        assert equal(parse(str(graph)), graph)
+def test_graphs_of_programs_are_well_formed_and_read_back() -> None:
+    captured: list[bool] = []
+
+    @given(programs())
+    def law(recipe: Recipe) -> None:
+        world = World()
+        try:
+            traced = transform.jit(lambda x: Runner(world).block(recipe, [x])).trace(INPUT)
+        except (brainir.BrainIRError, ValueError, TypeError):
+            captured.append(False)  # what is wrong with it, the laws above see
+            return
+        captured.append(True)
+        for stage in ("capture", "inline-calls", "expand-map"):
+            graph = traced.graph(stage=stage)
+            verify(graph)
+            check_round_trip(graph)
+
+    law()
+    assert sum(captured) > len(captured) / 2
 
 
 def test_loops_inside_loops_over_the_same_data_are_well_formed_after_every_pass() -> None:

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
-from random_graphs import ALL, graphs
 
 import brainir
 from brainir import ir, tools, transform
 from brainir.frontend.tools.cli import main
+from brainir.testing import ALL, graphs
 
 LOOPS = """
 graph @loops(%x: f32[5,3], %p: bool[]) -> (f32[3], f32[3], f32[2,3])

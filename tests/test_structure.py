@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from random_graphs import ALL, graphs
 
 from brainir.ir import (
     Builder,
@@ -27,6 +26,7 @@ from brainir.ir import (
     parse,
     replay_graph,
 )
+from brainir.testing import ALL, graphs
 
 F32 = Type("float32")
 

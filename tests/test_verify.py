@@ -2,7 +2,6 @@
 
 import pytest
 from hypothesis import given
-from random_graphs import ALL, graphs
 
 from brainir.ir import (
     FORMS,
@@ -21,6 +20,7 @@ from brainir.ir import (
     parse,
     verify,
 )
+from brainir.testing import ALL, graphs
 
 F32 = Type("float32")
 VECTOR = Type("float32", (3,))

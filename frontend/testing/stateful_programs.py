@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-import brainir
-from brainir import transform
+from .. import HiddenState, ShortTermState, State, random, surrogate, transform
 
 WIDTH = 3
 STATES = 3
@@ -28,7 +27,7 @@ INDICES = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 
 Recipe = tuple[Any, ...]
 
-# --- expressions: ("state", i) ("local", i) ("const", c) ("unary", name, e) ("binary", name, e, e)
+# Expressions: ("state", i) ("local", i) ("const", c) ("unary", name, e) ("binary", name, e, e)
 
 UNARY = {
     "tanh": jnp.tanh,
@@ -38,7 +37,7 @@ UNARY = {
     "clip": lambda x: jnp.clip(x, -1.0, 1.0),
     "cumsum": lambda x: jnp.tanh(jnp.cumsum(x)),
     "mean": lambda x: jnp.broadcast_to(jnp.mean(x), (WIDTH,)),
-    "spike": brainir.surrogate.ReluGrad(),
+    "spike": surrogate.ReluGrad(),
 }
 BINARY = {
     "add": lambda x, y: x + y,
@@ -121,6 +120,27 @@ def blocks(depth: int) -> st.SearchStrategy[Recipe]:
     return st.tuples(st.lists(statements(depth), max_size=3).map(tuple), expressions())
 
 
+def programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
+    """Draw programs: statements, nested as deep as is said, and a result.
+
+    Parameters
+    ----------
+    depth : int
+        How many transformations may stand inside each other.
+
+    Examples
+    --------
+    A program is run on States of its own, and called with an array of shape ``(3,)``:
+
+    >>> import jax.numpy as jnp
+    >>> from brainir.testing import Runner, World
+    >>> program = ((("write", 0, ("local", 0)),), ("state", 0))
+    >>> Runner(World()).block(program, [jnp.ones(3)])
+    Array([1., 1., 1.], dtype=float32)
+    """
+    return blocks(depth)
+
+
 def delicate() -> st.SearchStrategy[Recipe]:
     """Draw a statement with branches that guard their operands, or loops over the same data."""
     state = st.integers(0, STATES - 1)
@@ -131,7 +151,7 @@ def delicate() -> st.SearchStrategy[Recipe]:
     )
 
 
-def gradients(depth: int) -> st.SearchStrategy[Recipe]:
+def gradient_programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
     """Draw a program that is the gradient, by a State and its argument, of what ends delicately."""
     before = st.lists(statements(depth - 1), max_size=2)
     body = st.tuples(before, delicate()).map(lambda parts: (*parts[0], parts[1]))
@@ -144,19 +164,19 @@ class World:
     """The States that a program works on."""
 
     def __init__(self) -> None:
-        self.states: list[brainir.State[Any]] = [
-            brainir.HiddenState(jnp.linspace(-1.0, 1.0, WIDTH) * (i + 1) / 2) for i in range(STATES)
+        self.states: list[State[Any]] = [
+            HiddenState(jnp.linspace(-1.0, 1.0, WIDTH) * (i + 1) / 2) for i in range(STATES)
         ]
-        self.count = brainir.ShortTermState(jnp.int32(1))
-        self.chains: dict[str, list[brainir.State[Any]]] = {
-            dtype: [brainir.State(0) for _ in range(3)] for dtype in CHAINED
+        self.count = ShortTermState(jnp.int32(1))
+        self.chains: dict[str, list[State[Any]]] = {
+            dtype: [State(0) for _ in range(3)] for dtype in CHAINED
         }
-        self.box = brainir.State({"v": jnp.ones(WIDTH), "deep": [jnp.zeros(WIDTH)]})
-        brainir.random.seed(7)
+        self.box = State({"v": jnp.ones(WIDTH), "deep": [jnp.zeros(WIDTH)]})
+        random.seed(7)
 
     def values(self) -> list[Any]:
         """Return everything that a program can have changed."""
-        key = brainir.random.get_key()
+        key = random.get_key()
         chains = [state.value for chain in self.chains.values() for state in chain]
         box = jax.tree.map(lambda leaf: leaf, self.box.value)  # which may change in place
         return [*(s.value for s in self.states), self.count.value, key, chains, box]
@@ -209,13 +229,13 @@ class Runner:
         return local[-1]
 
     def _random(self, local: Sequence[Any]) -> Any:
-        return brainir.random.uniform(-1.0, 1.0, (WIDTH,))
+        return random.uniform(-1.0, 1.0, (WIDTH,))
 
     def _maybe(self, local: Sequence[Any], test: Recipe) -> Any:
         """Draw only where an expression says so."""
         return transform.cond(
             jnp.sum(self.value(test, local)) > 1.0,
-            lambda: brainir.random.uniform(-1.0, 1.0, (WIDTH,)),
+            lambda: random.uniform(-1.0, 1.0, (WIDTH,)),
             lambda: jnp.zeros(WIDTH),
         )
 
@@ -297,7 +317,7 @@ class Runner:
     def _lanes(self, local: Sequence[Any], i: int, block: Recipe) -> Any:
         """Work on a State that holds a value for each of two lanes."""
         outer = self.states[i]
-        batched = brainir.HiddenState(jnp.stack([outer.value, -outer.value]))
+        batched = HiddenState(jnp.stack([outer.value, -outer.value]))
         self.states[i] = batched
         try:
             run = transform.vmap(
@@ -317,7 +337,7 @@ class Runner:
     def _new(self, local: Sequence[Any], first: Recipe, block: Recipe) -> Any:
         """Put a State that is created here in the place of another one."""
         outer = self.states[0]
-        self.states[0] = brainir.ShortTermState(self.value(first, local))
+        self.states[0] = ShortTermState(self.value(first, local))
         try:
             return self.block(block, local)
         finally:
@@ -350,7 +370,7 @@ class Runner:
     def _guarded_net(self, local: Sequence[Any], i: int, expression: Recipe) -> Any:
         """Let each lane choose how a State of its own goes on from step to step."""
         start = above_zero(self.value(expression, local))
-        held = brainir.ShortTermState(start)
+        held = ShortTermState(start)
         gain = jnp.mean(self.states[i].value)
 
         def step(x: Any) -> Any:

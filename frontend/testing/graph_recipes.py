@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf, prod
 
-from elementwise_recipes import MATHS, draw_maths
-from graph_draft import KEY, Draft, Range, kind
-
-from brainir.ir import Operand, Type, Value
+from ...ir import Operand, Type, Value
+from .elementwise_recipes import MATHS, draw_maths
+from .graph_draft import KEY, Draft, Range, kind
 
 Recipe = Callable[[Draft, str], None]
 RECIPES: dict[str, Recipe] = {}

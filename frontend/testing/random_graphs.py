@@ -18,13 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from elementwise_recipes import prepared
-from graph_draft import KEY, Draft, Options, Range, arrays, input_range, resting_range
-from graph_recipes import RECIPES, Recipe, usable
 from hypothesis import strategies as st
 
-from brainir.ir import Graph, Literal, Operand, StateVar, Type, Value
-from brainir.ir.dtypes import key_words
+from ...ir import Graph, Literal, Operand, StateVar, Type, Value, get_op, key_words
+from .elementwise_recipes import prepared
+from .graph_draft import KEY, Draft, Options, Range, arrays, input_range, resting_range
+from .graph_recipes import RECIPES, Recipe, usable
+from .samples import signatures
 
 COMMON = ("float32", "int32", "bool", "uint8")
 """Dtypes that all backends agree on closely."""
@@ -59,6 +59,7 @@ def graphs(
     differentiable: bool = False,
     dtypes: Sequence[str] = COMMON,
     nodes: int = 16,
+    ops: Sequence[str] = (),
 ) -> Graph:
     """Draw a graph that can be run; its consts have data.
 
@@ -77,8 +78,13 @@ def graphs(
         Of parameters and results; `COMMON` by default, or `ALL`.
     nodes : int
         How many nodes to draw at most, those of regions included; some more tame the numbers.
+    ops : sequence of str
+        Ops without regions to draw more often than others; also those of your own, if their
+        attributes all have defaults.
     """
-    options = Options(states, regions, transformations, differentiable, tuple(dtypes), nodes)
+    options = Options(
+        states, regions, transformations, differentiable, tuple(dtypes), nodes, tuple(ops)
+    )
     draft = Draft(draw, options)
     for i in range(draft.integer(1, 3)):
         dtype = draft.choose(options.dtypes) if i else options.dtypes[0]
@@ -165,9 +171,17 @@ def draw_nodes(d: Draft) -> None:
             recipes += [STATE_RECIPES] * 2
         if d.options.regions and len(d.blocks) <= DEEPEST:
             recipes += [{n: r for n, r in REGIONS.items() if _fits_options(d, n)}] * 2
+        if d.options.ops:
+            recipes += [{n: RECIPES.get(n, _draw_any) for n in d.options.ops}] * len(recipes)
         chosen = d.choose(recipes)
         name = d.choose(list(chosen))
         chosen[name](d, name)
+
+
+def _draw_any(d: Draft, op: str) -> None:
+    """Draw an op of somebody's own on what its inference accepts."""
+    types = d.choose(signatures(get_op(op)))
+    d.emit(op, [d.operand(type) for type in types])
 
 
 def _fits_options(d: Draft, region: str) -> bool:

@@ -16,8 +16,20 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from brainir.ir import Builder, Const, Graph, Literal, Loc, Operand, StateVar, Type, Value, get_op
-from brainir.ir.dtypes import keys_of_words, numpy_dtype
+from ...ir import (
+    Builder,
+    Const,
+    Graph,
+    Literal,
+    Loc,
+    Operand,
+    StateVar,
+    Type,
+    Value,
+    get_op,
+    keys_of_words,
+    numpy_dtype,
+)
 
 KEY = "key<fry>"
 HINTS = ("", "x", "", "V", "x1", "")
@@ -83,7 +95,7 @@ def input_range(dtype: str) -> Range:
 
 @st.composite
 def arrays(draw: st.DrawFn, type: Type) -> np.ndarray[Any, Any]:
-    """Draw a numpy array of a type; keys are structured elements, as in `brainir.ir.dtypes`."""
+    """Draw a numpy array of a type; keys are structured elements, as numpy holds them."""
     if type.is_key:
         shape = (*type.shape, 2)
         words = draw(st.lists(st.integers(0, 9), min_size=type.size * 2, max_size=type.size * 2))
@@ -102,6 +114,7 @@ class Options:
     differentiable: bool
     dtypes: tuple[str, ...]
     nodes: int
+    ops: tuple[str, ...] = ()
 
 
 @dataclass

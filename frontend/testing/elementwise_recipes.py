@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import asinh, cosh, exp, inf, sinh
 
-from graph_draft import Draft, Range, kind
-
-from brainir.ir import Operand, Type
+from ...ir import Operand, Type
+from .graph_draft import Draft, Range, kind
 
 Needs = tuple[str, ...]
 

@@ -1,0 +1,141 @@
+"""Reverse and forward mode, and what they keep of the forward pass."""
+
+from __future__ import annotations
+
+from .mutant import GRADIENTS, RULES, TANGENTS, Mutant, op_laws
+
+MUTANTS = (
+    Mutant(
+        "a cotangent is dropped where a value is used twice",
+        "passes/reverse.py",
+        'cotangent if present is None else self.builder("add", present, cotangent)',
+        "cotangent if present is None else present",
+        GRADIENTS,
+    ),
+    Mutant(
+        "the cotangent of a captured value is that of one step, not the sum over all",
+        "passes/reverse_loops.py",
+        'more = self.inner.builder("add", total, cotangent)',
+        "more = cotangent",
+        GRADIENTS,
+    ),
+    Mutant(
+        "the reversed loop runs forward",
+        "passes/reverse_loops.py",
+        "reverse=not loop.reverse,",
+        "reverse=loop.reverse,",
+        GRADIENTS,
+    ),
+    Mutant(
+        "cotangents of carries reach the results of the step in the wrong order",
+        "passes/reverse_loops.py",
+        "self._carry(outer, carry, given[carry.last]) for carry in carries]",
+        "self._carry(outer, carry, given[carries[0].last]) for carry in carries]",
+        GRADIENTS,
+    ),
+    Mutant(
+        "the reversed branches are swapped",
+        "passes/reverse_branches.py",
+        "Branch(tuple(nodes)) for nodes, _ in backward)",
+        "Branch(tuple(nodes)) for nodes, _ in backward[::-1])",
+        GRADIENTS,
+    ),
+    Mutant(
+        "two residuals of a branch share a slot",
+        "passes/reverse_branches.py",
+        "            used[value.type] += 1\n",
+        "",
+        GRADIENTS,
+    ),
+    Mutant(
+        "the reverse of a checkpoint forgets what it captures",
+        "passes/reverse_rules.py",
+        "found = [(operand, again.take(param)) for param, operand in inputs]",
+        "found = [(o, again.take(p)) for p, o in inputs[: len(copy.params)]]",
+        GRADIENTS,
+    ),
+    Mutant(
+        "what goes round a loop is thought not to depend on itself",
+        "passes/activity.py",
+        "((one, first) for one in sources(node, strand.sources))",
+        "((one, first) for one in sources(node, strand.sources[:1]))",
+        GRADIENTS,
+    ),
+    Mutant(
+        "a residual of the step before is taken from this step",
+        "passes/loop_residuals.py",
+        "self.now[value] = self._carry(self.step.ends[start], self.now[start])",
+        "self.now[value] = self.now[start]",
+        (*GRADIENTS, "tests/test_residuals.py"),
+    ),
+    Mutant(
+        "what a step needs of itself is not stored but read from the end of the loop",
+        "passes/loop_residuals.py",
+        "            self.now[value] = self._carry(delay.end, delay.slice)\n",
+        "            self.now[value] = delay.slice\n",
+        (*GRADIENTS, "tests/test_residuals.py"),
+    ),
+    Mutant(
+        "a custom backward rule gets its cotangents before its residuals",
+        "passes/reverse_rules.py",
+        "inline(reverse.builder, backward_rule, (*kept, *given))",
+        "inline(reverse.builder, backward_rule, (*given, *kept))",
+        GRADIENTS,
+    ),
+    Mutant(
+        "tangents of a loop's yields are given to its carries",
+        "passes/forward.py",
+        "in yielded), (stack.result for stack in stacks))",
+        "in yielded), (stack.result for stack in stacks[::-1]))",
+        TANGENTS,
+    ),
+    Mutant(
+        "a slice has the tangent of a carry",
+        "passes/forward.py",
+        "slices = [Slice(forward.get_or_zeros(p.array), moved[p.param]) for p in over]",
+        "slices = [Slice(forward.get_or_zeros(over[0].array), moved[p.param]) for p in over]",
+        TANGENTS,
+    ),
+    Mutant(
+        "the cotangent of what was broadcast is not summed",
+        "ir/derivative.py",
+        '        return builder("reduce_sum", cotangent, axes=tuple(range(len(shape))))\n',
+        '        return builder("reduce_max", cotangent, axes=tuple(range(len(shape))))\n',
+        (*op_laws("mul", "add"), *GRADIENTS),
+    ),
+    Mutant(
+        "a rule that is not linear is moved out of a loop before it is differentiated",
+        "passes/expand_grad.py",
+        "hoist_invariant(node.regions[0], differentiable=True)",
+        "hoist_invariant(node.regions[0])",
+        RULES,
+    ),
+    Mutant(
+        "a node with such a rule inside counts as linear",
+        "passes/linearity.py",
+        "(node, *inside)",
+        "(node,)",
+        RULES,
+    ),
+    Mutant(
+        "a derivative by what a custom function closes over is zero",
+        "passes/reverse_rules.py",
+        "if not reverse.active.isdisjoint(captures(node.regions[0])):",
+        "if reverse.active.isdisjoint(node.results):",
+        RULES,
+    ),
+    Mutant(
+        "a cotangent that is repeated along another axis is taken for the same in all steps",
+        "passes/reverse_loops.py",
+        "dims is None or 0 in dims:",
+        "dims is None:",
+        GRADIENTS,
+    ),
+    Mutant(
+        "a sum over lanes goes to what they share though none of them takes the branch",
+        "passes/guards.py",
+        "guarded.update((v, gate(builder, some, self.now(v))) for v in shared)",
+        "pass",
+        ("tests/test_guarded_branches.py",),
+    ),
+)
