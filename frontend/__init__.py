@@ -4,7 +4,7 @@ from ..passes import Options
 from . import environ, init, nn, random, surrogate, tools, transform, typing
 from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
-from .options_in_force import options
+from .options import options
 from .random import RandomState
 from .state import (
     BatchState,

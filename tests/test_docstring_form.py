@@ -68,22 +68,10 @@ def faults_of_doc(doc: str) -> list[str]:
     return faults
 
 
-STILL_TO_MEND = {
-    *("frontend/artifact/container.py", "frontend/tools/difference.py", "frontend/importer.py"),
-    *("frontend/capture/importer.py", "frontend/program.py", "frontend/program/running.py"),
-    *("frontend/transform/binding.py", "frontend/transform/plain.py"),
-    *("frontend/transform/regions.py", "frontend/transform/watch.py"),
-    *("ir/derivative.py", "ir/ops/state.py", "passes/lane_dependence.py"),
-}
-"""Files in which a summary is longer than a line."""
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_docstrings_have_their_form(path: Path) -> None:
     found = docstrings(path)
     faults = [f"{place}: {fault}" for place, doc in found for fault in faults_of_doc(doc)]
-    if path.relative_to(ROOT).as_posix() in STILL_TO_MEND:
-        faults = [fault for fault in faults if "longer than a line" not in fault]
     assert not faults, "\n".join(faults)
 
 

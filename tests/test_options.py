@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.stateful_programs import Runner, World, blocks
 
 import brainir
 from brainir import Options, transform
-from brainir.frontend.options_in_force import in_force
+from brainir.frontend.options import in_force
 from brainir.frontend.program import executables
 from brainir.frontend.tools.graph_files import parse_graphs
 from brainir.frontend.tools.report import report_data
 from brainir.frontend.tools.scripts import run_script
 from brainir.ir import replay_graph
 from brainir.passes import PIPELINE, insert
-from tests.stateful_programs import Runner, World, blocks
 
 SCRIPT = """
 import jax.numpy as jnp

@@ -35,8 +35,10 @@ _FAULTS = (
 
 
 def write_container(path: str | os.PathLike[str], entries: Mapping[str, bytes]) -> None:
-    """Write entries to a file, which appears whole or not at all; the same entries, the same
-    bytes."""
+    """Write entries to a file, which appears whole or not at all.
+
+    The same entries give the same bytes.
+    """
     target = Path(path)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:

@@ -16,7 +16,7 @@ from ...backends import Backend, Executable, backend_named, lax, shape_struct, t
 from ...ir import Const, Graph, GraphError, StateVar, Type, numpy_dtype, parse, verify, walk
 from ...passes import CAPTURE, PIPELINE, run_pipeline
 from ..capture import aval_of, current_frame, describe_tree, resolve_opaque
-from ..options_in_force import in_force
+from ..options import in_force
 from ..state import State, assign_all, class_of_kind, in_foreign_trace
 from .arrays import array_of_bytes
 from .container import read_container

@@ -206,8 +206,10 @@ class Importer:
         return var
 
     def outside(self) -> tuple[StateVar, ...]:
-        """Return the symbols of States that exist outside: not created here, nor lanes of a vmap
-        that is here."""
+        """Return the symbols of States that exist outside.
+
+        They were not created here, and are not lanes of a vmap that is here.
+        """
         return tuple(
             var
             for (handle, _), var in self.states.items()

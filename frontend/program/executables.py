@@ -28,7 +28,7 @@ from ...passes import (
     run_pipeline,
 )
 from ..errors import BatchAxisError
-from ..options_in_force import in_force
+from ..options import in_force
 from ..state import in_foreign_trace
 from .programs import Program, is_sharded
 

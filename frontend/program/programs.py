@@ -27,7 +27,7 @@ from ..capture import (
     unit_name,
     view_of,
 )
-from ..options_in_force import in_force
+from ..options import in_force
 from ..state import in_foreign_trace
 
 FOREIGN_ORDER = 2

@@ -48,8 +48,7 @@ def give_back(
 
 
 def in_capture(function: Callable[..., Any], *args: Any, name: str) -> Any:
-    """Run ``function(*args)``, which binds a region: in the capture under way, or in one of its
-    own."""
+    """Run what binds a region, in the capture under way or in one of its own."""
     if current_frame() is not None:
         reject_states(f"an argument of {name}", args)
         return function(*args)

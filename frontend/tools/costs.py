@@ -12,7 +12,7 @@ from typing import Any
 from ...backends import Cost, Executable, Memory, backend_named
 from ...ir import Graph, Loc, Loop, Node, walk
 from ...passes import Options
-from ..options_in_force import in_force
+from ..options import in_force
 from ..validation.pure import to_pure
 from .residuals import residuals
 from .work import node_cost, runs

@@ -116,8 +116,7 @@ class _Aligner:
 
 
 def hunks(lines: Sequence[Line], context: int = 3) -> Iterator[Line]:
-    """Yield the lines that differ with some around them, and a line ``"@"`` where some are left
-    out."""
+    """Yield the lines that differ with some around them, and ``"@"`` where some are left out."""
     near = set()
     for i, line in enumerate(lines):
         if line.mark != " ":

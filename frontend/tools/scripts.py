@@ -15,7 +15,7 @@ import jax
 from ...ir import Graph, GraphError, fingerprint
 from ...passes import DEFAULTS, Options
 from ..errors import BrainIRError
-from ..options_in_force import options
+from ..options import options
 from ..program import Listener, Program, executables, listeners, optimise
 from .command import Problem, UsageError
 from .graph_files import selected

@@ -1,5 +1,4 @@
-"""What the transformations share: slices, result types, and what loops and branches do to
-States."""
+"""What the transformations share: slices, types, and what loops and branches do to States."""
 
 from __future__ import annotations
 

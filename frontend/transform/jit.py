@@ -18,7 +18,7 @@ from ..capture import (
     parameter_names,
     reject_states,
 )
-from ..options_in_force import combined, given, in_force
+from ..options import combined, given, in_force
 from ..program import (
     Program,
     argument_aval,

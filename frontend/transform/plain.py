@@ -1,5 +1,4 @@
-"""Transformations as plain Python: what they mean under ``jax.disable_jit()``, and so what they
-mean at all."""
+"""Transformations as plain Python: what they mean under ``jax.disable_jit()``, and at all."""
 
 from __future__ import annotations
 

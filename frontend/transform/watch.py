@@ -26,8 +26,10 @@ def _nothing() -> None:
 
 
 class Attributes(NamedTuple):
-    """The attributes of a module: what those hold that are States, Modules or None; and which are
-    watched with all that they hold."""
+    """The attributes of a module that hold States, modules or None.
+
+    ``watched`` are those that are watched with all that they hold.
+    """
 
     places: dict[str, Callable[[], Any]]
     watched: frozenset[Hashable]

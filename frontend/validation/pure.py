@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ...ir import Effect, Graph, StateVar, walk
 from ...passes import ARRAY_PIPELINE, Options, run_pipeline
-from ..options_in_force import in_force
+from ..options import in_force
 from ..program import optimise_graph
 
 _ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
