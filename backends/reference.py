@@ -106,8 +106,7 @@ class Reference:
             arrays = tuple(map(_as_jax, given))
             pairs = zip(graph.consts, arrays[count:], strict=True)
             closed = graph.with_(consts=tuple(Const(c.value, data) for c, data in pairs))
-            # Copies, since JAX may keep the memory of what it is given, and arguments are others'.
-            return tuple(to_jax(np.array(result)) for result in run(closed, *arrays[:count]))
+            return tuple(map(to_jax, run(closed, *arrays[:count])))
 
         if around is None:
             return Executable(self, graph, flat)

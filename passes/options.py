@@ -57,6 +57,9 @@ def insert(step: Pass | Callable[[Graph], Graph], *, after: str) -> Insertion:
 class Options:
     """What is asked of the compiler; two that are equal share what was compiled.
 
+    They are in force in a context, ``brainir.options(...)``, or for one function,
+    ``brainir.transform.jit(..., options=...)``.
+
     Parameters
     ----------
     backend : str

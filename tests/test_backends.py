@@ -479,6 +479,16 @@ def test_the_reference_keeps_what_is_donated_and_shares_no_memory() -> None:
     np.testing.assert_array_equal(second, np.ones(3))
 
 
+def test_results_of_the_reference_are_not_the_memory_of_what_was_given() -> None:
+    rows = np.zeros(1024 + 16, np.float32)
+    start = -rows.ctypes.data % 64 // rows.itemsize  # where JAX could take it as it is
+    given = rows[start : start + 1024]
+    graph = build([Type("float32", (1024,))], lambda b, x: [x], "same")
+    (found,) = BACKENDS["reference"].compile(graph)(given)
+    given[:] = 5
+    np.testing.assert_array_equal(found, np.zeros(1024))
+
+
 def test_what_cannot_be_traced_says_so_in_somebody_elses_trace() -> None:
     total = brainir.State(jnp.zeros(()))
 

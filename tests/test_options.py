@@ -195,6 +195,30 @@ def test_the_fast_way_stays_open_under_options():
     assert step._only is before
 
 
+def test_what_depends_on_the_environment_too_is_found_under_its_own_options():
+    @transform.jit
+    def step(x):
+        return x + brainir.environ.get("rate")
+
+    with brainir.environ.context(rate=1.0), brainir.options(WRONG):
+        assert step(3.0) == 2
+    with brainir.environ.context(rate=2.0):
+        assert step(3.0) == 5
+    with brainir.environ.context(rate=1.0):
+        assert step(3.0) == 4
+
+
+def test_equal_options_that_came_about_otherwise_open_the_fast_way_again():
+    step = transform.jit(lambda x: x + 1.0)
+    with brainir.options(leave_out=["simplify", "dead-code"]):
+        step(1.0)
+        entry = step._only
+    with brainir.options(leave_out=["simplify"]), brainir.options(leave_out=["dead-code"]):
+        step(1.0)
+        assert step._only is entry
+        assert entry.context is in_force.options
+
+
 # --- options of one function ----------------------------------------------------------------------
 
 
