@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.stateful_programs import Runner, World, blocks
 
 import brainir
 from brainir import Options, transform
@@ -21,6 +20,7 @@ from brainir.frontend.tools.report import report_data
 from brainir.frontend.tools.scripts import run_script
 from brainir.ir import replay_graph
 from brainir.passes import PIPELINE, insert
+from brainir.testing import Runner, World, programs
 
 SCRIPT = """
 import jax.numpy as jnp
@@ -329,7 +329,7 @@ def test_random_programs_mean_the_same_whatever_is_asked_for():
     compared = []
 
     @given(
-        blocks(depth=2),
+        programs(depth=2),
         st.sampled_from(["xla", "reference"]),
         st.lists(st.sampled_from(OPTIONAL), unique=True),
     )
