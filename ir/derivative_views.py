@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .builder import Builder
 from .graph import Graph, Node
 from .types import Loc, Operand, StateVar, Value
-from .views import Argument, Yield
+from .views import Argument, Operands, Regions, View, Yield
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient:
+class Gradient(View):
     """A ``grad``.
 
     Attributes
@@ -47,15 +46,8 @@ class Gradient:
     loc: Loc | None = None
 
     @classmethod
-    def of(
-        cls,
-        node: Node,
-        operands: Sequence[Operand] | None = None,
-        regions: Sequence[Graph] | None = None,
-    ) -> Gradient:
-        """Take a node apart; operands and regions may be others, as in a replay."""
-        (body,), attrs = regions or node.regions, node.attrs
-        operands = node.operands if operands is None else operands
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Gradient:
+        (body,), attrs = regions, node.attrs
         params: tuple[Value, ...] = body.params
         count = len(node.results) - len(node.regions[0].results)
         return cls(
@@ -69,10 +61,6 @@ class Gradient:
             body.name,
             node.loc,
         )
-
-    def rebuilt(self, **changes: Any) -> Gradient:
-        """Return a view in which some pieces are others."""
-        return replace(self, **changes)
 
     @property
     def summed(self) -> tuple[Operand, ...]:
@@ -110,7 +98,7 @@ class Pushed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pushforward:
+class Pushforward(View):
     """A ``jvp``.
 
     Attributes
@@ -138,15 +126,8 @@ class Pushforward:
     loc: Loc | None = None
 
     @classmethod
-    def of(
-        cls,
-        node: Node,
-        operands: Sequence[Operand] | None = None,
-        regions: Sequence[Graph] | None = None,
-    ) -> Pushforward:
-        """Take a node apart; operands and regions may be others, as in a replay."""
-        (body,) = regions or node.regions
-        operands = tuple(node.operands if operands is None else operands)
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Pushforward:
+        (body,) = regions
         params: tuple[Value, ...] = body.params
         count = len(body.results)
         columns = body.results, node.results[:count], node.results[count:]
@@ -159,10 +140,6 @@ class Pushforward:
             body.name,
             node.loc,
         )
-
-    def rebuilt(self, **changes: Any) -> Pushforward:
-        """Return a view in which some pieces are others."""
-        return replace(self, **changes)
 
     @property
     def body(self) -> Graph:
@@ -239,7 +216,7 @@ class Backward(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class CustomDerivative:
+class CustomDerivative(View):
     """A ``custom_derivative``.
 
     Attributes
@@ -268,15 +245,8 @@ class CustomDerivative:
     loc: Loc | None = None
 
     @classmethod
-    def of(
-        cls,
-        node: Node,
-        operands: Sequence[Operand] | None = None,
-        regions: Sequence[Graph] | None = None,
-    ) -> CustomDerivative:
-        """Take a node apart; operands and regions may be others, as in a replay."""
-        primal, rule, *backward = regions or node.regions
-        operands = node.operands if operands is None else operands
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> CustomDerivative:
+        primal, rule, *backward = regions
         taken, given, pushed = len(primal.params), len(primal.results), rule.results
         ends = 2 * given if not backward else given
         back = None
@@ -302,10 +272,6 @@ class CustomDerivative:
             primal.name,
             node.loc,
         )
-
-    def rebuilt(self, **changes: Any) -> CustomDerivative:
-        """Return a view in which some pieces are others."""
-        return replace(self, **changes)
 
     @property
     def body(self) -> Graph:

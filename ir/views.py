@@ -9,12 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, cast
 
 from .builder import Builder
 from .graph import Graph, Node
 from .op import Op, get_op
 from .types import Loc, Operand, Value
+
+Operands = tuple[Operand, ...]
+Regions = tuple[Graph, ...]
+
+
+class View:
+    """A node of one op, taken apart; each of its kinds says of what pieces it is."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        operands: Sequence[Operand] | None = None,
+        regions: Sequence[Graph] | None = None,
+    ) -> Self:
+        """Take a node apart; operands and regions may be others, as in a replay."""
+        given = node.operands if operands is None else tuple(operands)
+        return cls._of(node, given, node.regions if regions is None else tuple(regions))
+
+    @classmethod
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Self:
+        raise NotImplementedError(f"{cls.__name__} does not say of what pieces it is")
+
+    def rebuilt(self, **changes: Any) -> Self:
+        """Return a view in which some pieces are others."""
+        return replace(cast(Any, self), **changes)
 
 
 class Carry(NamedTuple):
@@ -52,7 +80,7 @@ def _there(results: Sequence[Value | None]) -> tuple[Value, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(View):
     """A ``for_loop``.
 
     Attributes
@@ -82,15 +110,8 @@ class Loop:
     loc: Loc | None = None
 
     @classmethod
-    def of(
-        cls,
-        node: Node,
-        operands: Sequence[Operand] | None = None,
-        regions: Sequence[Graph] | None = None,
-    ) -> Loop:
-        """Take a node apart; operands and regions may be others, as in a replay."""
-        (body,), count = regions or node.regions, node.attrs["carries"]
-        operands = node.operands if operands is None else operands
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Loop:
+        (body,), count = regions, node.attrs["carries"]
         params, yields, results = body.params, body.results, node.results
         carries = zip(operands[:count], params, yields, results, strict=False)
         return cls(
@@ -105,10 +126,6 @@ class Loop:
             body.name,
             node.loc,
         )
-
-    def rebuilt(self, **changes: Any) -> Loop:
-        """Return a view in which some pieces are others."""
-        return replace(self, **changes)
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -167,7 +184,7 @@ class Round(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class While:
+class While(View):
     """A ``while``.
 
     Attributes
@@ -192,15 +209,8 @@ class While:
     loc: Loc | None = None
 
     @classmethod
-    def of(
-        cls,
-        node: Node,
-        operands: Sequence[Operand] | None = None,
-        regions: Sequence[Graph] | None = None,
-    ) -> While:
-        """Take a node apart; operands and regions may be others, as in a replay."""
-        condition, body = regions or node.regions
-        operands = node.operands if operands is None else operands
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> While:
+        condition, body = regions
         carries = zip(
             operands, condition.params, body.params, body.results, node.results, strict=True
         )
@@ -212,10 +222,6 @@ class While:
             (condition.name, body.name),
             node.loc,
         )
-
-    def rebuilt(self, **changes: Any) -> While:
-        """Return a view in which some pieces are others."""
-        return replace(self, **changes)
 
     @property
     def regions(self) -> tuple[Graph, Graph]:
@@ -255,7 +261,7 @@ class Branch(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Branches:
+class Branches(View):
     """A ``cond``.
 
     Attributes
@@ -276,15 +282,8 @@ class Branches:
     loc: Loc | None = None
 
     @classmethod
-    def of(
-        cls,
-        node: Node,
-        operands: Sequence[Operand] | None = None,
-        regions: Sequence[Graph] | None = None,
-    ) -> Branches:
-        """Take a node apart; operands and regions may be others, as in a replay."""
-        (index,) = node.operands if operands is None else operands
-        regions = node.regions if regions is None else regions
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Branches:
+        (index,) = operands
         columns = zip(*(region.results for region in regions), strict=True)
         choices = zip(columns, node.results, strict=True) if node.results else ()
         return cls(
@@ -293,10 +292,6 @@ class Branches:
             tuple(Choice(*names) for names in choices),
             node.loc,
         )
-
-    def rebuilt(self, **changes: Any) -> Branches:
-        """Return a view in which some pieces are others."""
-        return replace(self, **changes)
 
     @property
     def regions(self) -> tuple[Graph, ...]:
@@ -332,7 +327,7 @@ class Yield(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(View):
     """A node that runs its only region once: a ``call`` or a ``checkpoint``.
 
     Attributes
@@ -359,15 +354,8 @@ class Call:
     loc: Loc | None = None
 
     @classmethod
-    def of(
-        cls,
-        node: Node,
-        operands: Sequence[Operand] | None = None,
-        regions: Sequence[Graph] | None = None,
-    ) -> Call:
-        """Take a node apart; operands and regions may be others, as in a replay."""
-        (body,) = regions or node.regions
-        operands = node.operands if operands is None else operands
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Call:
+        (body,) = regions
         return cls(
             node.op,
             node.attrs,
@@ -377,10 +365,6 @@ class Call:
             body.name,
             node.loc,
         )
-
-    def rebuilt(self, **changes: Any) -> Call:
-        """Return a view in which some pieces are others."""
-        return replace(self, **changes)
 
     @property
     def body(self) -> Graph:
@@ -418,7 +402,7 @@ class Gathered(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
+class Lanes(View):
     """A ``vmap``.
 
     Attributes
@@ -444,15 +428,8 @@ class Lanes:
     loc: Loc | None = None
 
     @classmethod
-    def of(
-        cls,
-        node: Node,
-        operands: Sequence[Operand] | None = None,
-        regions: Sequence[Graph] | None = None,
-    ) -> Lanes:
-        """Take a node apart; operands and regions may be others, as in a replay."""
-        (body,), attrs = regions or node.regions, node.attrs
-        operands = node.operands if operands is None else operands
+    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Lanes:
+        (body,), attrs = regions, node.attrs
         given = zip(operands, attrs["in_axes"], body.params, strict=True)
         gathered = zip(body.results, attrs["out_axes"], node.results, strict=True)
         return cls(
@@ -463,10 +440,6 @@ class Lanes:
             body.name,
             node.loc,
         )
-
-    def rebuilt(self, **changes: Any) -> Lanes:
-        """Return a view in which some pieces are others."""
-        return replace(self, **changes)
 
     @property
     def size(self) -> int:
