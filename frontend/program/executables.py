@@ -66,7 +66,8 @@ class Compiled:
 
     def executable(self, donate: Sequence[int] = (), around: Around | None = None) -> Executable:
         """Return an executable of the graph; see `Backend.compile`."""
-        return self.backend.compile(self.graph, donate=donate, around=around)
+        donated = donate if self.backend.donates else ()
+        return self.backend.compile(self.graph, donate=donated, around=around)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
