@@ -39,6 +39,11 @@ class Pass:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     optional: bool = False
 
+    @property
+    def family(self) -> str:
+        """The name of the pass of which this is a run: ``simplify`` of ``simplify-again``."""
+        return self.name.removesuffix("-again")
+
     def __call__(self, graph: Graph) -> Graph:
         """Return the rewritten graph."""
         return self.function(graph, **self.options)

@@ -69,7 +69,8 @@ class Options:
         Options of passes by their names, as ``{"distribute-loops": {"rows": 0}}``.
         ``brainir passes`` lists them.
     leave_out : sequence of str
-        Names of passes that do not run. Those that others build on cannot be left out.
+        Names of passes that do not run, also not again. Those that others build on cannot be left
+        out.
     insert : sequence of Insertion
         Passes of your own, see `insert`.
 
@@ -141,8 +142,9 @@ class Options:
         """Return the passes that these options ask for, of a pipeline."""
         steps: list[Pass] = [i.step for i in self.insert if i.after == "capture"]
         for step in base:
-            if step.name not in self.leave_out:
-                steps.append(step.with_options(**self.passes.get(step.name, {})))
+            if not {step.name, step.family} & {*self.leave_out}:
+                asked = {**self.passes.get(step.family, {}), **self.passes.get(step.name, {})}
+                steps.append(step.with_options(**asked))
             steps += [i.step for i in self.insert if i.after == step.name]
         return tuple(steps)
 

@@ -261,7 +261,9 @@ def test_options_choose_passes_and_equal_ones_are_one_key():
     assert {options: "kept"}[again] == "kept"
     assert Options() != options
     merged = Options(leave_out=["simplify"]).merged(options)
-    assert [step.name for step in merged.pipeline()] == [n for n in steps if n != "simplify"]
+    assert [step.name for step in merged.pipeline()] == [
+        name for name in steps if not name.startswith("simplify")
+    ]
 
 
 @pytest.mark.parametrize(
