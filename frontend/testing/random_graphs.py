@@ -305,7 +305,7 @@ def _lane(operand: Operand) -> Value:
 
 
 def _draw_for_loop(d: Draft, op: str) -> None:
-    length = d.choose([2, 3, 2, 3, 1, 0])
+    length = d.choose([2, 3, 2, 3, 5, 1, 0])
     carry, carried, ranges = _carries(d, d.choose([0, 1, 2, 1, 2]))
     over = _slices(d, length, d.integer(0, 2))
     slices = [_lane(o) for o in over]
@@ -322,6 +322,7 @@ def _draw_for_loop(d: Draft, op: str) -> None:
         "length": length,
         "reverse": d.choose([False, True]),
         "unroll": d.integer(1, 2),
+        "base": d.choose([None, None, 2]),
     }
     n = len(carry)
     d.emit(op, [*carry, *over], attrs, [*ranges[:n], *out[n:]], [body])
