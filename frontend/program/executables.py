@@ -174,7 +174,7 @@ def compile_program(program: Program) -> Compiled:
     for listener in tuple(listeners):
         listener(program)
     positions = {slot.var: i for i, slot in enumerate(program.slots)}
-    with _garbage_left_lying():
+    with _without_garbage_collection():
         graph = optimise_graph(program.graph, program.foreign, options=program.options)
     written = tuple(positions[var] for var in graph.writes)
     places = {const.value: i for i, const in enumerate(program.graph.consts)}
@@ -200,7 +200,7 @@ def outermost(executable: Executable, backend: Backend) -> Callable[..., Any]:
 
 
 @contextmanager
-def _garbage_left_lying() -> Iterator[None]:
+def _without_garbage_collection() -> Iterator[None]:
     """Put off garbage collection, which in the midst of passes goes through all that JAX holds.
 
     Passes make many small objects, of which most stay; a third of their time would be collection.

@@ -183,7 +183,7 @@ class GradientTransform:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._check_range(args)
-        if plain.is_asked_for():
+        if plain.jit_is_disabled():
             return self._plain(args, kwargs)
         return in_capture(self._bind, args, kwargs, name=name_of(self.fun))
 

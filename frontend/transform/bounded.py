@@ -79,7 +79,7 @@ def bounded_while_loop(
     init_val = jax.tree.map(jnp.asarray, init_val)
     if not max_steps:
         return init_val
-    if plain.is_asked_for() and plain.is_concrete(goes_on := cond_fun(init_val)):
+    if plain.jit_is_disabled() and plain.is_concrete(goes_on := cond_fun(init_val)):
         return _plain(cond_fun, body_fun, init_val, goes_on, max_steps)
     levels = 1
     while base**levels < max_steps:

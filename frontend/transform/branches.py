@@ -55,7 +55,7 @@ def cond(
     check_callable("true_fun of cond", true_fun)
     check_callable("false_fun of cond", false_fun)
     _check_scalar("the predicate of cond", pred, "biuf")
-    if plain.is_asked_for() and plain.is_concrete(pred):
+    if plain.jit_is_disabled() and plain.is_concrete(pred):
         return _take([false_fun, true_fun], int(bool(pred)), operands)
 
     def bind(pred: Any, operands: tuple[Any, ...]) -> Any:
@@ -101,7 +101,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     _check_scalar("the index of switch", index, "iu")
     if len(branches) == 1:
         return branches[0](*operands)
-    if plain.is_asked_for() and plain.is_concrete(index):
+    if plain.jit_is_disabled() and plain.is_concrete(index):
         return _take(branches, min(max(int(index), 0), len(branches) - 1), operands)
 
     def bind(index: Any, operands: tuple[Any, ...]) -> Any:

@@ -75,7 +75,7 @@ def checkpoint(
 
     @functools.wraps(fun, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
-        if keeps_all or plain.is_asked_for():
+        if keeps_all or plain.jit_is_disabled():
             return fun(*args, **kwargs)
         closed = arguments.closed(args, kwargs)
 

@@ -148,7 +148,7 @@ class Entry:
 
     def _contained(self, flat: Flat, /, *given: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Check that it is the signature we know, and run the graph: what JAX traces, for XLA."""
-        if plain.is_asked_for():
+        if plain.jit_is_disabled():
             raise Mismatch
         program = self._program
         first = len(self._held)

@@ -176,7 +176,7 @@ class Jitted:
         return self._call_carefully(args, kwargs)
 
     def _call_carefully(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if plain.is_asked_for():
+        if plain.jit_is_disabled():
             return self.origin_fun(*args, **kwargs)
         if current_frame() is not None:
             return self._bind(args, kwargs)

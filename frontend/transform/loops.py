@@ -133,7 +133,7 @@ def _loop(
     check_callable(f"the body of {what}", f)
     steps, reverse = settings["length"], settings["reverse"]
     bar = as_progress_bar(pbar, steps)
-    if plain.is_asked_for():
+    if plain.jit_is_disabled():
         return plain.for_loop(f, xs, steps, reverse, bar)
 
     def bind(xs: tuple[Any, ...]) -> Any:
@@ -233,7 +233,7 @@ def _scan(
     check_callable(f"the body of {what}", f)
     steps, reverse = settings["length"], settings["reverse"]
     bar = as_progress_bar(pbar, steps)
-    if plain.is_asked_for():
+    if plain.jit_is_disabled():
         return plain.scan(f, init, xs, steps, reverse, bar)
 
     def bind(init: Any, xs: Any) -> tuple[Any, Any]:
@@ -378,7 +378,7 @@ def while_loop(
     """
     check_callable("cond_fun of while_loop", cond_fun)
     check_callable("body_fun of while_loop", body_fun)
-    if plain.is_asked_for() and plain.is_concrete(goes_on := cond_fun(init_val)):
+    if plain.jit_is_disabled() and plain.is_concrete(goes_on := cond_fun(init_val)):
         return plain.while_loop(cond_fun, body_fun, init_val, goes_on)
     return in_capture(
         lambda init: _bind_while(cond_fun, body_fun, init), init_val, name=name_of(body_fun)

@@ -155,7 +155,7 @@ class _Mapped:
         self.in_states, self.out_states = in_states, out_states
 
     def __call__(self, *args: Any) -> Any:
-        if plain.is_asked_for():
+        if plain.jit_is_disabled():
             return self._plain(args)
         return in_capture(self._bind, *args, name=name_of(self.fn))
 
@@ -396,7 +396,7 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
     length = leading_length("map", xs, None)
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"batch_size of map is a positive integer or None, not {batch_size!r}")
-    if plain.is_asked_for():
+    if plain.jit_is_disabled():
         return _plain_map(f, xs, length, batch_size)
     return in_capture(lambda *xs: _bind_map(f, xs, length, batch_size), *xs, name=name_of(f))
 

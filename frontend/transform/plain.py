@@ -15,7 +15,7 @@ from ..errors import BatchAxisError
 from ..state import Recorder, State, catching_nothing, recorders
 
 
-def is_asked_for() -> bool:
+def jit_is_disabled() -> bool:
     """Whether ``jax.disable_jit()`` is in force."""
     return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
 
