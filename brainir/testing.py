@@ -1,6 +1,6 @@
 """Laws for ops, passes and transformations of your own, and random graphs and programs to try.
 
-What brainir's own tests use: `check_op`, `check_pass`, `check_transformation` and
+What brainir's own tests use: `check_op`, `check_pass`, `check_transformation`, `check_backend` and
 `check_round_trip` fail with the smallest example that hypothesis finds, the graph as text. It needs
 hypothesis, and is imported by its name: ``import brainir.testing``.
 """
@@ -15,6 +15,7 @@ from .frontend.testing import (
     World,
     assert_close,
     assert_same_outcome,
+    check_backend,
     check_op,
     check_pass,
     check_round_trip,
@@ -37,6 +38,7 @@ __all__ = [
     "World",
     "assert_close",
     "assert_same_outcome",
+    "check_backend",
     "check_op",
     "check_pass",
     "check_round_trip",

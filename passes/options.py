@@ -78,6 +78,8 @@ class Options:
     ------
     ValueError
         If there is no such pass or option, or a pass that is needed is left out.
+    TypeError
+        If what is to be inserted does not come from `insert`.
 
     Examples
     --------
@@ -98,6 +100,12 @@ class Options:
         _check_names((*self.passes, *self.leave_out), PASSES)
         for name, options in self.passes.items():
             PASSES[name].with_options(**options)
+        for item in self.insert:
+            if not isinstance(item, Insertion):
+                raise TypeError(
+                    f"a pass of your own says where it runs, and {item!r} does not: use "
+                    "brainir.passes.insert(step, after=...)"
+                )
         needed = [name for name in self.leave_out if not PASSES[name].optional]
         if needed:
             raise ValueError(

@@ -41,6 +41,7 @@ from brainir.ir import (
     Value,
     parse,
 )
+from brainir.testing import check_backend
 
 F32 = Type("float32")
 I32 = Type("int32")
@@ -613,3 +614,20 @@ def test_no_tracer_outlives_the_emission_of_a_graph() -> None:
     with jax.checking_leaks():
         np.testing.assert_array_equal(brainir.transform.vmap(loss)(jnp.array([2.0])), [3.5])
         np.testing.assert_array_equal(brainir.transform.jit(count)(2.5), 3)
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_backend_gives_what_graphs_mean(name):
+    check_backend(name)
+
+
+def test_a_backend_that_computes_something_else_is_noticed():
+    class Wrong:
+        name, title, traceable, donates = "wrong", "Wrong", False, False
+
+        def compile(self, graph, *, donate=(), options=None, around=None):
+            flat = reference.compile(graph).function
+            return Executable(self, graph, lambda *arrays: [x[None][0] * 0 for x in flat(*arrays)])
+
+    with pytest.raises(AssertionError, match="backend wrong: it gives what the graph means"):
+        check_backend(Wrong(), dtypes=("float32",), transformations=False)

@@ -160,7 +160,7 @@ def jax_tangents(name: str) -> dict[int, list[Array]]:
 
 def test_every_op_has_a_sample() -> None:
     needed = {op.name for op in all_ops() if not (op.has_regions or op.opaque or op.effects)}
-    assert needed == set(NAMES)
+    assert needed == set(NAMES), "give each op a sample in tests/op_samples.py: operands and attrs"
 
 
 @law()

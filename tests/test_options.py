@@ -474,3 +474,8 @@ def test_a_script_leaves_the_options_as_they_were(model):
     before = in_force.options
     run_script(model, asked=Options("reference"))
     assert in_force.options is before
+
+
+def test_a_pass_of_ones_own_says_where_it_runs():
+    with pytest.raises(TypeError, match=r"use brainir\.passes\.insert\(step, after=\.\.\.\)"):
+        Options(insert=[lambda graph: graph])

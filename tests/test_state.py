@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir.frontend.state import class_of_kind
 
 transform: Any = brainir.transform  # some tests pass what its types forbid
 
@@ -259,3 +260,21 @@ def test_a_copy_of_a_state_whose_trace_has_ended_has_no_value_either() -> None:
     twin = copy.deepcopy(kept[0])
     with pytest.raises(brainir.TraceContextError, match="trace that has ended"):
         _ = twin.value
+
+
+def test_a_kind_is_a_word_of_graphs() -> None:
+    with pytest.raises(TypeError, match="the kind of Synapse is a word in graphs"):
+
+        class Synapse(brainir.State):
+            kind = "my synapse"
+
+
+def test_a_class_is_found_by_its_kind_and_told_of_if_there_is_none() -> None:
+    class Synapse(brainir.HiddenState):
+        kind = "synapse_of_a_test"
+
+    assert class_of_kind("synapse_of_a_test") is Synapse
+    assert class_of_kind("hidden") is brainir.HiddenState
+    assert class_of_kind("state") is brainir.State
+    with pytest.warns(UserWarning, match="no class of States of the kind 'unheard'"):
+        assert class_of_kind("unheard") is brainir.State

@@ -297,3 +297,8 @@ def test_a_graph_that_is_not_its_text_is_noticed(
     monkeypatch.setattr(round_trip, "print_graph", print_wrong)
     with pytest.raises(AssertionError, match=message):
         check_round_trip(graph)
+
+
+def test_a_transformation_that_is_always_refused_says_why() -> None:
+    with pytest.raises(AssertionError, match=r"The first was refused by TypeError: .*positional"):
+        check_transformation(lambda f: lambda x: f(x, 1), examples=3)

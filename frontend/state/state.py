@@ -7,6 +7,8 @@ interrupted trace therefore cannot damage it.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -54,7 +56,16 @@ _kinds: dict[str, type[State[Any]]] = {}
 
 
 def class_of_kind(kind: str) -> type[State[Any]]:
-    """Return the first class that was defined with a kind; plain `State` if there is none."""
+    """Return the first class that was defined with a kind; plain `State` if there is none.
+
+    That there is none is told by a warning: a filter by the kind would not find the State.
+    """
+    if kind not in _kinds and kind != State.kind:
+        warnings.warn(
+            f"no class of States of the kind {kind!r} is defined here, so a plain State stands for "
+            "one: import the module that defines it first",
+            stacklevel=3,
+        )
     return _kinds.get(kind, State)
 
 
@@ -92,8 +103,14 @@ class State(Cell, Generic[T]):
     def __init_subclass__(cls, **options: Any) -> None:
         """Register what a State is made as again when only its kind is known."""
         super().__init_subclass__(**options)
-        if "kind" in vars(cls):
-            _kinds.setdefault(cls.kind, cls)
+        if "kind" not in vars(cls):
+            return
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", cls.kind):
+            raise TypeError(
+                f"the kind of {cls.__name__} is a word in graphs, of small letters, digits and _, "
+                f"which {cls.kind!r} is not"
+            )
+        _kinds.setdefault(cls.kind, cls)
 
     def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
         if isinstance(value, State):

@@ -11,6 +11,7 @@ except ImportError as error:
         "pip install hypothesis"
     ) from error
 
+from .check_backends import check_backend
 from .check_ops import check_op
 from .check_passes import check_pass
 from .check_transformations import check_transformation
@@ -38,6 +39,7 @@ __all__ = [
     "World",
     "assert_close",
     "assert_same_outcome",
+    "check_backend",
     "check_op",
     "check_pass",
     "check_round_trip",

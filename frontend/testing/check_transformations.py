@@ -76,10 +76,11 @@ def check_transformation(
     """
     chosen = any_programs() if programs is None else programs
     seen: list[tuple[bool, bool]] = []
+    refusals: list[Exception] = []
 
     def law(data: st.DataObject) -> None:
         recipe = data.draw(chosen)
-        seen.append((has_lanes(recipe), compare(f, recipe, lanes, gradient)))
+        seen.append((has_lanes(recipe), compare(f, recipe, lanes, gradient, refusals)))
 
     try_all(law, examples)
     for kind in (False, True):
@@ -87,12 +88,21 @@ def check_transformation(
         if not any(done for _, done in seen) or (len(ran) >= ENOUGH and 2 * sum(ran) <= len(ran)):
             raise AssertionError(
                 f"{sum(ran)} of {len(ran)} programs {'with' if kind else 'without'} lanes of their "
-                "own were compared, the others refused: that says little"
-            )
+                "own were compared, the others refused: that says little. The first was refused by "
+                f"{type(refusals[0]).__name__}: {refusals[0]}"
+            ) from refusals[0]
 
 
-def compare(f: Transformation, recipe: Recipe, lanes: bool = False, gradient: bool = False) -> bool:
+def compare(
+    f: Transformation,
+    recipe: Recipe,
+    lanes: bool = False,
+    gradient: bool = False,
+    refusals: list[Exception] | None = None,
+) -> bool:
     """Compare what is made of a program in all ways to run it, unless it is refused.
+
+    What refuses it is added to ``refusals``.
 
     Returns
     -------
@@ -120,6 +130,7 @@ def compare(f: Transformation, recipe: Recipe, lanes: bool = False, gradient: bo
                 law = "what is refused leaves States as they were"
                 assert_same(before, after)
         if isinstance(found, Exception):
+            (refusals if refusals is not None else []).append(found)
             return False
         law = "its graph is well formed after every pass"
         run_pipeline(_graph(f, recipe), PIPELINE, [lambda step, _, new, s: verify(new, step.form)])

@@ -148,7 +148,7 @@ def _loop(
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
-    xs: Any,
+    xs: Any = None,
     length: int | None = None,
     reverse: bool = False,
     unroll: int | bool = 1,
@@ -192,7 +192,7 @@ def scan(
 def checkpointed_scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
-    xs: Any,
+    xs: Any = None,
     length: int | None = None,
     base: int = 16,
     pbar: ProgressBar | int | None = None,
