@@ -3,6 +3,7 @@
 import copy
 import json
 import threading
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -477,5 +478,6 @@ def test_a_script_leaves_the_options_as_they_were(model):
 
 
 def test_a_pass_of_ones_own_says_where_it_runs():
+    own: Any = [lambda graph: graph]
     with pytest.raises(TypeError, match=r"use brainir\.passes\.insert\(step, after=\.\.\.\)"):
-        Options(insert=[lambda graph: graph])
+        Options(insert=own)
