@@ -106,8 +106,8 @@ def run(mutant: Mutant) -> tuple[bool, str]:
 
 def _notice(mutant: Mutant, text: str) -> str:
     """Run the laws of a mutant in this process; an answer with ``!`` names the one that fails."""
-    signal.alarm(SECONDS)
     if mutant.old != mutant.new:
+        signal.alarm(SECONDS)
         plant(ROOT / mutant.file, text.replace(mutant.old, mutant.new))
     os.chdir(ROOT)
     laws = _Laws(mutant.laws)
