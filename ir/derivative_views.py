@@ -8,11 +8,11 @@ from typing import NamedTuple
 from .builder import Builder
 from .graph import Graph, Node
 from .types import Loc, Operand, StateVar, Value
-from .views import Argument, Operands, Regions, View, Yield
+from .views import Applied, Argument, Operands, Regions, Yield, hint_of
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient(View):
+class Gradient(Applied):
     """A ``grad``.
 
     Attributes
@@ -67,12 +67,6 @@ class Gradient(View):
         """The yields that are summed and differentiated."""
         return tuple(y.inside for y in self.yields)[: self.losses]
 
-    @property
-    def body(self) -> Graph:
-        """The region of its node."""
-        params = tuple(a.param for a in self.arguments)
-        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
-
     def emit(self, builder: Builder) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         """Build the node; return gradients, and what it gives beside them."""
         place = {a.param: i for i, a in enumerate(self.arguments)}
@@ -82,7 +76,7 @@ class Gradient(View):
             "losses": self.losses,
         }
         hints = [gradient.hint for gradient in self.gradients]
-        hints += [y.result.hint if y.result is not None else "" for y in self.yields]
+        hints += [hint_of(y.result, y.inside) for y in self.yields]
         operands = [a.operand for a in self.arguments]
         results = builder.emit("grad", operands, attrs, [self.body], loc=self.loc, hints=hints)
         count = len(results) - len(self.yields)
@@ -98,7 +92,7 @@ class Pushed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pushforward(View):
+class Pushforward(Applied):
     """A ``jvp``.
 
     Attributes
@@ -141,18 +135,12 @@ class Pushforward(View):
             node.loc,
         )
 
-    @property
-    def body(self) -> Graph:
-        """The region of its node."""
-        params = tuple(a.param for a in self.arguments)
-        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
-
     def emit(self, builder: Builder) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         """Build the node; return what it gives, and the tangents of that."""
         place = {a.param: i for i, a in enumerate(self.arguments)}
         attrs = {"wrt": tuple(place[param] for param in self.wrt)}
-        names = [*(y.result for y in self.yields), *(y.tangent for y in self.yields)]
-        hints = [v.hint if v is not None else "" for v in names]
+        hints = [hint_of(y.result, y.inside) for y in self.yields]
+        hints += [y.tangent.hint if y.tangent is not None else "" for y in self.yields]
         operands = [*(a.operand for a in self.arguments), *self.tangents]
         results = builder.emit("jvp", operands, attrs, [self.body], loc=self.loc, hints=hints)
         return results[: len(self.yields)], results[len(self.yields) :]
@@ -216,7 +204,7 @@ class Backward(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class CustomDerivative(View):
+class CustomDerivative(Applied):
     """A ``custom_derivative``.
 
     Attributes
@@ -273,17 +261,11 @@ class CustomDerivative(View):
             node.loc,
         )
 
-    @property
-    def body(self) -> Graph:
-        """The first region of its node: the function."""
-        params = tuple(a.param for a in self.arguments)
-        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
-
     def emit(self, builder: Builder) -> tuple[Value, ...]:
         """Build the node and return its results."""
         regions = [self.body, self.rule.graph]
         regions += [] if self.backward is None else [self.backward.graph]
         mode = "jvp" if self.backward is None else "vjp"
-        hints = [y.result.hint if y.result is not None else "" for y in self.yields]
+        hints = [hint_of(y.result, y.inside) for y in self.yields]
         operands, name = [a.operand for a in self.arguments], "custom_derivative"
         return builder.emit(name, operands, {"mode": mode}, regions, loc=self.loc, hints=hints)

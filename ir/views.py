@@ -45,6 +45,23 @@ class View:
         return replace(cast(Any, self), **changes)
 
 
+class Applied(View):
+    """A node whose first region takes what the node is given, and yields what the node gives."""
+
+    __slots__ = ()
+
+    arguments: tuple[Any, ...]
+    yields: tuple[Any, ...]
+    nodes: tuple[Node, ...]
+    name: str
+
+    @property
+    def body(self) -> Graph:
+        """The region of its node."""
+        params = tuple(a.param for a in self.arguments)
+        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
+
+
 class Carry(NamedTuple):
     """What goes from step to step: before, in, and after a step, and after the last one."""
 
@@ -68,7 +85,8 @@ class Stack(NamedTuple):
     result: Value | None = None
 
 
-def _hint(value: Value | None, otherwise: Operand) -> str:
+def hint_of(value: Value | None, otherwise: Operand) -> str:
+    """Return how a result is to be called: as before, or as what is yielded."""
     if value is not None:
         return value.hint
     return otherwise.hint if isinstance(otherwise, Value) else ""
@@ -158,8 +176,8 @@ class Loop(View):
     def emit(self, builder: Builder) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         """Build the loop; return what carries are left with, and the stacks."""
         hints = [
-            *(_hint(c.last, c.param) for c in self.carries),
-            *(_hint(s.result, s.each) for s in self.stacks),
+            *(hint_of(c.last, c.param) for c in self.carries),
+            *(hint_of(s.result, s.each) for s in self.stacks),
         ]
         results = builder.emit(
             "for_loop", self.operands, self.attrs, [self.body], loc=self.loc, hints=hints
@@ -235,7 +253,7 @@ class While(View):
 
     def emit(self, builder: Builder) -> tuple[Value, ...]:
         """Build the loop and return what carries are left with."""
-        hints = [_hint(c.last, c.param) for c in self.carries]
+        hints = [hint_of(c.last, c.param) for c in self.carries]
         initial = [c.initial for c in self.carries]
         return builder.emit("while", initial, {}, self.regions, loc=self.loc, hints=hints)
 
@@ -303,7 +321,7 @@ class Branches(View):
 
     def emit(self, builder: Builder) -> tuple[Value, ...]:
         """Build the node and return its results."""
-        hints = [_hint(c.result, c.yields[0]) for c in self.choices]
+        hints = [hint_of(c.result, c.yields[0]) for c in self.choices]
         return builder.emit("cond", [self.index], {}, self.regions, loc=self.loc, hints=hints)
 
     def node(self) -> Node:
@@ -327,7 +345,7 @@ class Yield(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Call(View):
+class Call(Applied):
     """A node that runs its only region once: a ``call`` or a ``checkpoint``.
 
     Attributes
@@ -366,15 +384,9 @@ class Call(View):
             node.loc,
         )
 
-    @property
-    def body(self) -> Graph:
-        """The region of its node."""
-        params = tuple(a.param for a in self.arguments)
-        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
-
     def emit(self, builder: Builder) -> tuple[Value, ...]:
         """Build the node and return its results."""
-        hints = [_hint(y.result, y.inside) for y in self.yields]
+        hints = [hint_of(y.result, y.inside) for y in self.yields]
         operands = [a.operand for a in self.arguments]
         return builder.emit(self.op, operands, self.attrs, [self.body], loc=self.loc, hints=hints)
 
@@ -402,7 +414,7 @@ class Gathered(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes(View):
+class Lanes(Applied):
     """A ``vmap``.
 
     Attributes
@@ -446,12 +458,6 @@ class Lanes(View):
         """How many lanes there are."""
         return self.attrs["size"]
 
-    @property
-    def body(self) -> Graph:
-        """The region of its node."""
-        params = tuple(a.param for a in self.arguments)
-        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
-
     def emit(self, builder: Builder) -> tuple[Value, ...]:
         """Build the node and return its results."""
         axes = {
@@ -459,6 +465,6 @@ class Lanes(View):
             "in_axes": tuple(a.axis for a in self.arguments),
             "out_axes": tuple(y.axis for y in self.yields),
         }
-        hints = [_hint(y.result, y.inside) for y in self.yields]
+        hints = [hint_of(y.result, y.inside) for y in self.yields]
         operands, attrs = [a.array for a in self.arguments], {**axes, **self.attrs, **axes}
         return builder.emit("vmap", operands, attrs, [self.body], loc=self.loc, hints=hints)
