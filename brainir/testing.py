@@ -5,48 +5,5 @@ What brainir's own tests use: `check_op`, `check_pass`, `check_transformation`, 
 hypothesis, and is imported by its name: ``import brainir.testing``.
 """
 
-from .frontend.testing import (
-    ALL,
-    COMMON,
-    KEY,
-    Inputs,
-    Runner,
-    Sample,
-    World,
-    assert_close,
-    assert_same_outcome,
-    check_backend,
-    check_op,
-    check_pass,
-    check_round_trip,
-    check_transformation,
-    gradient_programs,
-    graphs,
-    has_lanes,
-    inputs_for,
-    programs,
-    samples_of,
-)
-
-__all__ = [
-    "ALL",
-    "COMMON",
-    "KEY",
-    "Inputs",
-    "Runner",
-    "Sample",
-    "World",
-    "assert_close",
-    "assert_same_outcome",
-    "check_backend",
-    "check_op",
-    "check_pass",
-    "check_round_trip",
-    "check_transformation",
-    "gradient_programs",
-    "graphs",
-    "has_lanes",
-    "inputs_for",
-    "programs",
-    "samples_of",
-]
+from .frontend.testing import *  # noqa: F403
+from .frontend.testing import __all__ as __all__
