@@ -1,11 +1,8 @@
 """The backends: what the reference computes is what XLA computes, with regions and without."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,18 +13,7 @@ from op_samples import all_samples
 from structured_samples import structured_samples
 
 import brainir
-from brainir.backends import (
-    BACKENDS,
-    Executable,
-    Memory,
-    backend_named,
-    lax,
-    reference,
-    to_jax,
-    to_numpy,
-    type_of,
-    xla,
-)
+from brainir.backends import lax, reference, to_jax, to_numpy, type_of, xla
 from brainir.ir import (
     Builder,
     Const,
@@ -41,7 +27,6 @@ from brainir.ir import (
     Value,
     parse,
 )
-from brainir.testing import check_backend
 
 F32 = Type("float32")
 I32 = Type("int32")
@@ -324,7 +309,7 @@ def test_consts_are_arguments_of_an_executable() -> None:
 
 def test_an_executable_takes_memory_over_and_knows_its_cost() -> None:
     graph = build([VEC, VEC], lambda b, x, y: [b("add", b("exp", x), y)])
-    executable: Executable = xla.compile(graph, donate=[0])
+    executable = xla.compile(graph, donate=[0])
     x = jnp.ones(3)
     executable(x, jnp.ones(3))
     assert x.is_deleted()
@@ -354,213 +339,6 @@ def test_every_op_lowers_for_every_platform() -> None:
         results += builder.emit(sample.op, operands, sample.attrs)
     exported = xla.export(builder.graph(params, results))
     assert [a.shape for a in exported.out_avals] == [r.type.shape for r in results]
-
-
-# --- the protocol ---------------------------------------------------------------------------------
-
-
-class Tracing:
-    """A backend of somebody's own: it notes what it compiles, and leaves the rest to XLA."""
-
-    name, title, traceable, donates = "tracing", "Tracing", False, False
-
-    def __init__(self) -> None:
-        self.compiled: list[str] = []
-        self.calls = 0
-
-    def compile(
-        self, graph: Graph, *, donate: Any = (), options: Any = None, around: Any = None
-    ) -> Executable:
-        assert not donate
-        self.compiled.append(graph.name)
-        flat = xla.compile(graph).function
-
-        def counted(*arrays: Any) -> Any:
-            self.calls += 1
-            return flat(*arrays)
-
-        return Executable(self, graph, counted if around is None else around(counted))
-
-
-@pytest.fixture
-def tracing() -> Iterator[Tracing]:
-    backend = BACKENDS["tracing"] = Tracing()
-    yield backend
-    del BACKENDS["tracing"]
-
-
-def test_a_backend_of_ones_own_runs_all_that_runs_graphs(
-    tracing: Tracing, tmp_path: Path, brainir_command: Any
-) -> None:
-    total = brainir.State(jnp.zeros(()), name="total")
-
-    @brainir.transform.jit(donate_argnums=0)  # which this backend does not do
-    def add(x: Any, *, twice: Any) -> Any:
-        total.value = total.value + x * twice
-        return {"total": total.value}
-
-    with brainir.options(backend="tracing"):
-        assert add(2.0, twice=3.0)["total"] == 6
-        assert add(2.0, twice=3.0)["total"] == 12
-        assert (tracing.compiled, tracing.calls) == (["add"], 2)
-        brainir.transform.for_loop(lambda x: add(x, twice=1.0), jnp.ones(3))
-        assert (len(tracing.compiled), tracing.calls, total.value) == (2, 3, 15)
-
-        brainir.save(add, tmp_path / "add.brainir", 1.0, twice=1.0)
-        loaded = brainir.load(tmp_path / "add.brainir")
-        assert loaded(1.0, twice=2.0)["total"] == 17
-        assert (len(tracing.compiled), tracing.calls) == (3, 4)
-        assert brainir.transform.jit(lambda x: loaded(x, twice=x))(3.0)["total"] == 26
-        assert (len(tracing.compiled), tracing.calls) == (4, 5)
-
-        report = brainir.validate(add, 1.0, twice=2.0)
-        assert report.ok
-        assert report.stages["tracing"] == 0
-        assert len(tracing.compiled) > 4
-
-        with pytest.raises(NotImplementedError, match="'tracing' does not lower graphs"):
-            add.lower(1.0, twice=2.0)
-        assert brainir.tools.xla_statistics(add.trace(1.0, twice=2.0).graph()).arguments == 12
-    assert add(1.0, twice=1.0)["total"] == 16
-
-    count = tracing.calls
-    path = tmp_path / "double.bir"
-    path.write_text("graph @f(%x: f32[]) -> (f32[]) {\n %0 = add %x, %x : f32[]\n return %0\n}\n")
-    code, out, _ = brainir_command("run", str(path), "--backend", "tracing", "--arg", "x=2")
-    assert (code, out) == (0, "0: f32[] = 4.\n")
-    assert tracing.calls == count + 1
-
-
-def test_a_backend_that_is_gone_is_unknown_again(tracing: Tracing) -> None:
-    del BACKENDS["tracing"]
-    with pytest.raises(ValueError, match="no backend is called 'tracing'; there are reference"):
-        backend_named("tracing")
-    BACKENDS["tracing"] = tracing  # for the fixture
-
-
-def test_programs_on_the_reference_do_what_they_do_on_xla() -> None:
-    def results() -> Any:
-        state = brainir.HiddenState(jnp.zeros(3) * u.mV)
-        weights = brainir.ParamState(jnp.linspace(0, 1, 3))
-
-        @brainir.transform.jit(donate_argnums=0, static_argnums=1)
-        def run(xs: Any, scale: float) -> Any:
-            def step(x: Any) -> Any:
-                state.value = scale * state.value + weights.value * x * u.mV
-                return {"V": state.value, "spike": state.value > 1.0 * u.mV}
-
-            return brainir.transform.for_loop(step, xs)
-
-        def loss() -> Any:
-            return (run(jnp.ones((4, 3)), 0.5)["V"] / u.mV).sum()
-
-        brainir.random.seed(3)
-        noise = brainir.transform.vmap(lambda x: x + brainir.random.normal(size=()))(jnp.zeros(4))
-        ran = run(np.ones((4, 3)), 0.5), run(jnp.ones((4, 3)), 0.25)
-        slopes = brainir.transform.grad(loss, grad_states=weights)()
-        return ran, slopes, noise, state.value
-
-    expected = results()
-    with brainir.options(backend="reference"):
-        found = results()
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
-    for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        assert isinstance(mine, jax.Array)
-        assert (mine.dtype, mine.weak_type) == (theirs.dtype, theirs.weak_type)
-        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
-
-
-def test_the_reference_keeps_what_is_donated_and_shares_no_memory() -> None:
-    with brainir.options(backend="reference"):
-        same = brainir.transform.jit(lambda x: (x, x), donate_argnums=0)
-        x = jnp.ones(3)
-        first, second = same(x)
-        brainir.transform.jit(lambda x: x + 1.0, donate_argnums=0)(first)
-    brainir.transform.jit(lambda x: x + 1.0, donate_argnums=0)(first)
-    np.testing.assert_array_equal(x, np.ones(3))
-    np.testing.assert_array_equal(second, np.ones(3))
-
-
-def test_results_of_the_reference_are_not_the_memory_of_what_was_given() -> None:
-    rows = np.zeros(1024 + 16, np.float32)
-    start = -rows.ctypes.data % 64 // rows.itemsize  # where JAX could take it as it is
-    given = rows[start : start + 1024]
-    graph = build([Type("float32", (1024,))], lambda b, x: [x], "same")
-    (found,) = BACKENDS["reference"].compile(graph)(given)
-    given[:] = 5
-    np.testing.assert_array_equal(found, np.zeros(1024))
-
-
-def test_what_cannot_be_traced_says_so_in_somebody_elses_trace() -> None:
-    total = brainir.State(jnp.zeros(()))
-
-    @brainir.transform.jit
-    def add(x: Any) -> Any:
-        total.value = total.value + x
-        return total.value
-
-    def loop(x: Any) -> Any:
-        return brainir.transform.for_loop(lambda v: v + 1.0, x * jnp.ones(2))
-
-    with brainir.options(backend="reference"):
-        add(1.0)
-        tries: list[Callable[[], Any]] = [
-            lambda: jax.jit(add)(1.0),
-            lambda: jax.jit(lambda: add(1.0))(),
-            lambda: jax.grad(add)(1.0),
-            lambda: jax.vmap(add)(jnp.ones(2)),
-            lambda: jax.jit(loop)(1.0),
-        ]
-        for attempt in tries:
-            message = "the backend 'reference' cannot run inside a JAX transformation of your own"
-            with pytest.raises(NotImplementedError, match=message):
-                attempt()
-        assert total.value == 1
-        assert add(1.0) == 2
-
-
-def test_a_backend_says_what_it_knows_and_what_it_does_not() -> None:
-    graph = with_const(np.ones(100, np.float32))
-    executable = BACKENDS["reference"].compile(graph)
-    assert executable.memory() == Memory(arguments=800, results=400)
-    with pytest.raises(NotImplementedError, match="@scale: the backend 'reference' does not say"):
-        executable.cost()
-    with pytest.raises(NotImplementedError, match="does not lower graphs: it runs them as they"):
-        executable.lower()
-    with pytest.raises(ValueError, match="the reference backend has no options"):
-        BACKENDS["reference"].compile(graph, options={"fast": True})
-    compiled = BACKENDS["xla"].compile(graph)
-    assert compiled.cost().flops == 100
-    assert compiled.memory().arguments == 800
-    (one,), (other,) = executable(np.ones(100)), compiled(np.ones(100, np.float32))
-    np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("name", ["reference", "xla"])
-def test_what_is_around_an_executable_takes_containers(name: str) -> None:
-    graph = build([VEC, VEC], lambda b, x, y: [b("add", x, y), b("sub", x, y)])
-
-    def around(flat: Any) -> Any:
-        def function(pair: Any, *, scale: Any) -> Any:
-            added, subtracted = flat(pair["x"], pair["y"])
-            return {"sum": added * scale, "difference": subtracted}
-
-        return function
-
-    executable = BACKENDS[name].compile(graph, around=around)
-    found = executable.function({"x": f32([1, 2, 3]), "y": f32([1, 1, 1])}, scale=2.0)
-    np.testing.assert_array_equal(found["sum"], [4, 6, 8])
-    np.testing.assert_array_equal(found["difference"], [0, 1, 2])
-
-
-@pytest.mark.parametrize("layer", ["ir", "passes", "frontend"])
-def test_only_backends_make_programs_of_emitted_graphs(layer: str) -> None:
-    folder = Path(__file__).parent.parent / layer
-    for path in folder.rglob("*.py"):
-        text = path.read_text()
-        assert "compiler_options" not in text, path
-        emitting = re.findall(r"lax\.emit\(", text)
-        assert not emitting or path.name == "foreign.py", path
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -614,20 +392,3 @@ def test_no_tracer_outlives_the_emission_of_a_graph() -> None:
     with jax.checking_leaks():
         np.testing.assert_array_equal(brainir.transform.vmap(loss)(jnp.array([2.0])), [3.5])
         np.testing.assert_array_equal(brainir.transform.jit(count)(2.5), 3)
-
-
-@pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_a_backend_gives_what_graphs_mean(name):
-    check_backend(name)
-
-
-def test_a_backend_that_computes_something_else_is_noticed():
-    class Wrong:
-        name, title, traceable, donates = "wrong", "Wrong", False, False
-
-        def compile(self, graph, *, donate=(), options=None, around=None):
-            flat = reference.compile(graph).function
-            return Executable(self, graph, lambda *arrays: [x[None][0] * 0 for x in flat(*arrays)])
-
-    with pytest.raises(AssertionError, match="backend wrong: it gives what the graph means"):
-        check_backend(Wrong(), dtypes=("float32",), transformations=False)
