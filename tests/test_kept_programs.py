@@ -192,8 +192,11 @@ CHANGES: dict[str, Callable[[Pair], Callable[[], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("hidden", [False, True], ids=["found", "hidden"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("change", "hidden"),
+    # That a part appeared where there was none, nothing tells if the model is not found.
+    [(c, h) for c in CHANGES for h in (False, True) if not (h and c == "nothing and something")],
+)
 def test_parts_that_are_replaced_and_put_back_are_compiled_once_each(
     change: str, hidden: bool
 ) -> None:
@@ -207,8 +210,6 @@ def test_parts_that_are_replaced_and_put_back_are_compiled_once_each(
         traces += 1
         return pair()
 
-    if hidden and change == "nothing and something":
-        pytest.skip("nothing tells of it")
     step = transform.jit((lambda: next(pairs)()) if hidden else found)
     for _ in range(3):
         np.testing.assert_array_equal(step(), pair())
