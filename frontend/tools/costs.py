@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...backends import Cost, Executable, Memory, backend_named
+from ...backends import Cost, Executable, backend_named
 from ...ir import Graph, Loc, Loop, Node, walk
 from ...passes import Options
 from ..options import in_force
@@ -200,9 +200,7 @@ def xla_statistics(graph: Graph, options: Options | None = None) -> XlaStatistic
 
 def statistics_of_executable(executable: Executable) -> XlaStatistics:
     """Return what a backend says of something that it has compiled."""
-    cost, memory = Cost(), Memory()
+    cost = Cost()
     with contextlib.suppress(NotImplementedError):
         cost = executable.cost()
-    with contextlib.suppress(NotImplementedError):
-        memory = executable.memory()
-    return XlaStatistics(**asdict(cost), **asdict(memory))
+    return XlaStatistics(**asdict(cost), **asdict(executable.memory()))

@@ -79,8 +79,8 @@ def bounded_while_loop(
     init_val = jax.tree.map(jnp.asarray, init_val)
     if not max_steps:
         return init_val
-    if plain.jit_is_disabled() and plain.is_concrete(goes_on := cond_fun(init_val)):
-        return _plain(cond_fun, body_fun, init_val, goes_on, max_steps)
+    if plain.jit_is_disabled() and plain.is_concrete(first := cond_fun(init_val)):
+        return _plain(cond_fun, body_fun, init_val, first, max_steps)
     levels = 1
     while base**levels < max_steps:
         levels += 1
