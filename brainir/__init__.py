@@ -8,76 +8,13 @@ can be seen, checked and rewritten, and runs it with XLA.
 import sys as _sys
 
 from . import backends, frontend, ir, passes
-from .frontend import (
-    ArtifactError,
-    BatchAxisError,
-    BatchState,
-    BrainIRError,
-    DelayState,
-    HiddenState,
-    LongTermState,
-    NewStateCatcher,
-    NonBatchState,
-    Options,
-    ParamState,
-    RandomState,
-    ShortTermState,
-    State,
-    TraceContextError,
-    catch_new_states,
-    environ,
-    init,
-    load,
-    maybe_state,
-    nn,
-    options,
-    random,
-    save,
-    surrogate,
-    tools,
-    transform,
-    typing,
-    validate,
-)
+from .frontend import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ArtifactError",
-    "BatchAxisError",
-    "BatchState",
-    "BrainIRError",
-    "DelayState",
-    "HiddenState",
-    "LongTermState",
-    "NewStateCatcher",
-    "NonBatchState",
-    "Options",
-    "ParamState",
-    "RandomState",
-    "ShortTermState",
-    "State",
-    "TraceContextError",
-    "backends",
-    "catch_new_states",
-    "environ",
-    "frontend",
-    "init",
-    "ir",
-    "load",
-    "maybe_state",
-    "nn",
-    "options",
-    "passes",
-    "random",
-    "save",
-    "surrogate",
-    "tools",
-    "transform",
-    "typing",
-    "validate",
-]
+__all__ = ["backends", "frontend", "ir", "passes"]
+__all__ += frontend.__all__
 
 # `import brainir.nn` works like `from brainir import nn`, though the file lies in the frontend.
-for _part in (environ, init, nn, random, surrogate, tools, transform, typing):
-    _sys.modules[f"{__name__}.{_part.__name__.rpartition('.')[2]}"] = _part
+for _part in ("environ", "init", "nn", "random", "surrogate", "tools", "transform", "typing"):
+    _sys.modules[f"{__name__}.{_part}"] = getattr(frontend, _part)

@@ -6,35 +6,17 @@ from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
 from .options import options
 from .random import RandomState
-from .state import (
-    BatchState,
-    DelayState,
-    HiddenState,
-    LongTermState,
-    NewStateCatcher,
-    NonBatchState,
-    ParamState,
-    ShortTermState,
-    State,
-    catch_new_states,
-    maybe_state,
-)
+from .state import NewStateCatcher, State, catch_new_states, kinds, maybe_state
+from .state.kinds import *  # noqa: F403
 from .validation import validate
 
 __all__ = [
     "ArtifactError",
     "BatchAxisError",
-    "BatchState",
     "BrainIRError",
-    "DelayState",
-    "HiddenState",
-    "LongTermState",
     "NewStateCatcher",
-    "NonBatchState",
     "Options",
-    "ParamState",
     "RandomState",
-    "ShortTermState",
     "State",
     "TraceContextError",
     "catch_new_states",
@@ -52,3 +34,4 @@ __all__ = [
     "typing",
     "validate",
 ]
+__all__ += kinds.__all__

@@ -1,17 +1,10 @@
 """States, their kinds, and the tree that a model makes of them."""
 
+from . import kinds
 from .catching import NewStateCatcher, catch_new_states, catching_nothing
 from .epoch import Loss, epoch
 from .flatted_dict import FlattedDict
-from .kinds import (
-    BatchState,
-    DelayState,
-    HiddenState,
-    LongTermState,
-    NonBatchState,
-    ParamState,
-    ShortTermState,
-)
+from .kinds import *  # noqa: F403
 from .pretty import render
 from .recording import Recorder, recorders
 from .state import State, assign_all, class_of_kind, in_foreign_trace, maybe_state
@@ -20,18 +13,11 @@ from .tree import COMPILED_METHODS, HOLDERS, Node
 __all__ = [
     "COMPILED_METHODS",
     "HOLDERS",
-    "BatchState",
-    "DelayState",
     "FlattedDict",
-    "HiddenState",
-    "LongTermState",
     "Loss",
     "NewStateCatcher",
     "Node",
-    "NonBatchState",
-    "ParamState",
     "Recorder",
-    "ShortTermState",
     "State",
     "assign_all",
     "catch_new_states",
@@ -43,3 +29,4 @@ __all__ = [
     "recorders",
     "render",
 ]
+__all__ += kinds.__all__

@@ -1,4 +1,7 @@
-"""The kinds of States. A kind is a name to select by; the machinery is the same for all."""
+"""The kinds of States. A kind is a name to select by; the machinery is the same for all.
+
+What stands in ``__all__`` is offered by this room, by the frontend and by ``brainir``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,16 @@ import jax
 import numpy as np
 
 from .state import State, T
+
+__all__ = [
+    "BatchState",
+    "DelayState",
+    "HiddenState",
+    "LongTermState",
+    "NonBatchState",
+    "ParamState",
+    "ShortTermState",
+]
 
 
 class ShortTermState(State[T]):
