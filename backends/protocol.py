@@ -170,6 +170,8 @@ class Backend(Protocol):
     >>> class Counting:
     ...     name, title, traceable, donates = "counting", "Counting", False, False
     ...     calls = 0
+    ...     def advice(self):
+    ...         return {}
     ...     def compile(self, graph, *, donate=(), options=None, around=None):
     ...         flat = reference.compile(graph).function
     ...         def counted(*arrays):
@@ -188,6 +190,14 @@ class Backend(Protocol):
     title: str
     traceable: bool
     donates: bool
+
+    def advice(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return options of passes that suit the device it runs on; empty for their own defaults.
+
+        They are by the names of passes, as in ``brainir.Options(passes=...)``. What a user asks for
+        goes before them.
+        """
+        ...
 
     def compile(
         self,

@@ -89,6 +89,10 @@ class Reference:
 
     name, title, traceable, donates = "reference", "numpy", False, False
 
+    def advice(self) -> Mapping[str, Mapping[str, Any]]:
+        """Ask nothing of the passes."""
+        return {}
+
     def compile(
         self,
         graph: Graph,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,15 @@ class Xla:
     """The backend that compiles: graphs become `jax.lax` calls, of which XLA makes programs."""
 
     name, title, traceable, donates = "xla", "XLA", True, True
+
+    def advice(self) -> Mapping[str, Mapping[str, Any]]:
+        """Leave loops whole where each step costs launches of kernels, and memory is fast.
+
+        On an H200, three loops in place of one took two to four times as long.
+        """
+        if jax.default_backend() == "cpu":
+            return {}
+        return {"distribute-loops": {"rows": 0, "summed": 0, "cache": sys.maxsize}}
 
     def compile(
         self,

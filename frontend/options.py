@@ -87,6 +87,15 @@ def given(asked: Options) -> Iterator[None]:
         in_force.options = before
 
 
+def suited(asked: Options) -> Options:
+    """Return options with what their backend asks of the passes on this device, where they do not.
+
+    Where it asks nothing, they are the same object.
+    """
+    advice = backend_named(asked.backend).advice()
+    return asked if not advice else _combined(Options(passes=advice), asked)
+
+
 def combined(outer: Options, inner: Options | None) -> Options:
     """Return options in others: the same object for equal ones, so that comparing them is fast.
 
@@ -100,11 +109,15 @@ def combined(outer: Options, inner: Options | None) -> Options:
     if not isinstance(inner, Options):
         raise TypeError(f"options are an instance of brainir.Options, not {inner!r}")
     backend_named(inner.backend)
-    return _combined(outer, outer.chosen, inner, inner.chosen)
+    return _combined(outer, inner)
+
+
+def _combined(outer: Options, inner: Options) -> Options:
+    return _found(outer, outer.chosen, inner, inner.chosen)
 
 
 @functools.lru_cache(maxsize=64)
-def _combined(outer: Options, _outer: bool, inner: Options, _inner: bool) -> Options:
+def _found(outer: Options, _outer: bool, inner: Options, _inner: bool) -> Options:
     """Combine options, which are equal whether or not they name the default backend themselves."""
     found = outer.merged(inner)
     return outer if found == outer and found.chosen == outer.chosen else found

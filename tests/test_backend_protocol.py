@@ -1,7 +1,7 @@
 """What all backends share: the protocol, options that choose one, the law that holds for each."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ class Tracing:
     def __init__(self) -> None:
         self.compiled: list[str] = []
         self.calls = 0
+
+    def advice(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
 
     def compile(
         self, graph: Graph, *, donate: Any = (), options: Any = None, around: Any = None
@@ -87,6 +90,35 @@ def test_a_backend_of_ones_own_runs_all_that_runs_graphs(
     code, out, _ = brainir_command("run", str(path), "--backend", "tracing", "--arg", "x=2")
     assert (code, out) == (0, "0: f32[] = 4.\n")
     assert tracing.calls == count + 1
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "distributed"),
+    [
+        ("cpu", {}, True),
+        ("gpu", {}, False),
+        ("gpu", {"rows": 8}, True),
+        ("cpu", {"rows": 0}, False),
+    ],
+)
+def test_loops_are_distributed_where_that_pays_or_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, device: str, asked: Mapping[str, int], distributed: bool
+) -> None:
+    v, w = brainir.HiddenState(jnp.zeros(4)), jnp.ones((4, 4))
+
+    def step(x: Any) -> Any:
+        v.value = jnp.tanh(v.value) + x @ w
+        return v.value
+
+    @brainir.transform.jit
+    def simulate(xs: Any) -> Any:
+        return brainir.transform.for_loop(step, xs)
+
+    monkeypatch.setattr(jax, "default_backend", lambda: device)
+    with brainir.options(passes={"distribute-loops": asked}):
+        traced = simulate.trace(jnp.ones((9, 4)))
+    (loop,) = (n for n in traced.graph("distribute-loops").nodes if n.op.name == "for_loop")
+    assert ("dot_general" not in [n.op.name for n in loop.regions[0].nodes]) is distributed
 
 
 def test_a_backend_that_is_gone_is_unknown_again(tracing: Tracing) -> None:
@@ -235,6 +267,9 @@ def test_a_backend_gives_what_graphs_mean(name):
 def test_a_backend_that_computes_something_else_is_noticed():
     class Wrong:
         name, title, traceable, donates = "wrong", "Wrong", False, False
+
+        def advice(self):
+            return {}
 
         def compile(self, graph, *, donate=(), options=None, around=None):
             flat = reference.compile(graph).function

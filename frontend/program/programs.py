@@ -27,7 +27,7 @@ from ..capture import (
     unit_name,
     view_of,
 )
-from ..options import in_force
+from ..options import in_force, suited
 from ..state import in_foreign_trace
 
 FOREIGN_ORDER = 2
@@ -203,7 +203,7 @@ def capture(
         reads,
         foreign,
         imported.custom,
-        in_force.options,
+        suited(in_force.options),
     )
 
 
