@@ -25,6 +25,24 @@ def test_ops_lists_every_op(brainir_command):
     assert len(brainir_command("ops")[1].splitlines()) == len(rows) + 1
 
 
+def test_ops_lists_an_op_whose_derivative_is_of_a_form_of_its_own(brainir_command):
+    class Secant:
+        def vjp(self, builder, node, cotangents, wanted=None):
+            return cotangents
+
+        def jvp(self, builder, node, tangents):
+            return tangents
+
+    plain = ir.get_op("tanh")
+    fields = ("infer", "numpy", "lax", "batch", "effects", "cost")
+    with ir.temporary_ops():
+        rules = {name: getattr(plain, name) for name in fields}
+        ir.define("roughly", "The same, roughly.", derivative=Secant(), **rules)
+        _, out, _ = brainir_command("ops", "--format", "json")
+    rows = {row["op"]: row for row in json.loads(out)}
+    assert rows["roughly"]["derivative"] == "Secant"
+
+
 def test_passes_lists_every_pass_in_order(brainir_command):
     code, out, _ = brainir_command("passes")
     assert code == 0

@@ -18,7 +18,8 @@ def derivative_of(op: Op) -> str:
     """Return in a word or two how an op is differentiated."""
     if op.derivative is None:
         return "by structure"
-    return "zero" if op.derivative is ZERO else _FORMS[type(op.derivative)]
+    form = type(op.derivative)
+    return "zero" if op.derivative is ZERO else _FORMS.get(form, form.__name__)
 
 
 def weight_of(op: Op) -> str:
