@@ -30,8 +30,20 @@ def what_a_branch_captures(x):
     return jax.lax.cond(x[0] > 0, lambda: y, lambda: jnp.zeros_like(y)).sum(), y
 
 
+def a_loop_over_two_arrays(x):
+    def step(total, slices):
+        a, b = slices
+        return total * a + b, total - b
+
+    total, ys = jax.lax.scan(step, x.sum(), (jnp.sin(x), x * x))
+    return total, ys.sum()
+
+
 ARGUMENT = jnp.asarray([0.9, -1.3, 1.7], jnp.float32)
-OWN = [Case(f, [ARGUMENT], (0,)) for f in (a_while_loop_with_a_tangent, what_a_branch_captures)]
+OWN = [
+    Case(f, [ARGUMENT], (0,))
+    for f in (a_while_loop_with_a_tangent, what_a_branch_captures, a_loop_over_two_arrays)
+]
 FORWARD = [*OWN, *(case for case in CASES if not case.reverse_only)]
 
 
