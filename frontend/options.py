@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..backends import backend_named
-from ..passes import DEFAULTS, Options
+from ..passes import DEFAULTS, PIPELINE, Options, Pass
 
 
 class _InForce(threading.local):
@@ -87,13 +87,12 @@ def given(asked: Options) -> Iterator[None]:
         in_force.options = before
 
 
-def suited(asked: Options) -> Options:
-    """Return options with what their backend asks of the passes on this device, where they do not.
+def pipeline_for(asked: Options, base: Sequence[Pass] = PIPELINE) -> tuple[Pass, ...]:
+    """Return the passes of a pipeline that options ask for, on the device that their backend uses.
 
-    Where it asks nothing, they are the same object.
+    What the backend advises holds where they say nothing.
     """
-    advice = backend_named(asked.backend).advice()
-    return asked if not advice else _combined(Options(passes=advice), asked)
+    return Options(passes=backend_named(asked.backend).advice()).merged(asked).pipeline(base)
 
 
 def combined(outer: Options, inner: Options | None) -> Options:
@@ -109,15 +108,11 @@ def combined(outer: Options, inner: Options | None) -> Options:
     if not isinstance(inner, Options):
         raise TypeError(f"options are an instance of brainir.Options, not {inner!r}")
     backend_named(inner.backend)
-    return _combined(outer, inner)
-
-
-def _combined(outer: Options, inner: Options) -> Options:
-    return _found(outer, outer.chosen, inner, inner.chosen)
+    return _combined(outer, outer.chosen, inner, inner.chosen)
 
 
 @functools.lru_cache(maxsize=64)
-def _found(outer: Options, _outer: bool, inner: Options, _inner: bool) -> Options:
+def _combined(outer: Options, _outer: bool, inner: Options, _inner: bool) -> Options:
     """Combine options, which are equal whether or not they name the default backend themselves."""
     found = outer.merged(inner)
     return outer if found == outer and found.chosen == outer.chosen else found

@@ -1,10 +1,13 @@
-"""What every test stands on: the CPU, strict dtype promotion, and hypothesis profiles.
+"""What every test stands on: a device, strict dtype promotion, and hypothesis profiles.
+
+The device is the CPU, or what JAX_PLATFORMS says.
 
 The profile ``quick`` is the default and tries the same examples in every run.
 ``--hypothesis-profile nightly`` tries many, and new ones each time.
 """
 
 import io
+import os
 import sys
 
 import jax
@@ -12,7 +15,7 @@ import pytest
 from command_samples import GRAPH, SCRIPT
 from hypothesis import HealthCheck, settings
 
-jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # An example that meets JAX for the first time compiles, so no single example has a deadline,

@@ -14,9 +14,9 @@ import numpy as np
 
 from ...backends import Backend, Executable, backend_named, lax, shape_struct, type_of
 from ...ir import Const, Graph, GraphError, StateVar, Type, numpy_dtype, parse, verify, walk
-from ...passes import CAPTURE, PIPELINE, run_pipeline
+from ...passes import CAPTURE, run_pipeline
 from ..capture import aval_of, current_frame, describe_tree, resolve_opaque
-from ..options import in_force
+from ..options import in_force, pipeline_for
 from ..state import State, assign_all, class_of_kind, in_foreign_trace
 from .arrays import array_of_bytes
 from .container import read_container
@@ -231,7 +231,7 @@ class Loaded:
         )
         if stage == CAPTURE:
             return captured
-        return run_pipeline(captured, in_force.options.pipeline(PIPELINE), until=stage)
+        return run_pipeline(captured, pipeline_for(in_force.options), until=stage)
 
     @property
     def stablehlo(self) -> StableHLO:

@@ -14,6 +14,7 @@ import jax.export
 from ...backends import type_of, xla
 from ...ir import Effect, Graph, GraphError, parse, walk
 from ..capture import resolve_opaque
+from ..options import pipeline_for
 from ..program import Compiled, Program, Slot, compile_program
 from ..transform.jit import Jitted
 from ..transform.stages import Stages
@@ -165,7 +166,7 @@ def _meta(stages: Stages, ready: Compiled, exported: jax.export.Exported | None)
         "format": FORMAT,
         "version": VERSION,
         "written_by": {m.__name__: m.__version__ for m in (us, jax)},
-        "pipeline": [step.name for step in program.options.pipeline()],
+        "pipeline": [step.name for step in pipeline_for(program.options)],
         "arguments": tree_to_json(program.in_tree, "the arguments"),
         "keywords": list(stages.keywords),
         "result": tree_to_json(program.out_tree, "the result"),

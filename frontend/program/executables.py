@@ -28,7 +28,7 @@ from ...passes import (
     run_pipeline,
 )
 from ..errors import BatchAxisError
-from ..options import in_force
+from ..options import in_force, pipeline_for
 from ..state import in_foreign_trace
 from .programs import Program, is_sharded
 
@@ -150,7 +150,7 @@ def optimise_graph(
     They are those that the options ask for; without any, that those in force do.
     """
     base = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
-    passes = (options or in_force.options).pipeline(base)
+    passes = pipeline_for(options or in_force.options, base)
     try:
         return run_pipeline(graph, passes, observers=observers, until=until)
     except LaneDependentWrite as error:

@@ -27,7 +27,7 @@ from ..capture import (
     unit_name,
     view_of,
 )
-from ..options import in_force, suited
+from ..options import in_force
 from ..state import in_foreign_trace
 
 FOREIGN_ORDER = 2
@@ -203,7 +203,7 @@ def capture(
         reads,
         foreign,
         imported.custom,
-        suited(in_force.options),
+        in_force.options,
     )
 
 

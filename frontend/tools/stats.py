@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ...backends import Backend, backend_named
 from ...passes import DEFAULTS, Options, run_pipeline
+from ..options import pipeline_for
 from .command import (
     Command,
     Problem,
@@ -82,7 +83,7 @@ def _graphs(options: Namespace) -> ScriptGraphs:
         raise UsageError(f"{options.script} is not a script, so it takes no arguments")
     graphs = read_graphs(options.script, options.select)
     if options.stage is not None:
-        passes = asked.pipeline()
+        passes = pipeline_for(asked)
         graphs = [
             _or_problem(lambda g=g: run_pipeline(g, passes, until=options.stage)) for g in graphs
         ]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ...ir import Effect, Graph, StateVar, walk
 from ...passes import ARRAY_PIPELINE, Options, run_pipeline
-from ..options import in_force
+from ..options import in_force, pipeline_for
 from ..program import optimise_graph
 
 _ON_STATE = {Effect.READ, Effect.WRITE, Effect.NEW}
@@ -36,7 +36,7 @@ def to_pure(graph: Graph, options: Options | None = None) -> Pure:
         What passes refuse.
     """
     if is_pure(graph):
-        passes = (options or in_force.options).pipeline(ARRAY_PIPELINE)
+        passes = pipeline_for(options or in_force.options, ARRAY_PIPELINE)
         return Pure(run_pipeline(graph, passes), (), ())
     pure = optimise_graph(graph, options=options)
     return Pure(pure, graph.states, pure.writes)

@@ -22,6 +22,7 @@ from ...passes import (
     Options,
     Pass,
 )
+from ..options import pipeline_for
 from ..program import Program, optimise
 from ..transform.autodiff import grad
 from ..transform.jit import Jitted, jit
@@ -321,7 +322,7 @@ class _Validation:
         backend = program.options.backend
         self._run = _Run(self.inputs, comparison, folder, backend=backend)
         try:
-            self._run.through(program.options.pipeline(PIPELINE))
+            self._run.through(pipeline_for(program.options))
         except REFUSALS:
             optimise(program)  # says the same in the words that users know
             raise
@@ -343,7 +344,7 @@ class _Validation:
         inputs = replace(inputs, graph=self.inputs.graph)
         options = self.program.options
         run = _Run(inputs, self._comparison, self._folder, ties, options.backend)
-        run.through(options.pipeline(PIPELINE))
+        run.through(pipeline_for(options))
         report = run.report(smallest=True)
         return None if report.ok or report.sensitive else report
 
