@@ -122,11 +122,18 @@ def gradient_region(view: Gradient) -> Graph:
     body = hoist_invariant(view.body, differentiable=True)
     place = {a.param: i for i, a in enumerate(view.arguments)}
     wrt = [body.params[place[param]] for param in view.wrt]
-    losses = body.results[: view.losses]
-    reverse = Reverse(active_values(body.nodes, wrt, losses), REVERSALS)
-    given = [Value(loss.type) for loss in losses if view.lanes is not None]
-    seeds = given or [reverse.builder.ones(loss.type) for loss in losses]
-    reverse.add_all(losses, seeds)
+    return with_gradients(body, wrt, range(view.losses), seeded=view.lanes is not None)
+
+
+def with_gradients(body: Graph, wrt: Sequence[Value], losses: Sequence[int], seeded: bool) -> Graph:
+    """Return a graph that yields gradients first, of the sum of some results by some parameters.
+
+    If it is ``seeded``, it takes a weight for each of these results last.
+    """
+    chosen = [body.results[i] for i in losses]
+    reverse = Reverse(active_values(body.nodes, wrt, chosen), REVERSALS)
+    given = [Value(loss.type) for loss in chosen if seeded]
+    reverse.add_all(chosen, given or [reverse.builder.ones(loss.type) for loss in chosen])
     forward = reverse.walk(body.nodes)
     gradients = [reverse.take_or_zeros(param) for param in wrt]
     results = (*gradients, *body.results)

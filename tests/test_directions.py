@@ -9,9 +9,9 @@ from derivative_cases import CASES, Case, gradient_graph, tangent_graph, traced
 from jax import numpy as jnp
 
 from brainir.backends.reference import run
+from brainir.frontend.validation.jax_derivatives import with_jax_derivatives
 from brainir.ir import Graph, Type, parse, print_graph, verify, walk
 from brainir.passes import expand_grad, expand_jvp
-from brainir.frontend.validation.jax_derivatives import with_jax_derivatives
 
 LANES = 3
 FORWARD = [case for case in CASES if not case.reverse_only]

@@ -23,7 +23,7 @@ from ...passes import (
     Pass,
 )
 from ..program import Program, optimise
-from ..transform.autodiff import grad
+from ..transform import grad
 from ..transform.jit import Jitted, jit
 from .checking import (
     FAULTS,
