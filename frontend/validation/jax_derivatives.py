@@ -32,6 +32,8 @@ from ...ir import (
 
 DERIVATIVES = ("grad", "jvp")
 
+Arrays = tuple[Any, ...]
+
 
 def has_derivatives(graph: Graph) -> bool:
     """Whether a graph has a `grad` or `jvp` in it, which the reference backend cannot run."""
@@ -135,7 +137,7 @@ def _jvp(
     return (*results, *pushed)
 
 
-def _split(arrays: Sequence[Any], region: Graph) -> tuple[Sequence[Any], Sequence[Any]]:
+def _split(arrays: Arrays, region: Graph) -> tuple[Arrays, Arrays]:
     """Return the arguments of a region, and the directions that come after them."""
     return arrays[: len(region.params)], arrays[len(region.params) :]
 

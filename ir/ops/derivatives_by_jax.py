@@ -13,6 +13,7 @@ from ..graph import Graph
 from .manual_axes import axes_of, cast
 
 Regions = tuple[Graph, ...]
+Arrays = tuple[Any, ...]
 
 
 def _restricted(run: Any, region: Graph, arrays: Sequence[Any], wrt: Sequence[int]) -> Any:
@@ -86,7 +87,7 @@ def lax_jvp(
     return (*outs, *pushed)
 
 
-def _split(arrays: Sequence[Any], region: Graph) -> tuple[Sequence[Any], Sequence[Any]]:
+def _split(arrays: Arrays, region: Graph) -> tuple[Arrays, Arrays]:
     """Return the arguments of a region, and the directions that come after them."""
     return arrays[: len(region.params)], arrays[len(region.params) :]
 

@@ -16,7 +16,7 @@ from ...typing import Missing
 from .. import plain
 from ..binding import check_callable
 from .kinds import Kind, Settings, kind_of
-from .linear_maps import Captured, Plain
+from .linear_maps import Captured, Function, Plain
 from .units import is_quantity, items_of, unit_of, with_ratio, with_unit_of_source
 from .wanted import Source, Wanted, check_input, is_complex
 
@@ -71,6 +71,7 @@ class GradientTransform:
         self.wanted = Wanted(grad_states, argnums, self.kind.name)
         self.return_value, self.has_aux = return_value, bool(has_aux)
         self.check_states, self.debug_nan = check_states, debug_nan
+        self._pair = as_pair(target, self.has_aux)
         self._inner: GradientTransform | None = None
         if self.kind.inner is not None:
             self._inner = GradientTransform(
@@ -97,21 +98,17 @@ class GradientTransform:
     # --- what is called ---------------------------------------------------------------------------
 
     def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Call the function and return what is differentiated, and the value and the aux.
+        """Call the function, or its first derivative; return what is differentiated, and the rest.
 
-        A second derivative differentiates a first one, which gives these beside it.
+        The rest is the aux, if there is one, after the value of a function that was differentiated.
         """
-        if self._inner is not None:
-            found = self._inner(*args, **kwargs)
-            return found[0], found[1:]
-        loss, *aux = loss_and_aux(self.target, self.has_aux, args, kwargs)
-        return loss, (loss, *aux)
+        if self._inner is None:
+            return self._pair(args, kwargs)
+        found = self._inner(*args, **kwargs)
+        return found[0], found[1:]
 
     def _captured(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        @functools.wraps(self.target, updated=())
-        def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-            return self._run(args, kwargs)
-
+        run = functools.wraps(self.target, updated=())(lambda args, kwargs: self._run(args, kwargs))
         name = name_of(self.target)
         return self._derive(Captured(run, args, kwargs, self.wanted, self._check_results, name))
 
@@ -134,14 +131,15 @@ class GradientTransform:
             refuse_untouched(self.target, call.by_states, self.wanted.states, advice)
         rows = self.kind.rows(call, self.settings)
         losses, rest = call.outcome
-        return self._returned(self._packed(call, losses, rows), rest)
+        return self._returned(self._packed(call, losses, rows), losses, rest)
 
     # --- what is returned -------------------------------------------------------------------------
 
-    def _returned(self, found: Any, rest: Sequence[Any]) -> Any:
+    def _returned(self, found: Any, losses: Any, rest: Sequence[Any]) -> Any:
         if not self.return_value and not self.has_aux:
             return found
-        return (found, *(rest[:1] if self.return_value else ()), *(rest[1:]))
+        value, *aux = (losses, *rest) if self._inner is None else rest
+        return (found, *([value] if self.return_value else []), *aux)
 
     def _packed(self, call: Captured | Plain, losses: Any, rows: Sequence[Sequence[Any]]) -> Any:
         """Put derivatives into the structure that was asked for."""
@@ -221,19 +219,28 @@ def door(kind: str, function: Any, params: Mapping[str, Any], **options: Any) ->
     return make if function is Missing else make(function)
 
 
-def loss_and_aux(
-    function: Callable[..., Any], has_aux: bool, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[Any, ...]:
-    """Call a function and return the loss, and the aux if there is one."""
-    out = function(*args, **kwargs)
-    if not has_aux:
-        return (out,)
+def as_pair(function: Callable[..., Any], has_aux: bool) -> Function:
+    """Return a function that calls another one, and returns its result apart from the aux.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When called, if there is to be an aux but the result is not a pair.
+    """
     name = name_of(function)
-    if not isinstance(out, tuple | list):
-        raise TypeError(f"with has_aux, {name} must return (loss, aux), not {out!r}")
-    if len(out) != 2:
-        raise ValueError(f"with has_aux, {name} must return (loss, aux), not {len(out)} things")
-    return tuple(out)
+
+    @functools.wraps(function, updated=())
+    def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        out = function(*args, **kwargs)
+        if not has_aux:
+            return out, ()
+        if not isinstance(out, tuple | list):
+            raise TypeError(f"with has_aux, {name} must return (loss, aux), not {out!r}")
+        if len(out) != 2:
+            raise ValueError(f"with has_aux, {name} must return (loss, aux), not {len(out)} things")
+        return out[0], (out[1],)
+
+    return run
 
 
 def refuse_untouched(

@@ -19,16 +19,17 @@ from ...random import DEFAULT
 
 
 class LinearMap(Protocol):
-    """The derivative of a function where it was called.
+    """The derivative of a function where it was called."""
 
-    Attributes
-    ----------
-    results, sources : sequence
-        The types of the arrays that are differentiated, and of those that they are by.
-    """
+    @property
+    def results(self) -> Sequence[Any]:
+        """The types of the arrays that are differentiated."""
+        ...
 
-    results: Sequence[Any]
-    sources: Sequence[Any]
+    @property
+    def sources(self) -> Sequence[Any]:
+        """The types of the arrays that they are differentiated by."""
+        ...
 
     def pull(self, seeds: Sequence[Any] = (), lanes: int | None = None) -> list[Any]:
         """Return gradients by each source, of the results summed with weights: ones, or seeds."""

@@ -6,7 +6,7 @@ part of the program at hand. The rest is a graph of its own, which waits until i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from ...capture import aval_of, name_of
 from ...program import in_capture, is_sharded
 from .. import plain
 from ..binding import check_callable
-from .gradient_transform import loss_and_aux, refuse_untouched
+from .gradient_transform import as_pair, refuse_untouched
 from .linear_maps import Captured, Function, Plain, smooth_ones
 from .pushforwards import direction_like
 from .units import is_quantity, with_unit_of_source
@@ -84,9 +84,7 @@ def vjp(
     if not wanted.states and numbers is None:
         raise ValueError("vjp has nothing to differentiate by: give it arguments or grad_states")
 
-    def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-        out, *aux = loss_and_aux(fun, has_aux, args, kwargs)
-        return out, aux
+    run = as_pair(fun, has_aux)
 
     call = _plain_call if plain.jit_is_disabled() else _captured_call
     (out, aux), pull = call(run, primals, wanted, fun)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from ...capture import aval_of, name_of
 from ...program import in_capture
 from .. import plain
 from ..binding import check_callable
-from .gradient_transform import loss_and_aux
+from .gradient_transform import as_pair
 from .linear_maps import Captured, Plain
 from .wanted import Wanted
 
@@ -60,9 +60,7 @@ def jvp(
     moved = _tangents(primals, tangents)
     wanted = Wanted(None, range(len(primals)), "jvp")
 
-    def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-        loss, *aux = loss_and_aux(fun, has_aux, args, kwargs)
-        return loss, aux
+    run = as_pair(fun, has_aux)
 
     def derive(call: Captured | Plain, tangents: Sequence[Any]) -> tuple[Any, ...]:
         pushed = call.push(tangents)
