@@ -66,7 +66,7 @@ def bind_region(
     frame = current_frame()
     if frame is None:
         raise RuntimeError("a region can only be bound inside a capture")
-    bind = by or functools.partial(_bind, frame)
+    bind = by or bind_here
     local = [(h, _left_as(h, spec.bodies, frame)) for h in _touched(spec.bodies, frame)]
     if not local:
         return bind(replace(spec, bodies=bodies), *operands, *consts)
@@ -81,9 +81,10 @@ def bind_region(
     return results[: len(spec.avals)]
 
 
-def _bind(frame: Frame, spec: Region, *operands: Any) -> list[Any]:
+def bind_here(spec: Region, *operands: Any) -> list[Any]:
     """Bind the primitive; the body of a ``jax.shard_map`` gets what it means in plain JAX."""
-    if not in_shard_map(frame):
+    frame = current_frame()
+    if frame is None or not in_shard_map(frame):
         return region_p.bind(*operands, spec=spec)
     return _plain.evaluate(spec, *operands)
 

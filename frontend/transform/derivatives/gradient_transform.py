@@ -17,6 +17,7 @@ from .. import plain
 from ..binding import check_callable
 from .kinds import Kind, Settings, kind_of
 from .linear_maps import Captured, Function, Plain
+from .nonfinite import all_finite
 from .units import is_quantity, items_of, unit_of, with_ratio, with_unit_of_source
 from .wanted import Source, Wanted, check_input, is_complex
 
@@ -110,7 +111,9 @@ class GradientTransform:
     def _captured(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         run = functools.wraps(self.target, updated=())(lambda args, kwargs: self._run(args, kwargs))
         name = name_of(self.target)
-        return self._derive(Captured(run, args, kwargs, self.wanted, self._check_results, name))
+        return self._derive(
+            Captured(run, args, kwargs, self.wanted, self._check_results, name, self.debug_nan)
+        )
 
     def _plain(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         self._check_sources(
@@ -119,6 +122,9 @@ class GradientTransform:
         forward = self.kind.forward
         call = Plain(self._run, args, kwargs, self.wanted, self._check_results, forward)
         found = self._derive(call)
+        if self.debug_nan and plain.is_concrete(found) and not all_finite(found):
+            with jax.disable_jit(False):
+                self(*args, **kwargs)  # the program can tell where it went wrong, and raises
         call.commit()
         return found
 
@@ -129,7 +135,8 @@ class GradientTransform:
         if self.check_states:
             advice = ", or pass check_states=False for a zero gradient"
             refuse_untouched(self.target, call.by_states, self.wanted.states, advice)
-        rows = self.kind.rows(call, self.settings)
+        leaves, tree = jax.tree.flatten(self.kind.rows(call, self.settings))
+        rows = jax.tree.unflatten(tree, call.checked(leaves))
         losses, rest = call.outcome
         return self._returned(self._packed(call, losses, rows), losses, rest)
 

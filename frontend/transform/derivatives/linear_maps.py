@@ -10,10 +10,21 @@ import jax.numpy as jnp
 
 from ....ir import Graph, StateVar
 from ....passes import pullback
-from ...capture import Handle, Region, Traced, aval_of, bind_region, leave, state_ref, trace
+from ...capture import (
+    Handle,
+    Region,
+    Traced,
+    aval_of,
+    bind_here,
+    bind_region,
+    leave,
+    state_ref,
+    trace,
+)
 from ...program import evaluate
 from .. import plain
 from ..binding import frame_here, strong, with_shape
+from .nonfinite import Origin
 from .wanted import Source, Wanted
 
 Function = Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, Any]]
@@ -44,8 +55,11 @@ class Captured:
         wanted: Wanted,
         examine: Examine,
         name: str,
+        debug_nan: bool = False,
     ) -> None:
         self._frame, self._name = frame_here(), name
+        self._debug_nan = debug_nan
+        self._origin: Origin | None = None
         self._leaves, tree = jax.tree.flatten((args, kwargs))
         self._avals = [aval_of(x) for x in self._leaves]
         whole: Any = jax.tree.unflatten(tree, self._avals)
@@ -163,7 +177,16 @@ class Captured:
         operands = [*self._operands(), *directions]
         where = {"wrt": tuple(self._arguments), "states": tuple(self._refs), "lanes": lanes}
         spec = Region(op, {**where, **attrs}, (self.body,), len(operands), outs, self._name)
-        return bind_region(spec, operands)
+        return bind_region(spec, operands, by=self._watched if self._debug_nan else None)
+
+    def _watched(self, spec: Region, *operands: Any) -> list[Any]:
+        """Bind a region, and note where it stands, for `checked`."""
+        self._origin = Origin.of(spec, operands)
+        return bind_here(spec, *operands)
+
+    def checked(self, derivatives: Sequence[Any]) -> list[Any]:
+        """Return derivatives; if they are looked at, the program fails if one is not finite."""
+        return [*derivatives] if self._origin is None else self._origin.checked(derivatives)
 
     def _operands(self) -> list[Any]:
         pairs = zip(self._leaves, self._avals, strict=True)
@@ -232,6 +255,10 @@ class Plain:
         return (
             push(*tangents) if lanes else [jnp.zeros((0, *r.shape), r.dtype) for r in self.results]
         )
+
+    def checked(self, derivatives: Sequence[Any]) -> list[Any]:
+        """Return derivatives: plain Python cannot tell where they come from."""
+        return [*derivatives]
 
     def commit(self) -> None:
         """Give States what the function left in them."""
