@@ -14,7 +14,7 @@ from ...program import in_capture
 from ...state import State
 from ...typing import Missing
 from .. import plain
-from ..binding import check_callable
+from ..binding import check_callable, frame_here
 from .kinds import Kind, Settings, kind_of
 from .linear_maps import Captured, Function, Plain
 from .nonfinite import all_finite
@@ -109,6 +109,9 @@ class GradientTransform:
         return found[0], found[1:]
 
     def _captured(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        frame = frame_here()
+        views = [frame.view(frame.resolve(state.handle)) for state in self.wanted.states]
+        self._check_sources([jax.tree.unflatten(v.tree, v.avals) for v in views], args)
         run = functools.wraps(self.target, updated=())(lambda args, kwargs: self._run(args, kwargs))
         name = name_of(self.target)
         return self._derive(
@@ -116,9 +119,7 @@ class GradientTransform:
         )
 
     def _plain(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        self._check_sources(
-            [state.value for state in self.wanted.states], [args[i] for i in self.wanted.chosen]
-        )
+        self._check_sources([state.value for state in self.wanted.states], args)
         forward = self.kind.forward
         call = Plain(self._run, args, kwargs, self.wanted, self._check_results, forward)
         found = self._derive(call)
@@ -129,9 +130,6 @@ class GradientTransform:
         return found
 
     def _derive(self, call: Captured | Plain) -> Any:
-        self._check_sources(
-            [source.value for source in call.by_states], [s.value for s in call.by_arguments]
-        )
         if self.check_states:
             advice = ", or pass check_states=False for a zero gradient"
             refuse_untouched(self.target, call.by_states, self.wanted.states, advice)
@@ -186,10 +184,10 @@ class GradientTransform:
 
     # --- what is refused --------------------------------------------------------------------------
 
-    def _check_sources(self, states: Sequence[Any], arguments: Sequence[Any]) -> None:
+    def _check_sources(self, states: Sequence[Any], args: Sequence[Any]) -> None:
         named = [
             *zip((s.describe() for s in self.wanted.states), states, strict=True),
-            *zip((f"argument {i}" for i in self.wanted.chosen), arguments, strict=True),
+            *((f"argument {i}", args[i]) for i in self.wanted.chosen),
         ]
         for what, value in named:
             check_input(

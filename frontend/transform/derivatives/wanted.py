@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ...capture import name_of
-from ...state import State
+from ...state import FlattedDict, State
 from .units import is_quantity
 
 
@@ -110,7 +110,8 @@ class Wanted:
 def flatten_states(tree: Any) -> tuple[list[State[Any]], Callable[[Sequence[Any]], Any]]:
     """Return the States of a pytree, and how to put something in their places.
 
-    The outermost mapping becomes a plain dictionary with the same keys, in the same order.
+    The outermost mappings become plain dictionaries with the same keys; those with paths as keys
+    that JAX could not sort, such as ``("a", 0)`` and ``("a", "b")``, stay what they are.
 
     Raises
     ------
@@ -120,12 +121,13 @@ def flatten_states(tree: Any) -> tuple[list[State[Any]], Callable[[Sequence[Any]
     if isinstance(tree, Mapping):
         parts = [flatten_states(part) for part in tree.values()]
         counts = [len(states) for states, _ in parts]
+        kind = dict if _has_order(tree) else FlattedDict
 
         def rebuild(values: Sequence[Any]) -> Any:
             rest = iter(values)
             pieces = [[next(rest) for _ in range(count)] for count in counts]
             filled = (build(piece) for (_, build), piece in zip(parts, pieces, strict=True))
-            return dict(zip(tree, filled, strict=True))
+            return kind(zip(tree, filled, strict=True))
 
         return [state for states, _ in parts for state in states], rebuild
     leaves, structure = jax.tree.flatten(tree, is_leaf=lambda x: isinstance(x, State))
@@ -133,6 +135,14 @@ def flatten_states(tree: Any) -> tuple[list[State[Any]], Callable[[Sequence[Any]
         if not isinstance(leaf, State):
             raise TypeError(f"grad_states holds {leaf!r}, which is not a State")
     return leaves, lambda values: jax.tree.unflatten(structure, values)
+
+
+def _has_order(keys: Iterable[Any]) -> bool:
+    try:
+        sorted(keys)
+    except TypeError:
+        return False
+    return True
 
 
 def check_argnums(
