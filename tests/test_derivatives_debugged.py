@@ -13,7 +13,7 @@ from derivative_modes import always, close
 import brainir
 
 T: Any = brainir.transform
-HERE = r"test_derivatives_debugged.py:\d+ .*"
+HERE = r".*test_derivatives_debugged.py:\d+ "
 
 
 class Model:

@@ -57,7 +57,7 @@ def test_cotangents_go_back_as_in_jax(argnums: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["outside jit", "compiled", "plain"])
-def test_states_are_written_once_and_their_cotangents_are_at_the_value_on_entry(mode: str) -> None:
+def test_states_are_written_once_and_cotangents_are_at_entry(mode: str) -> None:
     m = Counter()
     w = m.w.value
 

@@ -175,8 +175,9 @@ class Captured:
         outs: tuple[Any, ...],
     ) -> list[Any]:
         operands = [*self._operands(), *directions]
-        where = {"wrt": tuple(self._arguments), "states": tuple(self._refs), "lanes": lanes}
-        spec = Region(op, {**where, **attrs}, (self.body,), len(operands), outs, self._name)
+        where = {"wrt": tuple(self._arguments), "states": tuple(self._refs)}
+        full = {**where, **attrs, "lanes": lanes}
+        spec = Region(op, full, (self.body,), len(operands), outs, self._name)
         return bind_region(spec, operands, by=self._watched if self._debug_nan else None)
 
     def _watched(self, spec: Region, *operands: Any) -> list[Any]:
