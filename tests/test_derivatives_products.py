@@ -92,6 +92,32 @@ def test_states_alone_give_their_structure() -> None:
     assert pull(out).shape == (3,)
 
 
+def test_what_is_read_for_nothing_or_only_written_has_no_cotangent() -> None:
+    state = brainir.State(jnp.float32(1.0))
+
+    def read(x: Any) -> Any:
+        return state.value * 0 + x
+
+    def become(shape: Any) -> Any:
+        def write(x: Any) -> Any:
+            state.value = jnp.zeros(shape)
+            return x
+
+        return write
+
+    def ours(f: Any) -> Any:
+        state.value = jnp.float32(1.0)
+        _, pull = T.vjp(f, X, grad_states=[state])
+        return pull(X)
+
+    for f in (read, become(()), become((3,))):
+        for found in (ours(f), T.jit(lambda f=f: T.vjp(f, X, grad_states=[state])[1](X))()):
+            close(found[1], X)
+            assert not np.any(found[0][0])
+        with jax.disable_jit():
+            close(ours(f), ([jnp.float32(0.0)], X))
+
+
 def test_random_numbers_are_drawn_once() -> None:
     brainir.random.seed(5)
     out, pull = T.vjp(lambda x: x * brainir.random.rand(3), X)

@@ -15,7 +15,7 @@ from ...state import State
 from ...typing import Missing
 from .. import plain
 from ..binding import check_callable, frame_here
-from .kinds import Kind, Settings, kind_of
+from .kinds import Kind, kind_of
 from .linear_maps import Captured, Function, Plain
 from .nonfinite import all_finite
 from .units import is_quantity, items_of, unit_of, with_ratio, with_unit_of_source
@@ -68,7 +68,7 @@ class GradientTransform:
     ) -> None:
         check_callable("the function to differentiate", target)
         self.target, self.kind = target, kind_of(transform)
-        self.settings = Settings(**(transform_params or {}))
+        self.settings = self.kind.settings(transform_params or {})
         self.wanted = Wanted(grad_states, argnums, self.kind.name)
         self.return_value, self.has_aux = return_value, bool(has_aux)
         self.check_states, self.debug_nan = check_states, debug_nan
@@ -176,11 +176,8 @@ class GradientTransform:
                 return with_ratio(array, result, old)
             return with_unit_of_source(array, old) if self.kind.keeps_units else array
 
-        if source.leaves is not None:
-            return source.filled([row[i] for i in source.leaves], label)
         shape = jnp.shape(getattr(result, "mantissa", result)) if self.kind.jacobian else ()
-        avals = [aval_of(x) for x in jax.tree.leaves(source.value)]
-        return source.filled([jnp.zeros((*shape, *a.shape), a.dtype) for a in avals], label)
+        return source.filled(row, shape, label)
 
     # --- what is refused --------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ many rows or columns at once, of which the function itself knows nothing: it run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Protocol
@@ -76,6 +76,8 @@ class Kind:
         Whether derivatives without units look like what they are by.
     inner : str or None
         The kind of the derivative that is differentiated in place of the function.
+    takes : tuple of str
+        Which of the `Settings` it takes.
     """
 
     name: str
@@ -85,6 +87,22 @@ class Kind:
     jacobian: bool = False
     keeps_units: bool = False
     inner: str | None = None
+    takes: tuple[str, ...] = ("holomorphic", "allow_int", "unit_aware")
+
+    def settings(self, params: Mapping[str, Any]) -> Settings:
+        """Return settings with some that are given.
+
+        Raises
+        ------
+        TypeError
+            If it does not take one of them.
+        """
+        for name in params:
+            if name not in self.takes:
+                raise TypeError(
+                    f"{self.name} has no parameter {name!r}; it takes {', '.join(self.takes)}"
+                )
+        return Settings(**params)
 
 
 def _gradient(linear: LinearMap, _: Settings) -> Rows:
@@ -145,7 +163,14 @@ KINDS = {
     for kind in (
         Kind("grad", _gradient, scalar=TypeError, keeps_units=True),
         Kind("vector_grad", _gradient),
-        Kind("fwd_grad", _random_directions, forward=True, scalar=ValueError, keeps_units=True),
+        Kind(
+            "fwd_grad",
+            _random_directions,
+            forward=True,
+            scalar=ValueError,
+            keeps_units=True,
+            takes=("tangent_size", "drct_der_clip", "key", "unit_aware"),
+        ),
         Kind("jacrev", _row_by_row, jacobian=True),
         Kind("jacfwd", _column_by_column, forward=True, jacobian=True),
         Kind("hessian", _column_by_column, forward=True, jacobian=True, inner="jacrev"),

@@ -123,14 +123,16 @@ class Captured:
         """Run the function, and return its reverse, with the arrays that this takes first.
 
         The reverse is a graph that takes them, and then cotangents of those results that can be
-        differentiated. It yields gradients by each source.
+        differentiated. It yields gradients by each source that it has a parameter for.
         """
         reverse: list[Graph] = []
         kept: list[Any] = []
 
         def run(spec: Region, *operands: Any) -> list[Any]:
             def split(graph: Graph, handles: Mapping[StateVar, Handle]) -> Graph:
-                wrt = self._positions(spec, len(operands), graph, handles)
+                places = self._positions(spec, len(operands), graph, handles)
+                self._leave_out([i for i, place in enumerate(places) if place is None])
+                wrt = [place for place in places if place is not None]
                 function, later = pullback(graph, wrt, smooth_ones(self.results))
                 reverse.append(later)
                 return function
@@ -146,11 +148,11 @@ class Captured:
 
     def _positions(
         self, spec: Region, operands: int, graph: Graph, handles: Mapping[StateVar, Handle]
-    ) -> list[int]:
+    ) -> list[int | None]:
         """Return which parameters of the graph of a region the sources are.
 
         It takes the operands, with the leaves of States that are local to it last, and then those
-        of all other States.
+        of all other States. A State that is only written, as something of another type, is none.
         """
         starts: dict[Any, int] = {}
         start = operands - sum(count for _, count in spec.local)
@@ -159,12 +161,20 @@ class Captured:
         for var in graph.states:
             starts.setdefault((handles[var], var.types), start)
             start += len(var.types)
-        found: list[int] = []
+        found: list[int | None] = []
         for ref in self._refs:
             first = starts.get(ref.handle, starts.get((ref.handle, ref.types)))
-            assert first is not None, "a State that the function touches is one of its graph"
-            found.extend(range(first, first + len(ref.types)))
+            count = len(ref.types)
+            found.extend([None] * count if first is None else range(first, first + count))
         return [*found, *self._arguments]
+
+    def _leave_out(self, unused: Sequence[int]) -> None:
+        """Forget sources by which there is no derivative."""
+        kept = [i for i in range(len(self.sources)) if i not in unused]
+        place = {old: new for new, old in enumerate(kept)}
+        self.sources = [self.sources[i] for i in kept]
+        self.by_states = [source.moved(place) for source in self.by_states]
+        self.by_arguments = [source.moved(place) for source in self.by_arguments]
 
     def _bind(
         self,

@@ -176,8 +176,7 @@ class _Packing:
         """Return cotangents of States and arguments in the structure that was asked for."""
 
         def filled(sources: Sequence[Source]) -> list[Any]:
-            places = ((source, source.leaves or ()) for source in sources)
-            return [s.filled([leaves[i] for i in p], with_unit_of_source) for s, p in places]
+            return [source.filled(leaves, (), with_unit_of_source) for source in sources]
 
         if not self._wanted.states:
             return self._wanted.by_argument(filled(self._by_arguments))

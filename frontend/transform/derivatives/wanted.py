@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...capture import name_of
+from ...capture import aval_of, name_of
 from ...state import FlattedDict, State
 from .units import is_quantity
 
@@ -30,10 +30,32 @@ class Source:
     value: Any
     leaves: tuple[int, ...] | None
 
-    def filled(self, leaves: Sequence[Any], label: Callable[[Any, Any], Any]) -> Any:
-        """Return its structure with other leaves: ``label(new, old)``, the old with its unit."""
+    def filled(self, row: Sequence[Any], shape: Any, label: Callable[[Any, Any], Any]) -> Any:
+        """Return its structure with derivatives by it.
+
+        Parameters
+        ----------
+        row : sequence
+            Derivatives by all leaves of all sources. Those by a source that nothing uses are zeros.
+        shape : tuple of int
+            That of what is differentiated, which derivatives begin with.
+        label : callable
+            Called with a derivative, and what that is by with its unit; returns what to fill in.
+        """
         old, tree = jax.tree.flatten(self.value, is_leaf=is_quantity)
-        return jax.tree.unflatten(tree, [*map(label, leaves, old)])
+        if self.leaves is None:
+            avals = map(aval_of, jax.tree.leaves(self.value))
+            found = [jnp.zeros((*shape, *a.shape), a.dtype) for a in avals]
+        else:
+            found = [row[i] for i in self.leaves]
+        return jax.tree.unflatten(tree, [*map(label, found, old)])
+
+    def moved(self, place: Mapping[int, int]) -> Source:
+        """Return it with other places of its leaves; without any if they have none."""
+        leaves = self.leaves
+        if leaves is None or not place.keys() >= set(leaves):
+            return Source(self.value, None)
+        return Source(self.value, tuple(place[i] for i in leaves))
 
 
 class Wanted:
