@@ -374,6 +374,29 @@ def test_lanes_of_a_state_have_jacobians_of_their_own() -> None:
     close(state.value, XS + 1)
 
 
+@pytest.mark.parametrize("kind", ["jacrev", "jacfwd", "hessian"])
+def test_a_checkpoint_writes_its_state_once(kind: str) -> None:
+    m = Model()
+
+    @T.checkpoint
+    def step(x: Any) -> Any:
+        m.count.value += 1
+        m.w.value = jnp.sin(m.w.value) * x
+        return m.w.value * x
+
+    w = m.w.value
+    (expected,) = jax.tree.leaves(getattr(jax, kind)(lambda w: jnp.sin(w) * 4.0)(w))
+    run = getattr(T, kind)(step, grad_states=m.w)
+
+    def again(x: Any) -> Any:
+        m.w.value = w
+        return run(x)
+
+    always(again, expected, 2.0)
+    assert m.count.value == 3
+    close(m.w.value, jnp.sin(w) * 2)
+
+
 def test_a_while_loop_has_columns_but_no_rows() -> None:
     def ours(x: Any) -> Any:
         return T.while_loop(lambda c: c.sum() < 50, lambda c: c * 2 * x, jnp.ones(3))
