@@ -106,8 +106,8 @@ MUTANTS = (
     Mutant(
         "a rule that is not linear is moved out of a loop before it is differentiated",
         "passes/expand_grad.py",
-        "hoist_invariant(node.regions[0], differentiable=True)",
-        "hoist_invariant(node.regions[0])",
+        "hoist_invariant(view.body, differentiable=True)",
+        "hoist_invariant(view.body)",
         RULES,
     ),
     Mutant(
