@@ -8,7 +8,7 @@ without waiting for a compiler.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -42,8 +42,15 @@ def run(graph: Graph, *arguments: Any, states: Store | None = None) -> Arrays:
     return evaluate(graph, arguments, states)[0]
 
 
+Watch = Callable[[Node, Arrays, Arrays], None]
+"""Told of a node without regions that ran: what it took, and what it gave."""
+
+
 def evaluate(
-    graph: Graph, arguments: Sequence[Any], states: Store | None = None
+    graph: Graph,
+    arguments: Sequence[Any],
+    states: Store | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Arrays, dict[StateVar, Arrays]]:
     """Run a graph in any form, and return its results and the final value of every state.
 
@@ -56,6 +63,8 @@ def evaluate(
         One for each parameter of the graph.
     states : mapping of StateVar to sequence of arrays, optional
         What the states of the graph hold at first. It is not changed.
+    watch : callable, optional
+        Told of every node without regions, also of those in regions, right after it ran.
 
     Raises
     ------
@@ -71,7 +80,7 @@ def evaluate(
     >>> run(twice, np.arange(3, dtype=np.float32))
     (array([0., 2., 4.], dtype=float32),)
     """
-    evaluator = _Evaluator()
+    evaluator = _Evaluator(watch)
     for state, arrays in (states or {}).items():
         evaluator.store[state] = tuple(map(to_numpy, arrays))
     for const in graph.consts:
@@ -147,7 +156,8 @@ def _as_jax(leaf: Any) -> Any:
 class _Evaluator:
     """Evaluates a graph and its regions in one environment, through which regions see captures."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch | None = None) -> None:
+        self.watch = watch
         self.environment: dict[Value, Array] = {}
         self.store: dict[StateVar, Arrays] = {}
         self.created: set[StateVar] = set()
@@ -161,6 +171,10 @@ class _Evaluator:
             except Exception as error:
                 error.add_note(f"while running {describe(node)}")
                 raise
+            if self.watch is not None and not node.op.has_regions:
+                self.watch(
+                    node, *(tuple(map(self._look_up, v)) for v in (node.operands, node.results))
+                )
         return tuple(map(self._look_up, graph.results))
 
     def empty(self, type: Type) -> Array:

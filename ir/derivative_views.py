@@ -27,6 +27,9 @@ class Gradient(Applied):
         The results that are gradients: of the leaves of states, then of parameters.
     losses : int
         How many yields, the first ones, are summed and differentiated.
+    lanes : int or None
+    seeds : tuple of Operand
+        How often with other weights, and these, one array for each loss; None for once, with ones.
     nodes : tuple of Node
         What it computes.
     name : str
@@ -41,6 +44,8 @@ class Gradient(Applied):
     wrt: tuple[Value, ...]
     gradients: tuple[Value, ...]
     losses: int
+    lanes: int | None
+    seeds: tuple[Operand, ...]
     nodes: tuple[Node, ...]
     name: str = ""
     loc: Loc | None = None
@@ -51,12 +56,14 @@ class Gradient(Applied):
         params: tuple[Value, ...] = body.params
         count = len(node.results) - len(node.regions[0].results)
         return cls(
-            tuple(Argument(*names) for names in zip(operands, params, strict=True)),
+            tuple(Argument(*names) for names in zip(operands, params, strict=False)),
             tuple(Yield(*names) for names in zip(body.results, node.results[count:], strict=True)),
             attrs["states"],
             tuple(params[int(i)] for i in attrs["wrt"]),
             node.results[:count],
             attrs["losses"],
+            attrs["lanes"],
+            operands[len(params) :],
             body.nodes,
             body.name,
             node.loc,
@@ -74,10 +81,11 @@ class Gradient(Applied):
             "wrt": tuple(place[param] for param in self.wrt),
             "states": self.states,
             "losses": self.losses,
+            "lanes": self.lanes,
         }
         hints = [gradient.hint for gradient in self.gradients]
         hints += [hint_of(y.result, y.inside) for y in self.yields]
-        operands = [a.operand for a in self.arguments]
+        operands = [*(a.operand for a in self.arguments), *self.seeds]
         results = builder.emit("grad", operands, attrs, [self.body], loc=self.loc, hints=hints)
         count = len(results) - len(self.yields)
         return results[:count], results[count:]
@@ -100,9 +108,13 @@ class Pushforward(Applied):
     arguments : tuple of Argument
     yields : tuple of Pushed
         What it is given, and what it gives.
+    states : tuple of StateVar
     wrt : tuple of Value
     tangents : tuple of Operand
-        The parameters that have tangents, and these.
+        The states and the parameters that have tangents, and these: of the leaves of states, then
+        of parameters.
+    lanes : int or None
+        How many tangents each of them has; None for one, without an axis for it.
     nodes : tuple of Node
         What it computes.
     name : str
@@ -113,8 +125,10 @@ class Pushforward(Applied):
 
     arguments: tuple[Argument, ...]
     yields: tuple[Pushed, ...]
+    states: tuple[StateVar, ...]
     wrt: tuple[Value, ...]
     tangents: tuple[Operand, ...]
+    lanes: int | None
     nodes: tuple[Node, ...]
     name: str = ""
     loc: Loc | None = None
@@ -128,8 +142,10 @@ class Pushforward(Applied):
         return cls(
             tuple(Argument(*names) for names in zip(operands, params, strict=False)),
             tuple(Pushed(*names) for names in zip(*columns, strict=True)),
+            node.attrs["states"],
             tuple(params[int(i)] for i in node.attrs["wrt"]),
             operands[len(params) :],
+            node.attrs["lanes"],
             body.nodes,
             body.name,
             node.loc,
@@ -138,7 +154,11 @@ class Pushforward(Applied):
     def emit(self, builder: Builder) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
         """Build the node; return what it gives, and the tangents of that."""
         place = {a.param: i for i, a in enumerate(self.arguments)}
-        attrs = {"wrt": tuple(place[param] for param in self.wrt)}
+        attrs = {
+            "wrt": tuple(place[param] for param in self.wrt),
+            "states": self.states,
+            "lanes": self.lanes,
+        }
         hints = [hint_of(y.result, y.inside) for y in self.yields]
         hints += [y.tangent.hint if y.tangent is not None else "" for y in self.yields]
         operands = [*(a.operand for a in self.arguments), *self.tangents]

@@ -30,6 +30,7 @@ from .pipelines import (
     SHARDED_PIPELINE,
     parse_pass,
 )
+from .pullback import pullback
 from .purify import purify
 from .simplify import simplify
 
@@ -66,6 +67,7 @@ __all__ = [
     "insert",
     "lane_dependent",
     "parse_pass",
+    "pullback",
     "purify",
     "run_pipeline",
     "simplify",

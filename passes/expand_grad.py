@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Builder, Gradient, Graph, Node, Operand, inline
+from ..ir import Builder, Gradient, Graph, Node, Operand, Value, inline
 from .activity import active_values
+from .directions import in_directions
 from .expansion import expand, expands
 from .hoist_invariant import hoist_invariant
 from .reverse import Reversal, Reverse
@@ -88,19 +89,53 @@ def expand_grad_node(
     builder: Builder, node: Node, operands: tuple[Operand, ...]
 ) -> Sequence[Operand]:
     """Build what a `grad` node means, and return what stands for its results."""
-    return inline(builder, gradient_region(node), operands)
+    return _expand(builder, node, operands, guarded=False)
 
 
-def gradient_region(node: Node) -> Graph:
-    """Return a region that yields gradients, and then what the region of a `grad` node does."""
+@expands("grad", differentiated=True)
+def _expand_guarded(
+    builder: Builder, node: Node, operands: tuple[Operand, ...]
+) -> Sequence[Operand]:
+    return _expand(builder, node, operands, guarded=True)
+
+
+def _expand(
+    builder: Builder, node: Node, operands: tuple[Operand, ...], guarded: bool
+) -> Sequence[Operand]:
+    view = Gradient.of(node, operands)
+    region, yields = gradient_region(view), len(view.yields)
+    if view.lanes is None:
+        return inline(builder, region, operands)
+    moved = [*(True for _ in region.results[yields:]), *(False for _ in view.yields)]
+    arguments = [a.operand for a in view.arguments]
+    return in_directions(
+        builder, region, arguments, view.seeds, moved, view.lanes, guarded=guarded, loc=view.loc
+    )
+
+
+def gradient_region(view: Gradient) -> Graph:
+    """Return a region that yields gradients, and then what the region of a `grad` does.
+
+    If the `grad` has lanes, the region is that of one of them, and takes its seeds last.
+    """
     # What is the same in each step of a loop is neither stored nor differentiated in each.
-    region = hoist_invariant(node.regions[0], differentiable=True)
-    view = Gradient.of(node, regions=[region])
-    reverse = Reverse(active_values(view.nodes, view.wrt, view.summed), REVERSALS)
-    for loss in view.summed:
-        reverse.add(loss, reverse.builder.ones(loss.type))
-    forward = reverse.walk(view.nodes)
-    gradients = [reverse.take_or_zeros(param) for param in view.wrt]
-    results = (*gradients, *region.results)
+    body = hoist_invariant(view.body, differentiable=True)
+    place = {a.param: i for i, a in enumerate(view.arguments)}
+    wrt = [body.params[place[param]] for param in view.wrt]
+    return with_gradients(body, wrt, range(view.losses), seeded=view.lanes is not None)
+
+
+def with_gradients(body: Graph, wrt: Sequence[Value], losses: Sequence[int], seeded: bool) -> Graph:
+    """Return a graph that yields gradients first, of the sum of some results by some parameters.
+
+    If it is ``seeded``, it takes a weight for each of these results last.
+    """
+    chosen = [body.results[i] for i in losses]
+    reverse = Reverse(active_values(body.nodes, wrt, chosen), REVERSALS)
+    given = [Value(loss.type) for loss in chosen if seeded]
+    reverse.add_all(chosen, given or [reverse.builder.ones(loss.type) for loss in chosen])
+    forward = reverse.walk(body.nodes)
+    gradients = [reverse.take_or_zeros(param) for param in wrt]
+    results = (*gradients, *body.results)
     nodes = live_nodes([*forward, *reverse.builder.nodes], results)
-    return region.with_(nodes=tuple(nodes), results=results)
+    return body.with_(params=(*body.params, *given), nodes=tuple(nodes), results=results)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..ir import Builder, Graph, Node, Operand, Pushforward, Value, inline
 from .activity import dependent_values
+from .directions import in_directions
 from .expansion import expand, expands
 from .forward import Forward
 from .splicing import live_nodes
@@ -53,16 +54,37 @@ def expand_jvp_node(
     builder: Builder, node: Node, operands: tuple[Operand, ...]
 ) -> Sequence[Operand]:
     """Build what a `jvp` node means, and return what stands for its results."""
-    return inline(builder, tangent_region(node), operands)
+    return _expand(builder, node, operands, guarded=False)
 
 
-def tangent_region(node: Node) -> Graph:
-    """Return a region from arguments and tangents to results and tangents."""
-    (region,), wrt = node.regions, Pushforward.of(node).wrt
-    given = [Value(param.type) for param in wrt]
-    forward = Forward(dependent_values(region.nodes, wrt), {})
-    forward.set(wrt, given)
-    forward.walk(region.nodes)
-    results = (*region.results, *map(forward.get_or_zeros, region.results))
+@expands("jvp", differentiated=True)
+def _expand_guarded(
+    builder: Builder, node: Node, operands: tuple[Operand, ...]
+) -> Sequence[Operand]:
+    return _expand(builder, node, operands, guarded=True)
+
+
+def _expand(
+    builder: Builder, node: Node, operands: tuple[Operand, ...], guarded: bool
+) -> Sequence[Operand]:
+    view = Pushforward.of(node, operands)
+    region = tangent_region(view)
+    if view.lanes is None:
+        return inline(builder, region, operands)
+    moved = [*(False for _ in view.yields), *(True for _ in view.yields)]
+    arguments = [a.operand for a in view.arguments]
+    return in_directions(
+        builder, region, arguments, view.tangents, moved, view.lanes, guarded=guarded, loc=view.loc
+    )
+
+
+def tangent_region(view: Pushforward) -> Graph:
+    """Return a region from arguments and tangents, those of one lane, to results and tangents."""
+    body = view.body
+    given = [Value(param.type) for param in view.wrt]
+    forward = Forward(dependent_values(body.nodes, view.wrt), {})
+    forward.set(view.wrt, given)
+    forward.walk(body.nodes)
+    results = (*body.results, *map(forward.get_or_zeros, body.results))
     nodes = live_nodes(forward.builder.nodes, results)
-    return region.with_(params=(*region.params, *given), nodes=tuple(nodes), results=results)
+    return body.with_(params=(*body.params, *given), nodes=tuple(nodes), results=results)

@@ -55,20 +55,18 @@ def expand_vmap(graph: Graph, differentiable: bool = False) -> Graph:
 
 @expands("vmap")
 def _expand(builder: Builder, node: Node, operands: tuple[Operand, ...]) -> list[Operand]:
-    return _in_lanes(builder, node, operands, guarded=False)
+    return in_lanes(builder, Lanes.of(node, operands), guarded=False)
 
 
 @expands("vmap", differentiated=True)
 def _expand_guarded(builder: Builder, node: Node, operands: tuple[Operand, ...]) -> list[Operand]:
-    return _in_lanes(builder, node, operands, guarded=True)
+    return in_lanes(builder, Lanes.of(node, operands), guarded=True)
 
 
-def _in_lanes(
-    builder: Builder, node: Node, operands: tuple[Operand, ...], guarded: bool
-) -> list[Operand]:
-    for state in touched_by(*node.regions).states:
+def in_lanes(builder: Builder, vmap: Lanes, guarded: bool) -> list[Operand]:
+    """Build a `vmap`, and return what stands for its results; ``guarded`` as in `Batching`."""
+    for state in touched_by(vmap.body).states:
         raise GraphError(f"state @{state.name} is touched inside a vmap: hoist it first")
-    vmap = Lanes.of(node, operands)
     lanes = [argument.param for argument in vmap.arguments if argument.axis is not None]
     batching = Batching(vmap.size, lane_dependent(vmap.body, lanes), {}, guarded)
     for array, axis, param in vmap.arguments:
@@ -79,7 +77,7 @@ def _in_lanes(
         if axis is not None:
             results.append(move_axis(builder, batching.lanes(builder, inside), 0, axis))
         elif batching.differs(inside):
-            raise LaneDependentResult(index, node.loc)
+            raise LaneDependentResult(index, vmap.loc)
         else:
             results.append(batching.now(inside))
     return results

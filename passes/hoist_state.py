@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..ir import (
     Argument,
@@ -43,6 +43,8 @@ from .lane_dependence import lane_dependent
 from .lanes import part, take
 from .state_scope import EntryScope, Leaves, StateScope
 from .touched_states import LaneStates, TouchedStates
+
+Derivative = TypeVar("Derivative", Gradient, Pushforward)
 
 
 def hoist_state(graph: Graph) -> Graph:
@@ -261,29 +263,40 @@ class _Hoister:
         return _update(scope, states, new.emit(builder), len(view.yields))
 
     def _grad(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        view, states = self._by_states(Gradient, Yield, node, operands, scope)
+        gradients, results = view.emit(builder)
+        count = len(node.regions[0].results)
+        return (*gradients, *_update(scope, states, results, count))
+
+    def _jvp(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
+        view, states = self._by_states(Pushforward, Pushed, node, operands, scope)
+        results, tangents = view.emit(builder)
+        count = len(node.regions[0].results)
+        # Nobody asks for the tangents of the states, which come last.
+        return (*_update(scope, states, results, count), *tangents[:count])
+
+    def _by_states(
+        self,
+        kind: type[Derivative],
+        piece: type[Yield | Pushed],
+        node: Node,
+        operands: Leaves,
+        scope: StateScope,
+    ) -> tuple[Derivative, tuple[StateVar, ...]]:
+        """Let states that are differentiated by be arguments, and those that are written yields."""
         entering = tuple(dict.fromkeys(node.attrs["states"]))
         initial, states = _values(entering, scope, node.loc), self.touched.writes(*node.regions)
         body = self._region(node.regions[0], scope, entering, states)
-        view = Gradient.of(node, operands, [body.graph])
+        view = kind.of(node, operands, [body.graph])
         params = iter(body.entered)
         leaves = {state: [next(params) for _ in state.types] for state in entering}
-        gradients, results = view.rebuilt(
+        changed = view.rebuilt(
             arguments=(*view.arguments, *map(Argument, initial, body.entered)),
-            yields=(*view.yields, *map(Yield, body.left, _all_leaves(states))),
+            yields=(*view.yields, *map(piece, body.left, _all_leaves(states))),
             states=(),
             wrt=(*(leaf for state in view.states for leaf in leaves[state]), *view.wrt),
-        ).emit(builder)
-        return (*gradients, *_update(scope, states, results, len(view.yields)))
-
-    def _jvp(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        states = self.touched.writes(*node.regions)
-        body = self._region(node.regions[0], scope, (), states)
-        view = Pushforward.of(node, operands, [body.graph])
-        left = map(Pushed, body.left, _all_leaves(states))
-        results, tangents = view.rebuilt(yields=(*view.yields, *left)).emit(builder)
-        count = len(view.yields)
-        # Nobody asks for the tangents of the states, which come last.
-        return (*_update(scope, states, results, count), *tangents[:count])
+        )
+        return changed, states
 
     # --- lanes ------------------------------------------------------------------------------------
 

@@ -69,19 +69,24 @@ def traced(function: Function, types: Sequence[Type]) -> Graph:
     return builder.graph(params, import_function(builder, function, params), "f")
 
 
-def gradient_graph(region: Graph, wrt: Sequence[int], losses: int = 1) -> Graph:
-    """A graph of one `grad` node around a copy of a region."""
-    params, builder = fresh(region.params), Builder()
-    attrs = {"wrt": tuple(wrt), "states": (), "losses": losses}
+def gradient_graph(
+    region: Graph, wrt: Sequence[int], losses: int = 1, lanes: int | None = None
+) -> Graph:
+    """A graph of one `grad` node around a copy of a region; with lanes, it takes seeds last."""
+    seeds = () if lanes is None else (Value(r.type.stacked(lanes)) for r in region.results[:losses])
+    params, builder = (*fresh(region.params), *seeds), Builder()
+    attrs = {"wrt": tuple(wrt), "states": (), "losses": losses, "lanes": lanes}
     results = builder.emit("grad", params, attrs, [_as_region(region)])
     return builder.graph(params, results, "gradient").with_(consts=region.consts)
 
 
-def tangent_graph(region: Graph, wrt: Sequence[int]) -> Graph:
+def tangent_graph(region: Graph, wrt: Sequence[int], lanes: int | None = None) -> Graph:
     """A graph of one `jvp` node around a copy of a region."""
-    params = (*fresh(region.params), *fresh(region.params[i] for i in wrt))
-    builder = Builder()
-    results = builder.emit("jvp", params, {"wrt": tuple(wrt)}, [_as_region(region)])
+    moved = [region.params[i].type for i in wrt]
+    tangents = (Value(t if lanes is None else t.stacked(lanes)) for t in moved)
+    params, builder = (*fresh(region.params), *tangents), Builder()
+    attrs = {"wrt": tuple(wrt), "lanes": lanes}
+    results = builder.emit("jvp", params, attrs, [_as_region(region)])
     return builder.graph(params, results, "tangent").with_(consts=region.consts)
 
 

@@ -5,10 +5,10 @@ from .cells import Cell, Handle, reject_states
 from .containers import Held, held, is_container, merge
 from .equations import state_ref
 from .frames import Frame, current_frame, trace_token
-from .importer import import_traced, unit_name
+from .importer import Imported, import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
-from .regions import Region, bind_region, evaluate_by, leave, region_p
+from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
 from .state_primitives import create, read, read_leaves, settle, write, write_leaves
 from .tracing import Traced, new_frame, trace, trace_within
 from .translations import TRANSLATE
@@ -20,10 +20,12 @@ __all__ = [
     "Frame",
     "Handle",
     "Held",
+    "Imported",
     "Region",
     "Traced",
     "View",
     "aval_of",
+    "bind_here",
     "bind_region",
     "create",
     "current_frame",

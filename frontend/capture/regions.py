@@ -53,33 +53,38 @@ def evaluate_by(evaluate: Callable[..., list[Any]]) -> None:
 region_p = new_primitive("region", lambda *args, spec: [shaped(a) for a in spec.avals])
 
 
-def bind_region(spec: Region, operands: Sequence[Any]) -> list[Any]:
+def bind_region(
+    spec: Region, operands: Sequence[Any], by: Callable[..., list[Any]] | None = None
+) -> list[Any]:
     """Bind a region primitive over its operands and what its functions close over.
 
-    JAX keeps parameters of primitives in caches, so the one that it gets holds no arrays.
+    JAX keeps parameters of primitives in caches, so the one that it gets holds no arrays. If ``by``
+    is given, ``by(spec, *operands)`` runs the region in place of that.
     """
     consts = [const for body in spec.bodies for const in body.consts]
     bodies = tuple(replace(body, consts=()) for body in spec.bodies)
     frame = current_frame()
     if frame is None:
         raise RuntimeError("a region can only be bound inside a capture")
+    bind = by or bind_here
     local = [(h, _left_as(h, spec.bodies, frame)) for h in _touched(spec.bodies, frame)]
     if not local:
-        return _bind(frame, replace(spec, bodies=bodies), *operands, *consts)
+        return bind(replace(spec, bodies=bodies), *operands, *consts)
     held = [leaf for handle, _ in local for leaf in jax.tree.leaves(read(handle))]
     avals = (*spec.avals, *(aval for _, view in local for aval in view.avals))
     sizes = tuple((handle, len(view.avals)) for handle, view in local)
     new = replace(spec, bodies=bodies, avals=avals, local=sizes)
-    results = _bind(frame, new, *operands, *consts, *held)
+    results = bind(new, *operands, *consts, *held)
     rest = iter(results[len(spec.avals) :])
     for handle, view in local:
         write(handle, jax.tree.unflatten(view.tree, [next(rest) for _ in view.avals]))
     return results[: len(spec.avals)]
 
 
-def _bind(frame: Frame, spec: Region, *operands: Any) -> list[Any]:
+def bind_here(spec: Region, *operands: Any) -> list[Any]:
     """Bind the primitive; the body of a ``jax.shard_map`` gets what it means in plain JAX."""
-    if not in_shard_map(frame):
+    frame = current_frame()
+    if frame is None or not in_shard_map(frame):
         return region_p.bind(*operands, spec=spec)
     return _plain.evaluate(spec, *operands)
 

@@ -10,7 +10,7 @@ from .executables import (
     optimise_graph,
     outermost,
 )
-from .foreign import evaluate
+from .foreign import evaluate, import_region, read_entering
 from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide
 from .running import in_capture
 
@@ -24,6 +24,7 @@ __all__ = [
     "compile_program",
     "evaluate",
     "executables",
+    "import_region",
     "in_capture",
     "is_sharded",
     "is_wide",
@@ -31,4 +32,5 @@ __all__ = [
     "optimise",
     "optimise_graph",
     "outermost",
+    "read_entering",
 ]

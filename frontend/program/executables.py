@@ -151,8 +151,15 @@ def optimise_graph(
     """
     base = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
     passes = pipeline_for(options or in_force.options, base)
-    try:
+    with refusals():
         return run_pipeline(graph, passes, observers=observers, until=until)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Put what passes refuse into the classes that users know; see `optimise`."""
+    try:
+        yield
     except LaneDependentWrite as error:
         raise BatchAxisError(str(error)) from None
     except LaneDependentResult as error:

@@ -6,14 +6,18 @@ other transformation can take apart: States are read before it and written after
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 from jax.interpreters import ad, batching
 
 from ...backends import lax, shape_struct
+from ...ir import Graph, StateVar
 from ..capture import (
+    Frame,
+    Handle,
+    Imported,
     Region,
     aval_of,
     current_frame,
@@ -24,29 +28,48 @@ from ..capture import (
     trace_within,
     write_leaves,
 )
-from .executables import optimise_graph
+from .executables import optimise_graph, refusals
 from .programs import FOREIGN_ORDER
 
+Rewrite = Callable[[Graph, Mapping[StateVar, Handle]], Graph]
+"""Makes another graph of one that takes arrays, and knows which States some of them are of."""
 
-def evaluate(spec: Region, *args: Any) -> list[Any]:
-    """Run a region as plain JAX code in whatever trace is under way."""
+
+def evaluate(spec: Region, *args: Any, rewrite: Rewrite | None = None) -> list[Any]:
+    """Run a region as plain JAX code in whatever trace is under way.
+
+    ``rewrite`` may change what runs, and let it have more results, which are then returned too.
+    """
+    frame, imported = import_region(spec, args, rules=FOREIGN_ORDER)
+    graph = optimise_graph(imported.graph, foreign=True)
+    if rewrite is not None:
+        with refusals():
+            graph = rewrite(graph, imported.handles)
+    held = read_entering(frame, imported, graph)
+    outs = lax.emit(graph)(*args, *held, *(const.data for const in graph.consts))
+    rest = iter(outs[len(spec.avals) :])
+    for var in graph.writes:
+        write_leaves(frame, imported.handles[var], [next(rest) for _ in var.types])
+    return [*outs[: len(spec.avals)], *rest]
+
+
+def import_region(spec: Region, args: Sequence[Any], rules: int) -> tuple[Frame, Imported]:
+    """Return the frame under way, and a region on its own as a captured program."""
     frame = current_frame()
     if frame is None:
         raise RuntimeError("a region was taken out of the capture that it belongs to")
     avals = tuple(aval_of(x) for x in args)
     traced = trace_within(frame, lambda *xs: region_p.bind(*xs, spec=spec), avals)
-    imported = import_traced(traced, spec.name, rules=FOREIGN_ORDER)
-    graph = optimise_graph(imported.graph, foreign=True)
+    return frame, import_traced(traced, spec.name, rules=rules)
+
+
+def read_entering(frame: Frame, imported: Imported, graph: Graph) -> list[Any]:
+    """Read all States of a graph, and return their leaves in the order of it."""
     held: list[Any] = []
     for var in graph.states:
         structs = tuple(map(shape_struct, var.types))
         held.extend(read_leaves(frame, imported.handles[var], list(structs)))
-    outs = lax.emit(graph)(*args, *held, *(const.data for const in graph.consts))
-    count = len(spec.avals)
-    rest = iter(outs[count:])
-    for var in graph.writes:
-        write_leaves(frame, imported.handles[var], [next(rest) for _ in var.types])
-    return list(outs[:count])
+    return held
 
 
 def _batch(args: Sequence[Any], axes: Sequence[Any], *, spec: Region) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from ..capture import aval_of, current_frame, merge, trace
@@ -223,19 +225,58 @@ def vmap(
     return results
 
 
-# --- grad -----------------------------------------------------------------------------------------
+# --- derivatives ----------------------------------------------------------------------------------
 
 
-def value_and_vjp(
-    f: Callable[[Any], tuple[Any, Any]], wrt: Any, states: Sequence[State[Any]]
-) -> tuple[Any, Any, Any, Callable[[Any], tuple[Any, Any]]]:
-    """Differentiate ``f(wrt) -> (out, aux)`` with JAX's own reverse mode, States included.
+@dataclass(frozen=True, slots=True)
+class Linearised:
+    """A function that ran once, with its derivative there, which is JAX's own.
 
-    Returns
-    -------
-    out, aux, touched, pull
-        ``pull(cotangent of out)`` gives the gradients of ``wrt`` and of the entry values of
-        ``states``.
+    Attributes
+    ----------
+    out, aux : pytree
+        What the function returned.
+    touched : set of State
+        Those of the States that are differentiated by which it touched.
+    """
+
+    out: Any
+    aux: Any
+    touched: set[State[Any]]
+    _apply: Callable[..., Any]
+    _sources: Any
+    _left: Sequence[tuple[State[Any], Any, bool]]
+
+    def pull(self, seeds: Sequence[Any]) -> list[Any]:
+        """Return the gradients of all leaves of States, and then of arguments, for cotangents."""
+        outs, tree = jax.tree.flatten(self.out)
+        pairs = zip(seeds, outs, strict=True)
+        given = jax.tree.unflatten(tree, [_as_tangent(seed, out) for seed, out in pairs])
+        wrt, held = self._apply(given)
+        pairs = zip(jax.tree.leaves((held, wrt)), jax.tree.leaves(self._sources), strict=True)
+        return [_as_array(found, source) for found, source in pairs]
+
+    def push(self, tangents: Sequence[Any]) -> list[Any]:
+        """Return the tangents of what was returned, for those of States and arguments."""
+        leaves, tree = jax.tree.flatten(self._sources)
+        pairs = zip(tangents, leaves, strict=True)
+        held, wrt = jax.tree.unflatten(tree, [_as_tangent(t, leaf) for t, leaf in pairs])
+        found = jax.tree.leaves(self._apply(wrt, held))
+        pairs = zip(found, jax.tree.leaves(self.out), strict=True)
+        return [_as_array(tangent, out) for tangent, out in pairs]
+
+    def commit(self) -> None:
+        """Give States what the function left in them."""
+        for state, value, in_place in self._left:
+            accept(state, value, in_place)
+
+
+def linearise(
+    f: Callable[[Any], tuple[Any, Any]], wrt: Any, states: Sequence[State[Any]], forward: bool
+) -> Linearised:
+    """Run ``f(wrt) -> (out, aux)``, for derivatives by ``wrt`` and the entry values of ``states``.
+
+    No State changes before `Linearised.commit`.
     """
     touched: set[State[Any]] = set()
     changed: list[State[Any]] = []
@@ -253,10 +294,26 @@ def value_and_vjp(
             kept.update(filter(recorder.keeps, changed))
             return out, (aux, [state.peek() for state in recorder.written])
 
-    out, pull, (aux, values) = jax.vjp(pure, wrt, [state.value for state in states], has_aux=True)
-    for state, value in zip(changed, values, strict=True):
-        accept(state, value, in_place=state in kept)
-    return out, aux, touched, pull
+    held = [jax.tree.map(jnp.asarray, state.value) for state in states]
+    derive = jax.linearize if forward else jax.vjp
+    out, apply, (aux, values) = derive(pure, wrt, held, has_aux=True)
+    left = [(state, value, state in kept) for state, value in zip(changed, values, strict=True)]
+    return Linearised(out, aux, touched, apply, (held, wrt), left)
+
+
+def _as_array(derivative: Any, primal: Any) -> Any:
+    """Return a derivative as an array; that of an integer, which JAX has no type for, is zeros."""
+    if derivative.dtype == jax.dtypes.float0:
+        shape = (*derivative.shape[: derivative.ndim - jnp.ndim(primal)], *jnp.shape(primal))
+        return jnp.zeros(shape, jnp.asarray(primal).dtype)
+    return derivative
+
+
+def _as_tangent(tangent: Any, primal: Any) -> Any:
+    """Return a tangent as JAX wants it: that of an integer is of a type without numbers."""
+    if jnp.issubdtype(jnp.result_type(primal), jnp.inexact):
+        return tangent
+    return np.zeros(jnp.shape(primal), jax.dtypes.float0)
 
 
 class _Touches(Recorder):

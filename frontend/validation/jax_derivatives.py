@@ -32,6 +32,8 @@ from ...ir import (
 
 DERIVATIVES = ("grad", "jvp")
 
+Arrays = tuple[Any, ...]
+
 
 def has_derivatives(graph: Graph) -> bool:
     """Whether a graph has a `grad` or `jvp` in it, which the reference backend cannot run."""
@@ -85,29 +87,59 @@ def _inside(
 
 
 def _grad(
-    jax: Any, run: Any, *arrays: Any, regions: Sequence[Graph], wrt: Sequence[int], **attrs: Any
+    jax: Any,
+    run: Any,
+    *arrays: Any,
+    regions: Sequence[Graph],
+    wrt: Sequence[int],
+    losses: int,
+    lanes: int | None,
+    **_: Any,
 ) -> tuple[Any, ...]:
+    arrays, seeds = _split(arrays, regions[0])
+
     def function(*chosen: Any) -> tuple[Any, Any]:
         results = run(regions[0], *_replaced(arrays, wrt, chosen))
-        return results[: attrs["losses"]], results
+        return results[:losses], results
 
-    losses, pull, results = jax.vjp(function, *(arrays[i] for i in wrt), has_aux=True)
-    gradients = pull(tuple(jax.numpy.ones_like(loss) for loss in losses))
-    return (*(_known(g, arrays[i]) for g, i in zip(gradients, wrt, strict=True)), *results)
+    found, pull, results = jax.vjp(function, *(arrays[i] for i in wrt), has_aux=True)
+
+    def gradients(*seeds: Any) -> list[Any]:
+        return [_known(g, arrays[i]) for g, i in zip(pull(seeds), wrt, strict=True)]
+
+    ones = map(jax.numpy.ones_like, found)
+    slopes = gradients(*ones) if lanes is None else jax.vmap(gradients, axis_size=lanes)(*seeds)
+    return (*slopes, *results)
 
 
 def _jvp(
-    jax: Any, run: Any, *arrays: Any, regions: Sequence[Graph], wrt: Sequence[int]
+    jax: Any,
+    run: Any,
+    *arrays: Any,
+    regions: Sequence[Graph],
+    wrt: Sequence[int],
+    lanes: int | None,
+    **_: Any,
 ) -> tuple[Any, ...]:
-    count = len(arrays) - len(wrt)
-    primals, tangents = arrays[:count], arrays[count:]
+    primals, directions = _split(arrays, regions[0])
+    starts = [primals[i] for i in wrt]
 
     def function(*chosen: Any) -> tuple[Any, ...]:
         return run(regions[0], *_replaced(primals, wrt, chosen))
 
-    starts = [primals[i] for i in wrt]
-    results, pushed = jax.jvp(function, starts, list(map(_tangent, starts, tangents)))
-    return (*results, *map(_known, pushed, results))
+    def push(*tangents: Any) -> tuple[Any, Any]:
+        results, pushed = jax.jvp(function, starts, list(map(_tangent, starts, tangents)))
+        return results, tuple(map(_known, pushed, results))
+
+    if lanes is not None:
+        push = jax.vmap(push, out_axes=(None, 0), axis_size=lanes)
+    results, pushed = push(*directions)
+    return (*results, *pushed)
+
+
+def _split(arrays: Arrays, region: Graph) -> tuple[Arrays, Arrays]:
+    """Return the arguments of a region, and the directions that come after them."""
+    return arrays[: len(region.params)], arrays[len(region.params) :]
 
 
 def _vmap(

@@ -24,7 +24,7 @@ from ...passes import (
 )
 from ..options import pipeline_for
 from ..program import Program, optimise
-from ..transform.autodiff import grad
+from ..transform import grad
 from ..transform.jit import Jitted, jit
 from .checking import (
     FAULTS,

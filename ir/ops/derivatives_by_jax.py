@@ -13,6 +13,7 @@ from ..graph import Graph
 from .manual_axes import axes_of, cast
 
 Regions = tuple[Graph, ...]
+Arrays = tuple[Any, ...]
 
 
 def _restricted(run: Any, region: Graph, arrays: Sequence[Any], wrt: Sequence[int]) -> Any:
@@ -26,9 +27,17 @@ def _restricted(run: Any, region: Graph, arrays: Sequence[Any], wrt: Sequence[in
 
 
 def lax_grad(
-    jax: Any, run: Any, *arrays: Any, regions: Regions, wrt: Sequence[int], losses: int, **_: Any
+    jax: Any,
+    run: Any,
+    *arrays: Any,
+    regions: Regions,
+    wrt: Sequence[int],
+    losses: int,
+    lanes: int | None = None,
+    **_: Any,
 ) -> tuple[Any, ...]:
     """Differentiate a region by ``jax.vjp``; integers have zeros."""
+    arrays, seeds = _split(arrays, regions[0])
     smooth = [i for i in dict.fromkeys(wrt) if regions[0].params[i].type.is_differentiable]
     function = _restricted(run, regions[0], arrays, smooth)
 
@@ -37,28 +46,50 @@ def lax_grad(
         return outs[:losses], outs
 
     found, pull, outs = jax.vjp(split, *(arrays[i] for i in smooth), has_aux=True)
-    ones = [cast(jax, jax.numpy.ones_like(x), axes_of(jax.typeof(x))) for x in found]
-    slopes = dict(zip(smooth, pull(tuple(ones)), strict=True))
-    gradients = [slopes[i] if i in slopes else jax.numpy.zeros_like(arrays[i]) for i in wrt]
-    return (*gradients, *outs)
+
+    def gradients(*seeds: Any) -> list[Any]:
+        pairs = zip(seeds, found, strict=True)
+        cotangents = tuple(cast(jax, s, axes_of(jax.typeof(x))) for s, x in pairs)
+        slopes = dict(zip(smooth, pull(cotangents), strict=True))
+        return [slopes[i] if i in slopes else jax.numpy.zeros_like(arrays[i]) for i in wrt]
+
+    ones = map(jax.numpy.ones_like, found)
+    slopes = gradients(*ones) if lanes is None else jax.vmap(gradients, axis_size=lanes)(*seeds)
+    return (*slopes, *outs)
 
 
 def lax_jvp(
-    jax: Any, run: Any, *arrays: Any, regions: Regions, wrt: Sequence[int]
+    jax: Any,
+    run: Any,
+    *arrays: Any,
+    regions: Regions,
+    wrt: Sequence[int],
+    lanes: int | None = None,
+    **_: Any,
 ) -> tuple[Any, ...]:
     """Push tangents through a region by ``jax.jvp``; those of integers are zeros."""
-    count = len(arrays) - len(wrt)
+    arrays, directions = _split(arrays, regions[0])
     smooth = [n for n, i in enumerate(wrt) if regions[0].params[i].type.is_differentiable]
     chosen = [wrt[n] for n in smooth]
-    function = _restricted(run, regions[0], arrays[:count], chosen)
-    primals, tangents = [arrays[i] for i in chosen], [arrays[count + n] for n in smooth]
-    pairs = [
-        (p, cast(jax, t, axes_of(jax.typeof(p)))) for p, t in zip(primals, tangents, strict=True)
-    ]
-    outs, pushed = jax.jvp(function, [p for p, _ in pairs], [t for _, t in pairs])
-    results = zip(regions[0].results, outs, pushed, strict=True)
-    zeros = jax.numpy.zeros_like
-    return (*outs, *(t if r.type.is_differentiable else zeros(x) for r, x, t in results))
+    function = _restricted(run, regions[0], arrays, chosen)
+    primals, zeros = [arrays[i] for i in chosen], jax.numpy.zeros_like
+
+    def push(*tangents: Any) -> tuple[Any, Any]:
+        pairs = zip(primals, (tangents[n] for n in smooth), strict=True)
+        moved = [cast(jax, t, axes_of(jax.typeof(p))) for p, t in pairs]
+        outs, pushed = jax.jvp(function, primals, moved)
+        results = zip(regions[0].results, outs, pushed, strict=True)
+        return outs, tuple(t if r.type.is_differentiable else zeros(x) for r, x, t in results)
+
+    if lanes is not None:
+        push = jax.vmap(push, out_axes=(None, 0), axis_size=lanes)
+    outs, pushed = push(*directions)
+    return (*outs, *pushed)
+
+
+def _split(arrays: Arrays, region: Graph) -> tuple[Arrays, Arrays]:
+    """Return the arguments of a region, and the directions that come after them."""
+    return arrays[: len(region.params)], arrays[len(region.params) :]
 
 
 def lax_vmap(

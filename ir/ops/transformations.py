@@ -1,18 +1,21 @@
 """Transformations of a region, until a pass expands them.
 
-=====  ======================  =====================  ========================
-op     operands                region parameters      results
-=====  ======================  =====================  ========================
-vmap   arguments...            lanes of arguments...  yields...
-map    over...                 slices of over...      stacks of yields...
-grad   arguments...            arguments...           gradients..., yields...
-jvp    arguments, tangents...  arguments...           yields..., tangents...
-=====  ======================  =====================  ========================
+=====  ========================  =====================  ========================
+op     operands                  region parameters      results
+=====  ========================  =====================  ========================
+vmap   arguments...              lanes of arguments...  yields...
+map    over...                   slices of over...      stacks of yields...
+grad   arguments..., seeds...    arguments...           gradients..., yields...
+jvp    arguments, tangents...    arguments...           yields..., tangents...
+=====  ========================  =====================  ========================
+
+A `grad` or `jvp` with ``lanes`` works in that many directions at once: seeds, tangents and what
+becomes of them have a leading axis of that length. Without, a `grad` has no seeds; they are ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,24 +149,38 @@ define_region(
 )
 
 
+def _in_lanes(types: Sequence[Type], lanes: int | None) -> tuple[Type, ...]:
+    """Return types with a leading axis for the lanes, if there are any."""
+    return tuple(types) if lanes is None else tuple(t.stacked(lanes) for t in types)
+
+
+def _state_leaves(states: tuple[StateVar, ...]) -> tuple[Type, ...]:
+    return tuple(t for state in states for t in state.types)
+
+
 def _infer_grad(
     *types: Type,
     regions: Regions,
     wrt: tuple[int, ...],
     states: tuple[StateVar, ...],
     losses: int,
+    lanes: int | None = None,
 ) -> tuple[Type, ...]:
     (body,) = regions
-    expect("arguments", types, types_of(body.params))
-    leaves = tuple(t for state in states for t in state.types)
-    return (*leaves, *(types[i] for i in wrt), *types_of(body.results))
+    arguments, outs = types[: len(body.params)], types_of(body.results)
+    expect("arguments", arguments, types_of(body.params))
+    seeds = () if lanes is None else _in_lanes(outs[:losses], lanes)
+    expect("seeds", types[len(arguments) :], seeds)
+    gradients = (*_state_leaves(states), *(arguments[i] for i in wrt))
+    return (*_in_lanes(gradients, lanes), *outs)
 
 
 def _wire_grad(node: Node) -> Wiring:
     """A gradient depends on all that the region does, a plain result on what it comes from."""
     outs = len(node.regions[0].results)
     gradients = len(node.results) - outs
-    strands = (*entering(len(node.operands)), *leaving(outs, shift=gradients))
+    arguments = len(node.regions[0].params)
+    strands = (*entering(arguments), *leaving(outs, shift=gradients))
     mixed = tuple(Place(None, i) for i in range(gradients))
     return Wiring(strands, mixed=mixed, together=True)
 
@@ -171,7 +188,8 @@ def _wire_grad(node: Node) -> Wiring:
 define_region(
     "grad",
     "Run the region and differentiate the sum of its first `losses` yields: gradients of the entry "
-    "values of `states`, then of the arguments numbered in `wrt`, then all that the region yields.",
+    "values of `states`, then of the arguments numbered in `wrt`, then all that the region yields. "
+    "With `lanes`, the yields are weighted by seeds first, for each lane by others.",
     infer=_infer_grad,
     numpy=_not_expanded("grad", "expand-grad"),
     lax=lax_grad,
@@ -181,13 +199,19 @@ define_region(
 )
 
 
-def _infer_jvp(*types: Type, regions: Regions, wrt: tuple[int, ...]) -> tuple[Type, ...]:
+def _infer_jvp(
+    *types: Type,
+    regions: Regions,
+    wrt: tuple[int, ...],
+    states: tuple[StateVar, ...] = (),
+    lanes: int | None = None,
+) -> tuple[Type, ...]:
     (body,) = regions
-    arguments = types[: len(types) - len(wrt)]
+    arguments, outs = types[: len(body.params)], types_of(body.results)
     expect("arguments", arguments, types_of(body.params))
-    expect("tangents", types[len(arguments) :], [arguments[i] for i in wrt])
-    outs = types_of(body.results)
-    return (*outs, *outs)
+    moved = (*_state_leaves(states), *(arguments[i] for i in wrt))
+    expect("tangents", types[len(arguments) :], _in_lanes(moved, lanes))
+    return (*outs, *_in_lanes(outs, lanes))
 
 
 def _wire_jvp(node: Node) -> Wiring:
@@ -201,7 +225,8 @@ def _wire_jvp(node: Node) -> Wiring:
 
 define_region(
     "jvp",
-    "Run the region and push tangents of the arguments numbered in `wrt` through it.",
+    "Run the region and push tangents through it, of the entry values of `states` and of the "
+    "arguments numbered in `wrt`. With `lanes`, many of them at once.",
     infer=_infer_jvp,
     numpy=_not_expanded("jvp", "expand-jvp"),
     lax=lax_jvp,

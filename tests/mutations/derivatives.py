@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .mutant import GRADIENTS, RULES, TANGENTS, Mutant, op_laws
+from .mutant import DIRECTIONS, GRADIENTS, JACOBIANS, PRODUCTS, RULES, TANGENTS, Mutant, op_laws
 
 MUTANTS = (
     Mutant(
@@ -106,8 +106,8 @@ MUTANTS = (
     Mutant(
         "a rule that is not linear is moved out of a loop before it is differentiated",
         "passes/expand_grad.py",
-        "hoist_invariant(node.regions[0], differentiable=True)",
-        "hoist_invariant(node.regions[0])",
+        "hoist_invariant(view.body, differentiable=True)",
+        "hoist_invariant(view.body)",
         RULES,
     ),
     Mutant(
@@ -137,5 +137,54 @@ MUTANTS = (
         "guarded.update((v, gate(builder, some, self.now(v))) for v in shared)",
         "pass",
         ("tests/test_guarded_branches.py",),
+    ),
+    Mutant(
+        "what does not depend on the direction is thought to",
+        "passes/directions.py",
+        "axes = [*(None for _ in arguments), *(0 for _ in directions)]",
+        "axes = [*(0 for _ in arguments), *(0 for _ in directions)]",
+        DIRECTIONS,
+    ),
+    Mutant(
+        "seeds of a gradient in many directions are ones",
+        "passes/expand_grad.py",
+        "reverse.add_all(chosen, given or [reverse.builder.ones(loss.type) for loss in chosen])",
+        "reverse.add_all(chosen, [reverse.builder.ones(loss.type) for loss in chosen])",
+        DIRECTIONS,
+    ),
+    Mutant(
+        "columns of a Jacobian stand where rows do",
+        "frontend/transform/derivatives/kinds.py",
+        "columns = jnp.moveaxis(moved, 0, -1)",
+        "columns = moved",
+        JACOBIANS,
+    ),
+    Mutant(
+        "unit vectors of later arrays start where those of the first do",
+        "frontend/transform/derivatives/kinds.py",
+        "jnp.eye(ends[-1], a.size, -span.start, a.dtype)",
+        "jnp.eye(ends[-1], a.size, 0, a.dtype)",
+        JACOBIANS,
+    ),
+    Mutant(
+        "columns of a Hessian come before its rows",
+        "frontend/transform/derivatives/gradient_transform.py",
+        "return both if self._inner is None else tuple(zip(*both, strict=True))",
+        "return both",
+        JACOBIANS,
+    ),
+    Mutant(
+        "cotangents of a State go to another place of those that vjp keeps",
+        "frontend/transform/derivatives/linear_maps.py",
+        "starts.setdefault((handles[var], var.types), start)",
+        "starts.setdefault((handles[var], var.types), start - len(var.types))",
+        PRODUCTS,
+    ),
+    Mutant(
+        "what waits for a cotangent is thought to be known before",
+        "passes/pullback.py",
+        "            later.update(node.results)\n",
+        "",
+        PRODUCTS,
     ),
 )

@@ -41,6 +41,18 @@ GRADIENTS = (
     "tests/test_laws.py",
 )
 TANGENTS = ("tests/test_jvp_pass.py", "tests/test_laws.py")
+DIRECTIONS = (
+    "tests/test_directions.py::test_gradients_with_many_seeds_agree_with_jax",
+    "tests/test_directions.py::test_many_tangents_agree_with_jax",
+)
+JACOBIANS = (
+    "tests/test_derivatives.py::test_blocks_stand_where_jax_has_them",
+    "tests/test_derivatives.py::test_states_are_differentiated_by_as_arguments_are_and_written_once",
+)
+PRODUCTS = (
+    "tests/test_derivatives_products.py::test_cotangents_go_back_as_in_jax",
+    "tests/test_derivatives_products.py::test_states_are_written_once_and_cotangents_are_at_entry",
+)
 LANES = (
     "tests/test_passes_lanes.py::test_batching_equals_stacking",
     "tests/test_passes_lanes.py::test_what_does_not_depend_on_lanes_is_the_same_whatever_they_hold",
