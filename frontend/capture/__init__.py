@@ -2,6 +2,7 @@
 
 from .avals import View, aval_of, view_of
 from .cells import Cell, Handle, reject_states
+from .checks import Checks, check
 from .containers import Held, held, is_container, merge
 from .equations import state_ref
 from .frames import Frame, current_frame, trace_token
@@ -17,6 +18,7 @@ __all__ = [
     "PREFIX",
     "TRANSLATE",
     "Cell",
+    "Checks",
     "Frame",
     "Handle",
     "Held",
@@ -25,6 +27,7 @@ __all__ = [
     "View",
     "aval_of",
     "bind_region",
+    "check",
     "create",
     "current_frame",
     "describe_tree",

@@ -74,6 +74,11 @@ def _state_new(importer: Importer, builder: Builder, eqn: Any, operands: Results
     return ()
 
 
+def _check(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    importer.checks.build(importer, builder, eqn.params["site"], operands)
+    return ()
+
+
 def create_also(var: StateVar, builder: Builder, birth: Node) -> None:
     """Create a State, where it is created, with a type that it only gets later as well."""
     before = Builder()
@@ -208,6 +213,7 @@ SPECIAL: Mapping[str, Callable[[Importer, Builder, Any, Results], Results]] = {
     "state_read": _state_read,
     "state_write": _state_write,
     "state_new": _state_new,
+    "check": _check,
     "region": _region,
     "jit": _jit,
     "pjit": _jit,

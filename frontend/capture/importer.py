@@ -31,6 +31,7 @@ from ...ir import (
     find_op,
 )
 from .cells import Handle
+from .checks import Checks
 from .equations import SPECIAL, Env, create_also, new_params, open_jaxpr
 from .explain import user_loc
 from .frames import within
@@ -52,11 +53,14 @@ class Imported:
         What the graph's states stand for.
     custom : bool
         Whether there were custom derivatives, kept or not: it matters who differentiates it.
+    checks : Checks
+        What the program checks while it runs.
     """
 
     graph: Graph
     handles: dict[StateVar, Handle]
     custom: bool
+    checks: Checks
 
 
 def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
@@ -90,7 +94,7 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
         tuple(Const(v, d) for v, d, _ in importer.consts.values()),
     )
     handles = {var: handle for (handle, _), var in importer.states.items()}
-    return Imported(graph, handles, importer.custom)
+    return Imported(graph, handles, importer.custom, importer.checks)
 
 
 def import_function(
@@ -140,6 +144,7 @@ class Importer:
         self.consts: dict[int, tuple[Value, Any, Any]] = {}
         self.rules = 0
         self.custom = False
+        self.checks = Checks()
         self.loc: Loc | None = None
         """Where the user called what is being built: for equations with no frame of the user."""
         self.custom_regions: dict[tuple[Any, ...], list[Graph]] = {}
