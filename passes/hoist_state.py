@@ -228,9 +228,14 @@ class _Hoister:
     ) -> Leaves:
         """Ask a condition that writes before the loop and at the end of each step, not in between.
 
-        Only checks do: what writes other states in a condition is refused when it is captured.
+        Only checks may write there.
         """
         condition, body = node.regions
+        for state in self.touched.writes(condition):
+            if state.kind != "check":
+                raise GraphError(
+                    f"the condition of a while{at(node.loc)} writes state @{state.name}"
+                )
         states = self.touched.writes(condition, body)
         (first,) = self._inline(condition, operands, builder, scope)
         initial = _values(states, scope, node.loc)
@@ -392,7 +397,7 @@ def _unfailed(
     """
     rest = iter(leaves)
     for state in states:
-        mark = [next(rest) for _ in state.types][0]
+        mark, *_ = [next(rest) for _ in state.types]
         if state.kind == "check" and len(state.types) == 1:  # with more, it only says what failed
             unfailed = builder("eq", mark, Literal(0, mark.type))
             goes_on = builder("and", goes_on, unfailed)

@@ -1,11 +1,13 @@
 """Capture: how Python that touches States becomes a graph."""
 
+from .automatic_checks import has_bad
 from .avals import View, aval_of, view_of
 from .cells import Cell, Handle, reject_states
-from .checks import Checks, check
+from .checks import Checks, Site, check, plant
 from .containers import Held, held, is_container, merge
 from .equations import state_ref
 from .frames import Frame, current_frame, trace_token
+from .gathering import Sites, gather_checks
 from .importer import import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
@@ -23,6 +25,8 @@ __all__ = [
     "Handle",
     "Held",
     "Region",
+    "Site",
+    "Sites",
     "Traced",
     "View",
     "aval_of",
@@ -32,6 +36,8 @@ __all__ = [
     "current_frame",
     "describe_tree",
     "evaluate_by",
+    "gather_checks",
+    "has_bad",
     "held",
     "import_traced",
     "is_container",
@@ -40,6 +46,7 @@ __all__ = [
     "name_of",
     "new_frame",
     "parameter_names",
+    "plant",
     "read",
     "read_leaves",
     "region_p",

@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.experimental.checkify import JaxRuntimeError
 from jax.interpreters import ad, batching, mlir
 
-from ...ir import Builder, Literal, Loc, Operand, StateVar, Type, numpy_dtype
+from ...ir import Builder, Literal, Loc, Operand, StateVar, Type, at, numpy_dtype
 from ..errors import TraceContextError
 from .cells import Cell, Handle
 from .explain import user_loc
@@ -27,6 +28,7 @@ from .frames import current_frame, in_shard_map
 from .state_primitives import new_primitive
 
 if TYPE_CHECKING:
+    from .automatic_checks import Planted
     from .importer import Importer
 
 _NUMBER = Type("int32")
@@ -38,6 +40,9 @@ class Site:
 
     Attributes
     ----------
+    kind : str
+        ``error`` for what is raised in any case, ``user`` and ``debug`` for what `checkify` may
+        gather, or the kind of an automatic check.
     error : callable
         Given what it shows, it returns what is to be raised, raises by itself, or returns None.
     tree, fixed : PyTreeDef, tuple
@@ -46,22 +51,29 @@ class Site:
         Where it stands.
     """
 
+    kind: str
     error: Callable[..., Any]
     tree: Any
     fixed: tuple[Any, ...]
     loc: Loc | None
 
-    def fail(self, arrays: Iterable[Any]) -> None:
-        """Raise what is to be raised for these arrays."""
+    def found(self, arrays: Iterable[Any]) -> BaseException | None:
+        """Return what is to be raised for these arrays."""
         rest = iter(arrays)
         leaves = [np.asarray(next(rest))[()] if x is HOLE else x for x in self.fixed]
         args, kwargs = jax.tree.unflatten(self.tree, leaves)
         error = self.error(*args, **kwargs)
         if not isinstance(error, BaseException):
-            return
+            return None
         if self.loc is not None:
             error.add_note(f"The check is at {self.loc}")
-        raise error
+        return error
+
+    def fail(self, arrays: Iterable[Any]) -> None:
+        """Raise what is to be raised for these arrays."""
+        error = self.found(arrays)
+        if error is not None:
+            raise error
 
 
 HOLE: Any = type("Hole", (), {"__repr__": lambda self: "HOLE"})()
@@ -73,6 +85,7 @@ def check(
     error: Callable[..., Any],
     args: tuple[Any, ...] = (),
     kwargs: dict[str, Any] | None = None,
+    kind: str = "error",
 ) -> None:
     """Fail where a value is true that may be known only when the program runs.
 
@@ -82,7 +95,7 @@ def check(
     leaves, tree = jax.tree.flatten((args, kwargs or {}))
     traced = [isinstance(leaf, Tracer) for leaf in leaves]
     fixed = tuple(HOLE if t else x for x, t in zip(leaves, traced, strict=True))
-    site = Site(error, tree, fixed, user_loc())
+    site = Site(kind, error, tree, fixed, user_loc())
     arrays = [_bits(leaf) for leaf, t in zip(leaves, traced, strict=True) if t]
     plant(jnp.any(failed) if jnp.ndim(failed) else failed, site, arrays)
 
@@ -98,6 +111,8 @@ def plant(failed: Any, site: Site, arrays: Sequence[Any]) -> None:
     frame = current_frame()
     if frame is not None and not in_shard_map(frame):
         check_p.bind(failed, *arrays, site=site)
+    elif site.kind == "debug":
+        pass
     elif isinstance(failed, Tracer):
         jax.debug.callback(_called, failed, *arrays, site=site)
     elif failed:
@@ -148,7 +163,7 @@ class Check(Cell):
     losses = ()
 
     def __init__(self, types: Sequence[Type]) -> None:
-        self.handle = Handle(self)
+        self.handle, self.types = Handle(self), tuple(types)
         self._value = [np.zeros(type.shape, numpy_dtype(type.dtype)) for type in types]
 
     def describe(self) -> str:
@@ -171,9 +186,16 @@ class Check(Cell):
 
 
 class Checks:
-    """The checks of one program, and the states in which the first that fails leaves its mark."""
+    """The checks of one program, and the states in which the first that fails leaves its mark.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    kinds : frozenset of str
+        Those that count.
+    """
+
+    def __init__(self, kinds: Iterable[str] = ("error", "user")) -> None:
+        self.kinds = frozenset(kinds)
         self._mark = Check([_NUMBER])
         self._sites: dict[Site, tuple[int, Check | None]] = {}
 
@@ -199,6 +221,44 @@ class Checks:
         pairs = zip(_read(builder, var), (value, *arrays), strict=True)
         chosen = [builder("select_n", first, old, new) for old, new in pairs]
         builder.emit("state.write", chosen, {"state": var})
+
+    def plant(
+        self,
+        importer: Importer,
+        builder: Builder,
+        check: Planted,
+        operands: Sequence[Operand],
+        results: Sequence[Operand],
+    ) -> None:
+        """Build a check that nobody wrote."""
+        count, loc, says = len(operands), builder.loc, check.says
+
+        def failed(*arrays: Any) -> Any:
+            return check.failed(arrays[:count], arrays[count:])
+
+        flags = importer.function(builder, failed, [*operands, *results])
+        builder.loc = loc
+        fixed, tree = jax.tree.flatten(((), {}))
+        site = Site(check.kind, lambda: JaxRuntimeError(says + at(loc)), tree, tuple(fixed), None)
+        self.build(importer, builder, site, flags)
+
+    def gathered(self, importer: Importer, builder: Builder, start: int) -> Sequence[Operand]:
+        """Build that these states live from some node on to here, and return what they hold."""
+        before, held = Builder(builder.loc), list[Operand]()
+        shown = (cell for _, cell in self._sites.values() if cell is not None)
+        for cell in (self._mark, *shown):
+            var = importer.state(cell.handle, cell.types)
+            zeros = [before.zeros(type) for type in cell.types]
+            before.emit("state.new", zeros, {"state": var})
+            importer.births[cell.handle] = builder, before.nodes[-1]
+            held.extend(_read(builder, var))
+        builder.nodes[start:start] = before.nodes
+        return held
+
+    @property
+    def sites(self) -> tuple[tuple[Site, tuple[Type, ...]], ...]:
+        """The checks in order, with the types of what each of them leaves beside the mark."""
+        return tuple((s, cell.types if cell else ()) for s, (_, cell) in self._sites.items())
 
     def mark(self, importer: Importer) -> StateVar:
         """Return the state that holds the number of the first check that failed, or 0."""
