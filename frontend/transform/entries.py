@@ -47,7 +47,7 @@ class Entry:
         self,
         program: Program,
         names: Sequence[str],
-        donate: Sequence[int],
+        donate: Sequence[int | str],
         watch: Watch,
         context: Options,
     ) -> None:
@@ -72,7 +72,7 @@ class Entry:
         self._given_back = [handle.reference for handle in self._written]
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
         first = len(self._held) + len(self._consts)
-        donated = tuple(first + i for i in donate)
+        donated = tuple(i if isinstance(i, str) else first + i for i in donate)
         executable = self._compiled.executable(donated, self._around)
         self._inner = executable.inside
         self._outer = outermost(executable, self._compiled.backend)
