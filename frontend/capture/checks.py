@@ -60,7 +60,7 @@ class Site:
     def found(self, arrays: Iterable[Any]) -> BaseException | None:
         """Return what is to be raised for these arrays."""
         rest = iter(arrays)
-        leaves = [np.asarray(next(rest))[()] if x is HOLE else x for x in self.fixed]
+        leaves = [_shown(next(rest) if x is HOLE else x) for x in self.fixed]
         args, kwargs = jax.tree.unflatten(self.tree, leaves)
         error = self.error(*args, **kwargs)
         if not isinstance(error, BaseException):
@@ -98,6 +98,14 @@ def check(
     site = Site(kind, error, tree, fixed, user_loc())
     arrays = [_bits(leaf) for leaf, t in zip(leaves, traced, strict=True) if t]
     plant(jnp.any(failed) if jnp.ndim(failed) else failed, site, arrays)
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as a message has it: numpy's in place of JAX's, where that can be."""
+    if not isinstance(value, jax.Array):
+        return value[()] if isinstance(value, np.ndarray) else value
+    value = _bits(jax.lax.stop_gradient(value))
+    return value if isinstance(value, Tracer) else np.asarray(value)[()]
 
 
 def _bits(array: Any) -> Any:

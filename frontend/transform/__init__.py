@@ -6,7 +6,6 @@ from .bounded import bounded_while_loop
 from .branches import cond, ifelse, switch
 from .checkpoints import checkpoint, remat
 from .checks import (
-    Error,
     all_checks,
     automatic_checks,
     check,
@@ -26,7 +25,6 @@ from .mapping import map, vmap
 from .progress import ProgressBar
 
 __all__ = [
-    "Error",
     "GradientTransform",
     "Jitted",
     "ProgressBar",
