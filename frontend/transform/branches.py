@@ -60,7 +60,7 @@ def cond(
         return _take([false_fun, true_fun], int(bool(pred)), operands)
 
     def bind(pred: Any, operands: tuple[Any, ...]) -> Any:
-        index = pred if jnp.result_type(pred) == np.bool_ else jnp.not_equal(pred, 0)
+        index = _truth(pred)
         names = [label(false_fun, "false_fun"), label(true_fun, "true_fun")]
         return _bind("cond", index, names, [false_fun, true_fun], operands)
 
@@ -123,21 +123,21 @@ def ifelse(
     Parameters
     ----------
     conditions : sequence of scalars
-        One for each branch, as that of `cond`. If the last one is the Python value ``True``, the
-        last branch is for all other cases.
+        One for each branch, as that of `cond`. The last one may be ``True``, so that its branch is
+        for all other cases.
     branches : sequence of callable
         As the functions of `switch`. A single one is simply called.
     *operands : pytrees
         Handed to the function that runs.
     check_cond : bool
-        Whether exactly one condition must be true. Otherwise the first that is true counts, and
-        the last branch runs if none is.
+        Whether one condition must be true, and no two but for the last one. Otherwise the first
+        that is true counts, and the last branch runs if none is.
 
     Raises
     ------
     ValueError
         If there is no branch, or not a condition for each; and, if ``check_cond``, at the call if
-        not exactly one condition is true, as by `jit_error_if`.
+        no condition is true or two are, as by `jit_error_if`.
     TypeError
         If a condition is not a scalar, or the branches disagree.
 
@@ -162,15 +162,19 @@ def ifelse(
         _check_scalar(f"condition {i} of ifelse", condition, "biuf")
     if len(branches) == 1:
         return branches[0](*operands)
-    *others, last = (jnp.not_equal(condition, 0) for condition in conditions)
-    if isinstance(conditions[-1], bool | np.bool_) and conditions[-1]:
-        last = jnp.logical_not(jnp.any(jnp.stack(others)))
-    holds = jnp.stack([*others, last])
+    holds = jnp.stack([*map(_truth, conditions)])
     if check_cond:
-        message = "exactly one condition of ifelse must be true, not {}"
-        jit_error_if(jnp.sum(holds) != 1, message, holds)
+        # Whether the last one is meant for all other cases, a traced one does not tell.
+        wrong = jnp.logical_or(jnp.sum(holds[:-1]) > 1, jnp.logical_not(jnp.any(holds)))
+        jit_error_if(wrong, "exactly one condition of ifelse must be true, not {}", holds)
     first = jnp.argmax(holds).astype(np.int32)
     return switch(jnp.where(jnp.any(holds), first, len(branches) - 1), branches, *operands)
+
+
+def _truth(value: Any) -> Any:
+    """Return whether a scalar is true, as an array."""
+    is_truth = jnp.result_type(value) == np.bool_
+    return jnp.asarray(value) if is_truth else jnp.not_equal(value, 0)
 
 
 def _take(functions: Sequence[Callable[..., Any]], chosen: int, operands: tuple[Any, ...]) -> Any:
