@@ -203,7 +203,7 @@ class Backend(Protocol):
         self,
         graph: Graph,
         *,
-        donate: Sequence[int] = (),
+        donate: Sequence[int | str] = (),
         options: Mapping[str, Any] | None = None,
         around: Around | None = None,
     ) -> Executable:
@@ -213,8 +213,9 @@ class Backend(Protocol):
         ----------
         graph : Graph
             Free of state and of transformations.
-        donate : sequence of int
-            Which arguments of the executable's function the results may take the memory of.
+        donate : sequence of int or str
+            Which arguments of the executable's function, by position or by name, the results may
+            take the memory of.
         options : mapping, optional
             What is asked of this backend alone; None for its own defaults.
         around : callable, optional

@@ -106,7 +106,7 @@ class Reference:
         self,
         graph: Graph,
         *,
-        donate: Sequence[int] = (),
+        donate: Sequence[int | str] = (),
         options: Mapping[str, Any] | None = None,
         around: Around | None = None,
     ) -> Executable:

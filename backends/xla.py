@@ -75,20 +75,23 @@ class Xla:
         self,
         graph: Graph,
         *,
-        donate: Sequence[int] = (),
+        donate: Sequence[int | str] = (),
         options: Mapping[str, Any] | None = None,
         around: Around | None = None,
     ) -> XlaExecutable:
         """Return an executable of a graph; see `Backend.compile` and `compile`."""
         function = emit(graph) if around is None else around(emit(graph))
         asked = dict(OPTIONS if options is None else options)
-        donated = tuple(donate)
+        donated = {
+            "donate_argnums": tuple(i for i in donate if not isinstance(i, str)),
+            "donate_argnames": tuple(name for name in donate if isinstance(name, str)),
+        }
         return XlaExecutable(
             self,
             graph,
-            jax.jit(function, donate_argnums=donated, compiler_options=asked or None),
+            jax.jit(function, **donated, compiler_options=asked or None),
             # JAX takes options for XLA in the outermost jit only.
-            jax.jit(function, donate_argnums=donated),
+            jax.jit(function, **donated),
         )
 
 

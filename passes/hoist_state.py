@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from ..ir import (
@@ -20,6 +20,7 @@ from ..ir import (
     GraphError,
     Lane,
     Lanes,
+    Literal,
     Loc,
     Loop,
     Node,
@@ -29,6 +30,7 @@ from ..ir import (
     Round,
     Rule,
     StateVar,
+    Type,
     Value,
     While,
     Yield,
@@ -40,7 +42,7 @@ from ..ir import (
 )
 from .errors import LaneDependentWrite
 from .lane_dependence import lane_dependent
-from .lanes import part, take
+from .lanes import first_failure, part, take
 from .state_scope import EntryScope, Leaves, StateScope
 from .touched_states import LaneStates, TouchedStates
 
@@ -55,8 +57,9 @@ def hoist_state(graph: Graph) -> Graph:
     left is at most one read of a state, at the start, and at most one write, at the end.
 
     Inside a `vmap`, a state declared in ``in_states`` or ``out_states`` is mapped like an argument
-    or a result; a random state that is not declared gives every lane a key of its own; any other
-    state may be read, and written with what is the same for all lanes.
+    or a result; a random state that is not declared gives every lane a key of its own; a check
+    that fails leaves what the first lane says in which it does; any other state may be read, and
+    written with what is the same for all lanes.
 
     Raises
     ------
@@ -208,16 +211,59 @@ class _Hoister:
         return (*_update(scope, states, lasts, len(loop.carries)), *stacks)
 
     def _while(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
-        for state in self.touched.writes(node.regions[0]):
-            raise GraphError(f"the condition of a while{at(node.loc)} writes state @{state.name}")
+        if self.touched.writes(node.regions[0]):
+            return self._while_asked_ahead(node, operands, builder, scope)
         states = self.touched.writes(node.regions[1])
         initial = _values(states, scope, node.loc)
         condition = self._region(node.regions[0], scope, states)
         body = self._region(node.regions[1], scope, states, states)
         loop = While.of(node, operands, [condition.graph, body.graph])
         carried = map(Round, initial, condition.entered, body.entered, body.left)
-        results = loop.rebuilt(carries=(*loop.carries, *carried)).emit(builder)
-        return _update(scope, states, results, len(loop.carries))
+        loop = loop.rebuilt(carries=(*loop.carries, *carried))
+        asked = Builder(node.loc)
+        test = _unfailed(asked, states, condition.entered, loop.test)
+        loop = loop.rebuilt(test=test, condition=(*loop.condition, *asked.nodes))
+        return _update(scope, states, loop.emit(builder), len(operands))
+
+    def _while_asked_ahead(
+        self, node: Node, operands: Leaves, builder: Builder, scope: StateScope
+    ) -> Leaves:
+        """Ask a condition that writes before the loop and at the end of each step, not in between.
+
+        Only checks may write there.
+        """
+        condition, body = node.regions
+        for state in self.touched.writes(condition):
+            if state.kind != "check":
+                raise GraphError(
+                    f"the condition of a while{at(node.loc)} writes state @{state.name}"
+                )
+        states = self.touched.writes(condition, body)
+        (first,) = self._inline(condition, operands, builder, scope)
+        initial = _values(states, scope, node.loc)
+        params, entered = fresh(body.params), _all_leaves(states)
+        step, inside = Builder(node.loc), StateScope(scope)
+        _update(inside, states, entered, 0)
+        following = self._inline(body, params, step, inside)
+        (again,) = self._inline(condition, following, step, inside)
+        seen, live = (Value(Type("bool"), "live") for _ in range(2))
+        others = (*fresh(condition.params), *_all_leaves(states))
+        asked = Builder(node.loc)
+        test = _unfailed(asked, states, others[len(params) :], seen)
+        starts = (first, *operands, *initial)
+        nexts = (again, *following, *_values(states, inside))
+        rounds = map(Round, starts, (seen, *others), (live, *params, *entered), nexts)
+        names = condition.name, body.name
+        loop = While(tuple(rounds), test, tuple(asked.nodes), tuple(step.nodes), names, node.loc)
+        return _update(scope, states, loop.emit(builder)[1:], len(operands))
+
+    def _inline(
+        self, region: Graph, operands: Leaves, builder: Builder, scope: StateScope
+    ) -> Leaves:
+        """Build what a region does, in place, and return its results."""
+        self.mapping.update(zip(region.params, operands, strict=True))
+        self._replay(region.nodes, builder, scope)
+        return mapped(region.results, self.mapping)
 
     def _cond(self, node: Node, operands: Leaves, builder: Builder, scope: StateScope) -> Leaves:
         states = self.touched.writes(*node.regions)
@@ -324,7 +370,13 @@ class _Hoister:
         for lane, (outer, _) in lanes.leave.items():
             self.written_at[outer] = self.written_at.get(lane, node.loc)
         outers = [outer for outer, _ in lanes.leave.values()]
-        return _update(scope, outers, results, len(node.results))
+        before = {s: scope.read(s, node.loc) for s in outers if s.kind == "check"}
+        others = _update(scope, outers, results, len(node.results))
+        builder.loc = node.loc
+        for state, leaves in before.items():
+            stacks = scope.values[state]
+            scope.values[state] = first_failure(builder, stacks) if view.size else leaves
+        return others
 
     def _split(self, node: Node, state: StateVar, builder: Builder, scope: StateScope) -> Value:
         """Return a key for every lane, and go on with a key that comes after all of them."""
@@ -347,6 +399,22 @@ class _Hoister:
         for state, leaf in zip(leaves, left, strict=True):
             if leaf.axis is None and leaf.inside in dependent:
                 raise LaneDependentWrite(state.name, self.written_at.get(state))
+
+
+def _unfailed(
+    builder: Builder, states: Iterable[StateVar], leaves: Sequence[Operand], goes_on: Operand
+) -> Operand:
+    """Return whether a loop goes on in which no check has failed so far.
+
+    A check that fails is told when the run is over, so what fails must come to an end.
+    """
+    rest = iter(leaves)
+    for state in states:
+        mark, *_ = [next(rest) for _ in state.types]
+        if state.kind == "check" and len(state.types) == 1:  # with more, it only says what failed
+            unfailed = builder("eq", mark, Literal(0, mark.type))
+            goes_on = builder("and", goes_on, unfailed)
+    return goes_on
 
 
 def _local_states(graph: Graph) -> set[StateVar]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Builder, Operand, Value
+from ..ir import Builder, Literal, Operand, Type, Value
 
 
 def part(builder: Builder, array: Operand, start: int, stop: int) -> Value:
@@ -31,3 +31,20 @@ def choose(builder: Builder, which: Operand, cases: Sequence[Operand], hint: str
         which = builder("broadcast_in_dim", which, shape=shape, dims=(0,))
     (chosen,) = builder.emit("select_n", (which, *cases), hints=[hint])
     return chosen
+
+
+def first_failure(builder: Builder, stacks: Sequence[Operand]) -> tuple[Operand, ...]:
+    """Return what the first lane left in a state of the kind ``check`` in which a check failed.
+
+    That is where the first leaf is not zero; if there is none, what any lane left will do.
+    """
+    failed = builder("sign", stacks[0])
+    lane = builder("argmax", failed, axes=(0,), index_dtype="int32")
+    zero = Literal(0, Type("int32"))
+    picked: list[Operand] = []
+    for stack in stacks:
+        rest = stack.type.shape[1:]
+        corner = (stack, lane, *(zero for _ in rest))
+        row = builder("dynamic_slice", *corner, slice_sizes=(1, *rest))
+        picked.append(builder("squeeze", row, dimensions=(0,)))
+    return tuple(picked)

@@ -9,6 +9,7 @@ from ..ir import (
     Graph,
     Node,
     Operand,
+    Replacements,
     Value,
     captures,
     fresh,
@@ -87,18 +88,24 @@ def _zeros_value(builder: Builder, operand: Operand) -> Value:
     return builder("broadcast_in_dim", zero, shape=shape, dims=())
 
 
+def _without_effects(
+    _: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
+) -> tuple[Operand, ...] | None:
+    """Leave out what only talks to the host: it has done so in the forward run."""
+    return None if node.results or is_pure(node) else ()
+
+
 def reverse_checkpoint(reverse: Reverse, node: Node, cotangents: Cotangents) -> list[Node]:
     """Run a checkpoint again, in another checkpoint that goes on with its reverse."""
     (region,) = node.regions
     captured = captures(region)
     names: dict[Value, Operand] = dict(zip(captured, fresh(captured), strict=True))
-    copy = replay_region(region, names)
+    copy = replay_region(region, names, _without_effects)
     active = {new for old, new in names.items() if old in reverse.active and isinstance(new, Value)}
     again = reverse.inner(active)
     seeds = [None if c is None else Value(c.type) for c in cotangents]
     again.add_all(copy.results, seeds)
-    # What talks to the host has done so in the forward run.
-    forward = [n for n in again.walk(copy.nodes) if n.results or is_pure(n)]
+    forward = again.walk(copy.nodes)
 
     inputs = [*zip(copy.params, node.operands, strict=True), *((names[v], v) for v in captured)]
     found = [(operand, again.take(param)) for param, operand in inputs]

@@ -100,6 +100,6 @@ class TouchedStates:
                 continue
             if state.kind == "rng":
                 lanes.split[state] = None
-            elif state in writes:
-                lanes.leave[state] = state, None
+            elif state in writes:  # of checks that fail, the first lane's counts: see hoist-state
+                lanes.leave[state] = state, 0 if state.kind == "check" else None
         return lanes

@@ -92,6 +92,11 @@ def save(
     """
     stages = _traced(compiled, args, kwargs)
     program = stages.program
+    if program.checks:
+        raise ArtifactError(
+            f"{program.graph.name} cannot be saved: what its checks raise is made by Python. Save "
+            "it without jit_error_if, check and debug_nan"
+        )
     for slot in program.slots:
         _check_slot(slot)
     ready = compile_program(program)

@@ -1,11 +1,15 @@
 """Capture: how Python that touches States becomes a graph."""
 
+from .automatic_checks import has_bad
 from .avals import View, aval_of, view_of
 from .cells import Cell, Handle, reject_states
+from .checks import Checks, Site, check, plant
 from .containers import Held, held, is_container, merge
 from .equations import state_ref
 from .frames import Frame, current_frame, trace_token
 from .importer import Imported, import_traced, unit_name
+from .gathering import Sites, gather_checks
+from .importer import import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
 from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
@@ -17,20 +21,26 @@ __all__ = [
     "PREFIX",
     "TRANSLATE",
     "Cell",
+    "Checks",
     "Frame",
     "Handle",
     "Held",
     "Imported",
     "Region",
+    "Site",
+    "Sites",
     "Traced",
     "View",
     "aval_of",
     "bind_here",
     "bind_region",
+    "check",
     "create",
     "current_frame",
     "describe_tree",
     "evaluate_by",
+    "gather_checks",
+    "has_bad",
     "held",
     "import_traced",
     "is_container",
@@ -39,6 +49,7 @@ __all__ = [
     "name_of",
     "new_frame",
     "parameter_names",
+    "plant",
     "read",
     "read_leaves",
     "region_p",

@@ -21,6 +21,7 @@ from ...ir import (
 )
 from .avals import View
 from .cells import Handle
+from .checks import Checks
 from .custom_rules import import_custom
 from .frames import within
 from .regions import Region
@@ -34,6 +35,9 @@ Env = dict[Any, Operand]
 
 
 Results = Sequence[Operand]
+
+GATHER_CHECKS = "gather_checks"
+"""What a region is called that becomes no op: a function, and what its checks find."""
 
 
 def new_params(
@@ -71,6 +75,14 @@ def _state_new(importer: Importer, builder: Builder, eqn: Any, operands: Results
     var = importer.state(handle, tuple(o.type for o in operands))
     builder.emit("state.new", operands, {"state": var})
     importer.births[handle] = builder, builder.nodes[-1]
+    return ()
+
+
+def _check(importer: Importer, builder: Builder, eqn: Any, operands: Results) -> Results:
+    site = eqn.params["site"]
+    checks = importer.checks_of(site.kind)
+    if checks is not None:
+        checks.build(importer, builder, site, operands)
     return ()
 
 
@@ -139,6 +151,9 @@ def _region(importer: Importer, builder: Builder, eqn: Any, operands: Results) -
     held = sum(len(body.jaxpr.constvars) for body in spec.bodies)
     for handle, leaves in _leaves_of(spec, rest[held:]):
         importer.give(builder, handle, leaves)
+    if spec.op == GATHER_CHECKS:
+        results = _gather_checks(importer, builder, spec, operands)
+        return (*results, *_left(importer, builder, spec, eqn.outvars[len(results) :]))
     outer = importer.rules
     importer.rules = outer + (spec.op in ("grad", "jvp"))
     for body in spec.bodies:
@@ -154,11 +169,32 @@ def _region(importer: Importer, builder: Builder, eqn: Any, operands: Results) -
     importer.rules = outer
     attrs = {key: _symbols(importer, value) for key, value in _used(importer, spec).items()}
     results = builder.emit(spec.op, operands[: spec.operands], attrs, regions)
-    left = eqn.outvars[len(results) :]
-    for handle, variables in _leaves_of(spec, left):
+    return (*results, *_left(importer, builder, spec, eqn.outvars[len(results) :]))
+
+
+def _gather_checks(
+    importer: Importer, builder: Builder, spec: Region, operands: Results
+) -> Results:
+    """Build a function in place, and return what its checks find beside its results."""
+    (body,) = spec.bodies
+    held, own, start = operands[spec.operands :], Checks(spec.attrs["kinds"]), len(builder.nodes)
+    env: Env = dict(zip(body.jaxpr.invars, operands[: spec.operands], strict=True))
+    env.update(zip(body.jaxpr.constvars, held[: len(body.jaxpr.constvars)], strict=True))
+    importer.gathering.append(own)
+    with within(body.frame):
+        importer.run(builder, body.jaxpr.eqns, env)
+    importer.gathering.pop()
+    results = [importer.operand(v, env) for v in body.jaxpr.outvars]
+    return (*results, *own.gathered(importer, builder, start))
+
+
+def _left(
+    importer: Importer, builder: Builder, spec: Region, outvars: Sequence[Any]
+) -> Iterator[Operand]:
+    """Build what a region leaves in the States that are local to a transformation under way."""
+    for handle, variables in _leaves_of(spec, outvars):
         var = importer.state(handle, tuple(type_of(v.aval) for v in variables))
-        results = (*results, *builder.emit("state.read", (), {"state": var}))
-    return results
+        yield from builder.emit("state.read", (), {"state": var})
 
 
 def _leaves_of(spec: Region, leaves: Sequence[Any]) -> Iterator[tuple[Handle, Sequence[Any]]]:
@@ -208,6 +244,7 @@ SPECIAL: Mapping[str, Callable[[Importer, Builder, Any, Results], Results]] = {
     "state_read": _state_read,
     "state_write": _state_write,
     "state_new": _state_new,
+    "check": _check,
     "region": _region,
     "jit": _jit,
     "pjit": _jit,

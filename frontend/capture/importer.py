@@ -30,7 +30,9 @@ from ...ir import (
     Value,
     find_op,
 )
+from .automatic_checks import differentiates, plant_behind
 from .cells import Handle
+from .checks import Checks
 from .equations import SPECIAL, Env, create_also, new_params, open_jaxpr
 from .explain import user_loc
 from .frames import within
@@ -52,14 +54,19 @@ class Imported:
         What the graph's states stand for.
     custom : bool
         Whether there were custom derivatives, kept or not: it matters who differentiates it.
+    checks : Checks
+        What the program checks while it runs.
     """
 
     graph: Graph
     handles: dict[StateVar, Handle]
     custom: bool
+    checks: Checks
 
 
-def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
+def import_traced(
+    traced: Traced, name: str, *, rules: int, gathered: Checks | None = None
+) -> Imported:
     """Turn a traced function into a graph.
 
     Parameters
@@ -71,8 +78,11 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
     rules : int
         How often somebody outside may differentiate the graph: custom derivatives keep their rules
         to that order, and one more inside each `grad` and `jvp`. Rules cost tracing time.
+    gathered : Checks, optional
+        What gets its checks in place of the program, as far as they are of its kinds.
     """
     importer = Importer()
+    importer.gathering = [] if gathered is None else [gathered]
     importer.rules = rules
     importer.loc = user_loc()
     builder = Builder()
@@ -90,7 +100,7 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
         tuple(Const(v, d) for v, d, _ in importer.consts.values()),
     )
     handles = {var: handle for (handle, _), var in importer.states.items()}
-    return Imported(graph, handles, importer.custom)
+    return Imported(graph, handles, importer.custom, importer.checks)
 
 
 def import_function(
@@ -140,6 +150,9 @@ class Importer:
         self.consts: dict[int, tuple[Value, Any, Any]] = {}
         self.rules = 0
         self.custom = False
+        self.checks = Checks()
+        self.gathering: list[Checks] = []
+        """What gathers checks around what is being built, the innermost last."""
         self.loc: Loc | None = None
         """Where the user called what is being built: for equations with no frame of the user."""
         self.custom_regions: dict[tuple[Any, ...], list[Graph]] = {}
@@ -234,6 +247,19 @@ class Importer:
         self._names.add(candidate)
         return candidate
 
+    def checks_of(self, kind: str) -> Checks | None:
+        """Return the checks that those of a kind belong to here; None if they do not count."""
+        if kind == "error":
+            return self.checks
+        inner = self.gathering[-1] if self.gathering else self.checks
+        return inner if kind in inner.kinds else None
+
+    def function(
+        self, builder: Builder, function: Callable[..., Any], operands: Sequence[Operand]
+    ) -> list[Operand]:
+        """Build what a function of arrays does, over operands of the graph."""
+        return import_function(builder, function, operands)
+
     # --- equations --------------------------------------------------------------------------------
 
     def run(self, builder: Builder, eqns: Sequence[Any], env: Env) -> None:
@@ -248,6 +274,8 @@ class Importer:
                 results = special(self, builder, eqn, operands)
             else:
                 results = self.plain(builder, eqn, operands)
+            if self.gathering and (special is None or differentiates(eqn)):
+                plant_behind(self, builder, eqn, operands, results)
             env.update(zip(eqn.outvars, results, strict=True))
         self.scopes.pop()
         self.loc = outer

@@ -64,7 +64,9 @@ class Compiled:
     foreign: bool
     backend: Backend
 
-    def executable(self, donate: Sequence[int] = (), around: Around | None = None) -> Executable:
+    def executable(
+        self, donate: Sequence[int | str] = (), around: Around | None = None
+    ) -> Executable:
         """Return an executable of the graph; see `Backend.compile`."""
         donated = donate if self.backend.donates else ()
         return self.backend.compile(self.graph, donate=donated, around=around)

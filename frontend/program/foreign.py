@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.interpreters import ad, batching
 
 from ...backends import lax, shape_struct
@@ -48,8 +49,12 @@ def evaluate(spec: Region, *args: Any, rewrite: Rewrite | None = None) -> list[A
     held = read_entering(frame, imported, graph)
     outs = lax.emit(graph)(*args, *held, *(const.data for const in graph.consts))
     rest = iter(outs[len(spec.avals) :])
-    for var in graph.writes:
-        write_leaves(frame, imported.handles[var], [next(rest) for _ in var.types])
+    left = {imported.handles[var]: [next(rest) for _ in var.types] for var in graph.writes}
+    if imported.checks:
+        imported.checks.passed(left)
+    for handle, leaves in left.items():
+        if handle.kind != "check":
+            write_leaves(frame, handle, leaves)
     return [*outs[: len(spec.avals)], *rest]
 
 
@@ -68,6 +73,9 @@ def read_entering(frame: Frame, imported: Imported, graph: Graph) -> list[Any]:
     held: list[Any] = []
     for var in graph.states:
         structs = tuple(map(shape_struct, var.types))
+        if var.kind == "check":
+            held.extend(np.zeros(s.shape, s.dtype) for s in structs)
+            continue
         held.extend(read_leaves(frame, imported.handles[var], list(structs)))
     return held
 

@@ -15,6 +15,7 @@ from ...ir import Graph, StateVar, fingerprint, manual_axes, touched_by
 from ...passes import Options
 from .. import environ
 from ..capture import (
+    Checks,
     Frame,
     Handle,
     View,
@@ -79,6 +80,8 @@ class Program:
         derivatives.
     custom : bool
         Whether there are custom derivatives, so that it matters who differentiates it.
+    checks : Checks
+        What is checked while it runs: whoever has run it asks them, before States get new values.
     options : Options
         What was asked of the compiler where it was captured.
     """
@@ -92,6 +95,7 @@ class Program:
     reads: environ.Reads
     foreign: bool
     custom: bool
+    checks: Checks
     options: Options
 
     def consts(self, chosen: Sequence[int]) -> list[Any]:
@@ -138,6 +142,12 @@ class Program:
                 values.append((slot.handle, value))
             start = stop
         return values
+
+    def checked(self, values: Sequence[tuple[Handle, Any]]) -> list[tuple[Handle, Any]]:
+        """Return what is for States, of what a run leaves, or raise what a check of it found."""
+        if self.checks:
+            self.checks.passed(dict(values))
+        return [pair for pair in values if pair[0].kind != "check"]
 
 
 def strong(leaf: Any, aval: Any) -> Any:
@@ -203,6 +213,7 @@ def capture(
         reads,
         foreign,
         imported.custom,
+        imported.checks,
         in_force.options,
     )
 

@@ -27,7 +27,7 @@ def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
         jax.block_until_ready(outs)
     count = len(program.out_avals)
     result = jax.tree.unflatten(program.out_tree, outs[:count])
-    values = program.written_values(compiled.written, outs[count:])
+    values = program.checked(program.written_values(compiled.written, outs[count:]))
     give_back(values, program.foreign, program.changed_in_place())
     return result
 

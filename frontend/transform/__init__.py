@@ -2,7 +2,7 @@
 
 from ..program import foreign as foreign
 from .bounded import bounded_while_loop
-from .branches import cond, switch
+from .branches import cond, ifelse, switch
 from .checkpoints import checkpoint, remat
 from .derivatives import (
     GradientTransform,
@@ -16,6 +16,20 @@ from .derivatives import (
     vector_grad,
     vjp,
 )
+from .checks import (
+    all_checks,
+    automatic_checks,
+    check,
+    check_error,
+    checkify,
+    div_checks,
+    float_checks,
+    index_checks,
+    jit_error_if,
+    nan_checks,
+    user_checks,
+)
+from .debugging import breakpoint_if, debug_nan, debug_nan_if
 from .jit import Jitted, jit
 from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, while_loop
 from .mapping import map, vmap
@@ -25,11 +39,21 @@ __all__ = [
     "GradientTransform",
     "Jitted",
     "ProgressBar",
+    "all_checks",
+    "automatic_checks",
     "bounded_while_loop",
+    "breakpoint_if",
+    "check",
+    "check_error",
+    "checkify",
     "checkpoint",
     "checkpointed_for_loop",
     "checkpointed_scan",
     "cond",
+    "debug_nan",
+    "debug_nan_if",
+    "div_checks",
+    "float_checks",
     "for_loop",
     "fwd_grad",
     "grad",
@@ -39,10 +63,16 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "ifelse",
+    "index_checks",
+    "jit",
+    "jit_error_if",
     "map",
+    "nan_checks",
     "remat",
     "scan",
     "switch",
+    "user_checks",
     "vector_grad",
     "vjp",
     "vmap",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -29,18 +30,24 @@ class Arguments:
     def __init__(
         self,
         fun: Callable[..., Any],
-        static_argnums: int | Iterable[int],
-        static_argnames: str | Iterable[str],
-        donate_argnums: int | Iterable[int],
+        static_argnums: int | Iterable[int] | None = None,
+        static_argnames: str | Iterable[str] | None = None,
+        donate_argnums: int | Iterable[int] | None = None,
+        donate_argnames: str | Iterable[str] | None = None,
     ) -> None:
         numbers = _argument_numbers("static_argnums", static_argnums, fun)
-        names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+        names = _argument_names("static_argnames", static_argnames, fun)
+        donated = _argument_names("donate_argnames", donate_argnames, fun)
         parameters = _parameters(fun)
         places = {p.name: i for i, p in enumerate(parameters or ()) if p.kind in _BY_POSITION}
         self.static = frozenset((*numbers, *(places[name] for name in names if name in places)))
         self.names = frozenset((*names, *(name for name, i in places.items() if i in numbers)))
         self._fun, self._numbers, self._static_names = fun, numbers, names
-        self._donate = _argument_numbers("donate_argnums", donate_argnums, fun)
+        self._donate, self._donate_names = (
+            _argument_numbers("donate_argnums", donate_argnums, fun),
+            donated,
+        )
+        self._donated_places = {*self._donate, *(places[n] for n in donated if n in places)}
 
     def __bool__(self) -> bool:
         """Whether any argument is static."""
@@ -49,7 +56,7 @@ class Arguments:
     def of_method(self, method: Callable[..., Any]) -> Arguments:
         """Return what is so for a method that the function was bound as: it has one less."""
         numbers, donate = ([i - 1 for i in old if i] for old in (self._numbers, self._donate))
-        return Arguments(method, numbers, self._static_names, donate)
+        return Arguments(method, numbers, self._static_names, donate, self._donate_names)
 
     def dynamic(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -96,10 +103,14 @@ class Arguments:
 
         return function
 
-    def donated(self, count: int) -> tuple[int, ...]:
-        """Return which of the dynamic ones among ``count`` positional arguments are donated."""
+    def donated(self, count: int, names: Iterable[str] = ()) -> tuple[int | str, ...]:
+        """Return which dynamic ones of ``count`` positional and some named arguments are donated.
+
+        Those given by position are numbered without the static ones.
+        """
         dynamic = [i for i in range(count) if i not in self.static]
-        return tuple(dynamic.index(i) for i in self._donate if i in dynamic)
+        places = (dynamic.index(i) for i in sorted(self._donated_places) if i in dynamic)
+        return *places, *(name for name in names if name in self._donate_names)
 
 
 def _parameters(fun: Callable[..., Any]) -> list[inspect.Parameter] | None:
@@ -109,8 +120,36 @@ def _parameters(fun: Callable[..., Any]) -> list[inspect.Parameter] | None:
         return None
 
 
+def _argument_names(
+    what: str, given: str | Iterable[str] | None, fun: Callable[..., Any]
+) -> tuple[str, ...]:
+    """Return argument names as a tuple.
+
+    Raises
+    ------
+    TypeError
+        If one is not a string.
+    ValueError
+        If the function has no such argument.
+    """
+    names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{what} are names, not {name!r}")
+    parameters = _parameters(fun)
+    if parameters is None or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return names
+    known = [p.name for p in parameters]
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"{what} names {name!r}, but {name_of(fun)} has arguments {', '.join(known)}"
+            )
+    return names
+
+
 def _argument_numbers(
-    what: str, given: int | Iterable[int], fun: Callable[..., Any]
+    what: str, given: int | Iterable[int] | None, fun: Callable[..., Any]
 ) -> tuple[int, ...]:
     """Return argument numbers as a tuple.
 
@@ -119,7 +158,10 @@ def _argument_numbers(
     ValueError
         If the function has no such argument.
     """
-    numbers = (given,) if isinstance(given, int) else tuple(given)
+    if given is None:
+        return ()
+    several = given if isinstance(given, Iterable) else (given,)
+    numbers = tuple(map(operator.index, several))
     parameters = _parameters(fun)
     if parameters is None:
         return numbers

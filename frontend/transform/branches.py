@@ -1,4 +1,4 @@
-"""Branches: `cond` and `switch`."""
+"""Branches: `cond`, `switch` and `ifelse`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .binding import (
     label,
     same_array,
 )
+from .checks import jit_error_if
 
 
 def cond(
@@ -59,7 +60,7 @@ def cond(
         return _take([false_fun, true_fun], int(bool(pred)), operands)
 
     def bind(pred: Any, operands: tuple[Any, ...]) -> Any:
-        index = pred if jnp.result_type(pred) == np.bool_ else jnp.not_equal(pred, 0)
+        index = _truth(pred)
         names = [label(false_fun, "false_fun"), label(true_fun, "true_fun")]
         return _bind("cond", index, names, [false_fun, true_fun], operands)
 
@@ -109,6 +110,71 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         return _bind("switch", _clamped(index, len(branches) - 1), names, branches, operands)
 
     return in_capture(bind, index, operands, name="switch")
+
+
+def ifelse(
+    conditions: Sequence[Any],
+    branches: Sequence[Callable[..., Any]],
+    *operands: Any,
+    check_cond: bool = True,
+) -> Any:
+    """Run the one of several functions of which the condition is true.
+
+    Parameters
+    ----------
+    conditions : sequence of scalars
+        One for each branch, as that of `cond`. The last one may be ``True``, so that its branch is
+        for all other cases.
+    branches : sequence of callable
+        As the functions of `switch`. A single one is simply called.
+    *operands : pytrees
+        Handed to the function that runs.
+    check_cond : bool
+        Whether one condition must be true, and no two but for the last one. Otherwise the first
+        that is true counts, and the last branch runs if none is.
+
+    Raises
+    ------
+    ValueError
+        If there is no branch, or not a condition for each; and, if ``check_cond``, at the call if
+        no condition is true or two are, as by `jit_error_if`.
+    TypeError
+        If a condition is not a scalar, or the branches disagree.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> def sign(x):
+    ...     conditions = [x > 0, x < 0, True]
+    ...     return brainir.transform.ifelse(conditions, [lambda: 1, lambda: -1, lambda: 0])
+    >>> sign(-3.0)
+    Array(-1, dtype=int32)
+    """
+    conditions, branches = list(conditions), tuple(branches)
+    if not branches:
+        raise ValueError("ifelse needs at least one branch")
+    if len(conditions) != len(branches):
+        raise ValueError(
+            f"ifelse needs a condition for each branch: {len(conditions)} for {len(branches)}"
+        )
+    for i, (condition, branch) in enumerate(zip(conditions, branches, strict=True)):
+        check_callable(f"branch {i} of ifelse", branch)
+        _check_scalar(f"condition {i} of ifelse", condition, "biuf")
+    if len(branches) == 1:
+        return branches[0](*operands)
+    holds = jnp.stack([*map(_truth, conditions)])
+    if check_cond:
+        # Whether the last one is meant for all other cases, a traced one does not tell.
+        wrong = jnp.logical_or(jnp.sum(holds[:-1]) > 1, jnp.logical_not(jnp.any(holds)))
+        jit_error_if(wrong, "exactly one condition of ifelse must be true, not {}", holds)
+    first = jnp.argmax(holds).astype(np.int32)
+    return switch(jnp.where(jnp.any(holds), first, len(branches) - 1), branches, *operands)
+
+
+def _truth(value: Any) -> Any:
+    """Return whether a scalar is true, as an array."""
+    is_truth = jnp.result_type(value) == np.bool_
+    return jnp.asarray(value) if is_truth else jnp.not_equal(value, 0)
 
 
 def _take(functions: Sequence[Callable[..., Any]], chosen: int, operands: tuple[Any, ...]) -> Any:

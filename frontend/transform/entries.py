@@ -47,7 +47,7 @@ class Entry:
         self,
         program: Program,
         names: Sequence[str],
-        donate: Sequence[int],
+        donate: Sequence[int | str],
         watch: Watch,
         context: Options,
     ) -> None:
@@ -64,13 +64,15 @@ class Entry:
         self._compiled = compile_program(program)
         self._consts = program.consts(self._compiled.consts)
         slots = [program.slots[i] for i in self._compiled.written]
-        self._written = [slot.handle for slot in slots if slot.final]
+        left = [slot.handle for slot in slots if slot.final]
+        self._left = left if program.checks else None
+        self._written = [handle for handle in left if handle.kind != "check"]
         kept = program.changed_in_place()
         self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
         first = len(self._held) + len(self._consts)
-        donated = tuple(first + i for i in donate)
+        donated = tuple(i if isinstance(i, str) else first + i for i in donate)
         executable = self._compiled.executable(donated, self._around)
         self._inner = executable.inside
         self._outer = outermost(executable, self._compiled.backend)
@@ -119,6 +121,9 @@ class Entry:
             *values, result = self._inner(*held, *self._consts, *args, **kwargs)
         if self._io:
             jax.block_until_ready((values, result))
+        if self._left is not None:
+            pairs = self._program.checked([*zip(self._left, values, strict=True)])
+            values = [value for _, value in pairs]
         array = self._array
         for value in values:
             if type(value) is not array:  # it may hold what must not be kept

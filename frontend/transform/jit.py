@@ -33,17 +33,25 @@ from .arguments import Arguments
 from .binding import bind_call, check_callable
 from .entries import Entry, Mismatch
 from .kept_programs import KeptPrograms
+from .placement import Placement
 from .stages import Stages
 from .watch import Watch
 
 
 def jit(
     fun: Any = Missing,
-    *,
-    static_argnums: int | Iterable[int] = (),
-    static_argnames: str | Iterable[str] = (),
-    donate_argnums: int | Iterable[int] = (),
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    static_argnums: int | Iterable[int] | None = None,
+    donate_argnums: int | Iterable[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+    keep_unused: bool = False,
+    device: jax.Device | None = None,
+    backend: str | None = None,
+    inline: bool = False,
     name: str | None = None,
+    *,
     options: Options | None = None,
 ) -> Any:
     """Return a compiled version of a function that may read and write States.
@@ -59,10 +67,20 @@ def jit(
     ----------
     fun : callable
         A function, method or Module. Left out, ``jit`` returns a decorator.
-    static_argnums, static_argnames : int, str, or iterables of them
+    in_shardings, out_shardings : Sharding, or pytrees of them, optional
+        Where arguments are brought before a call, and results after it: one for all, or for
+        arguments a tuple with one for each that is not static.
+    static_argnums, static_argnames : int, str, or iterables of them, optional
         Arguments that are Python values rather than arrays; they must be hashable.
-    donate_argnums : int or iterable of int
+    donate_argnums, donate_argnames : int, str, or iterables of them, optional
         Arguments whose memory the results may take over.
+    keep_unused, inline : bool
+        Known from `jax.jit`, and without a meaning here: arguments that are not used are never
+        copied, and a compiled function that is called in another one becomes a part of it.
+    device : jax.Device, optional
+        Where arguments are brought before a call.
+    backend : str, optional
+        The platform, such as ``"cpu"``, whose first device that is.
     name : str, optional
         What the graph is called.
     options : Options, optional
@@ -95,18 +113,13 @@ def jit(
     (Array(2., dtype=float32), Array(3., dtype=float32))
     """
     if fun is Missing:
-        return functools.partial(
-            jit,
-            static_argnums=static_argnums,
-            static_argnames=static_argnames,
-            donate_argnums=donate_argnums,
-            name=name,
-            options=options,
-        )
+        given = {key: value for key, value in locals().items() if key != "fun"}
+        return functools.partial(jit, **given)
     combined(DEFAULTS, options)  # if it has mistakes, here is the place to say so
     check_callable("the function given to jit", fun)
-    arguments = Arguments(fun, static_argnums, static_argnames, donate_argnums)
-    return Jitted(fun, arguments, name, options)
+    arguments = Arguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
+    placement = Placement.asked(in_shardings, out_shardings, device, backend)
+    return Jitted(fun, arguments, name, options, placement)
 
 
 class Jitted:
@@ -120,6 +133,8 @@ class Jitted:
         Which of its arguments are static, and which are donated.
     options : Options or None
         What is asked of the compiler over what is in force where it is called.
+    placement : Placement or None
+        On which devices arguments and results are to be.
     """
 
     def __init__(
@@ -128,8 +143,9 @@ class Jitted:
         arguments: Arguments,
         name: str | None,
         options: Options | None = None,
+        placement: Placement | None = None,
     ) -> None:
-        self.origin_fun, self.options = fun, options
+        self.origin_fun, self.options, self.placement = fun, options, placement
         self._name = name or name_of(fun)
         self.arguments = arguments
         self._lock = threading.RLock()
@@ -141,7 +157,8 @@ class Jitted:
         """Copy and pickle it as what it stands for: a function as itself, all else by its parts."""
         if isinstance(self.origin_fun, FunctionType):
             return self.origin_fun.__qualname__
-        return Jitted, (self.origin_fun, self.arguments, self._name, self.options)
+        parts = self.arguments, self._name, self.options, self.placement
+        return Jitted, (self.origin_fun, *parts)
 
     def __repr__(self) -> str:
         return f"jit({self._name})"
@@ -157,7 +174,8 @@ class Jitted:
         if self not in methods:
             method = self.origin_fun.__get__(instance, owner)
             arguments = self.arguments.of_method(method)
-            methods[self] = Jitted(method, arguments, self._name, self.options)
+            options = self.options, self.placement
+            methods[self] = Jitted(method, arguments, self._name, *options)
         return methods[self]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -178,6 +196,12 @@ class Jitted:
     def _call_carefully(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if plain.jit_is_disabled():
             return self.origin_fun(*args, **kwargs)
+        if self.placement is None:
+            return self._call(*args, **kwargs)
+        static = self.arguments.static, self.arguments.names
+        return self.placement.call(self._call, args, kwargs, *static)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         if current_frame() is not None:
             return self._bind(args, kwargs)
         dynamic = self.arguments.dynamic(args, kwargs)
@@ -214,7 +238,8 @@ class Jitted:
                 if not entry.usable():  # tracing has changed what it depends on
                     return entry
                 self._kept.add(key, entry)
-            alone = self._kept.signatures(asked) == 1 and not self.arguments
+            special = self.arguments or self.placement is not None
+            alone = self._kept.signatures(asked) == 1 and not special
             entry.context = context
             self._only = entry if alone else None
             return entry
@@ -223,7 +248,7 @@ class Jitted:
         born = epoch.count
         program = self._program(args, kwargs)
         names = self.arguments.dynamic(args, kwargs)[1]
-        donate = self.arguments.donated(len(args))
+        donate = self.arguments.donated(len(args), names)
         watch = Watch(self.origin_fun, born)
         return Entry(program, list(names), donate, watch, in_force.options)
 
@@ -285,7 +310,9 @@ class Jitted:
         """Return ``(states, result)`` as shapes and dtypes, without running. No State changes."""
         program = self._program(args, kwargs)
         states = tuple(
-            jax.tree.unflatten(slot.after.tree, slot.after.avals) for slot in program.slots
+            jax.tree.unflatten(slot.after.tree, slot.after.avals)
+            for slot in program.slots
+            if slot.var.kind != "check"
         )
         return states, jax.tree.unflatten(program.out_tree, program.out_avals)
 

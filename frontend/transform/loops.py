@@ -23,7 +23,7 @@ from .binding import (
     trace_stable,
     with_shape,
 )
-from .progress import ProgressBar, as_progress_bar
+from .progress import ProgressBar, Run, as_progress_bar
 
 
 def for_loop(
@@ -137,8 +137,10 @@ def _loop(
         return plain.for_loop(f, xs, steps, reverse, bar)
 
     def bind(xs: tuple[Any, ...]) -> Any:
-        step = f if bar is None else bar.around_step(f, steps, reverse)
-        over = xs if bar is None else bar.with_run(xs, steps)
+        step, over = f, xs
+        if bar is not None:
+            run = Run(bar, steps, reverse)
+            step, over = run.around_step(f), run.over(xs)
         body = trace_stable(what, step, _slices(over))
         return _finish(name_of(f), body, (), over, settings)
 
@@ -238,15 +240,13 @@ def _scan(
 
     def bind(init: Any, xs: Any) -> tuple[Any, Any]:
         @functools.wraps(f, updated=())
-        def step(carry: Any, over: tuple[Any, ...]) -> Any:
-            pair = (f if bar is None else bar.around_scan(f, steps, reverse))(
-                carry,
-                *(over if bar is None else over[:1]),
-                **({} if bar is None else {"run": over[1:]}),
-            )
-            return plain.check_pair(pair)
+        def pair(carry: Any, x: Any) -> Any:
+            return plain.check_pair(f(carry, x))
 
-        over = (xs,) if bar is None else bar.with_run((xs,), steps)
+        step, over = pair, xs
+        if bar is not None:
+            run = Run(bar, steps, reverse)
+            step, over = run.around_scan(f), run.over((xs,))
         return _bind_scan(what, name_of(f), step, init, over, settings)
 
     return in_capture(bind, init, xs, name=name_of(f))

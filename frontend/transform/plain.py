@@ -67,19 +67,19 @@ def scan(
         for done, i in enumerate(order, 1):
             carry, y = check_pair(f(carry, _row(xs, i)))
             rows.append(jax.tree.map(lambda leaf: leaf, y))  # later steps may change its containers
-            tick(done)
+            tick(done, carry, y)
     if reverse:
         rows.reverse()
     return carry, _stack("the loop", rows)
 
 
 @contextmanager
-def _progress(bar: Any, length: int) -> Iterator[Callable[[int], None]]:
+def _progress(bar: Any, length: int) -> Iterator[Callable[[int, Any, Any], None]]:
     if bar is None:
-        yield lambda done: None
+        yield lambda done, carry, y: None
         return
-    with bar.open(length) as shown:
-        yield shown.reach
+    with bar.open(length) as tick:
+        yield tick
 
 
 def while_loop(

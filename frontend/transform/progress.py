@@ -6,7 +6,7 @@ import functools
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,10 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
+
+from . import plain
+from .branches import cond
 
 Describe = tuple[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
 
@@ -29,14 +33,15 @@ class ProgressBar:
         How often to update in all.
     desc : str or (str, callable), optional
         What stands before the bar; as a pair, a format string and a function from
-        ``{"i": step}`` to what is filled in.
+        ``{"i": step, "carry": carry, "y": y}`` to a dict of what is filled in. In compiled code it
+        is traced: ``y`` is what the step returns, ``carry`` what `scan` carries on, None elsewhere.
     **tqdm_options
         Handed to ``tqdm.auto.tqdm``, which draws the bar where it is installed.
 
     Raises
     ------
     ValueError
-        If ``freq`` or ``count`` is not positive, or both are given.
+        If ``freq`` or ``count`` is not positive, or both are given, or ``desc`` is no pair.
     TypeError
         If ``desc`` is neither of the two.
 
@@ -57,13 +62,12 @@ class ProgressBar:
         if freq is not None and count is not None:
             raise ValueError("give a progress bar freq or count, not both")
         for name, number in (("freq", freq), ("count", count)):
-            if number is not None and (not isinstance(number, int) or number <= 0):
+            whole = isinstance(number, int | np.integer)
+            if number is not None and (not whole or number <= 0):
                 raise ValueError(f"{name} of a progress bar is a positive integer, not {number!r}")
-        if desc is not None and not isinstance(desc, str):
-            pair = isinstance(desc, tuple) and len(desc) == 2
-            if not pair or not isinstance(desc[0], str) or not callable(desc[1]):
-                raise TypeError("desc of a progress bar is a string, or a (format, function) pair")
-        self.freq, self.count, self.desc = freq, count, desc
+        self.freq = None if freq is None else int(freq)
+        self.count = None if count is None else int(count)
+        self.desc = _checked_desc(desc)
         dropped = ("total", "mininterval", "maxinterval", "miniters")
         self.options = {k: v for k, v in tqdm_options.items() if k not in dropped}
 
@@ -86,73 +90,60 @@ class ProgressBar:
             return self.freq
         return max(1, length // (self.count or 20))
 
-    def text(self, i: int) -> str:
-        """Return what stands before the bar."""
+    def fill(self, i: Any, carry: Any, y: Any) -> dict[str, Any]:
+        """Return what is filled in after step ``i``; nothing if it is described by a string.
+
+        Raises
+        ------
+        TypeError
+            If the function returns no dict.
+        """
         if self.desc is None or isinstance(self.desc, str):
-            return self.desc or f"Running for {i:,} steps"
-        form, fill = self.desc
-        filled = fill({"i": i})
+            return {}
+        filled = self.desc[1]({"i": i, "carry": carry, "y": y})
         if not isinstance(filled, dict):
             raise TypeError(f"the function of a progress bar returns a dict, not {filled!r}")
-        return form.format(**filled)
+        return filled
+
+    def text(self, length: int, filled: Mapping[str, Any]) -> str:
+        """Return what stands before the bar."""
+        if self.desc is None or isinstance(self.desc, str):
+            return self.desc or f"Running for {length:,} steps"
+        return self.desc[0].format(**filled)
 
     @contextmanager
-    def open(self, length: int) -> Iterator[_Shown]:
-        """Draw a bar for the length of a block."""
-        shown = _Shown(self, length)
+    def open(self, length: int) -> Iterator[Callable[[int, Any, Any], None]]:
+        """Draw a bar for the length of a block, in which it is told of each step."""
+        shown, every = _Shown(self, length), self.every(length)
+
+        def tick(done: int, carry: Any, y: Any) -> None:
+            if done % every == 0 or done == length:
+                shown.reach(done, self.fill(done - 1, carry, y))
+
         try:
-            yield shown
+            yield tick
         finally:
             shown.close()
 
-    # --- inside compiled code ---------------------------------------------------------------------
 
-    def with_run(self, over: tuple[Any, ...], length: int) -> tuple[Any, ...]:
-        """Return what a loop iterates over, with the number of each step and of this run beside it.
-
-        The number of the run is data, so that the next run finds the compiled loop again.
-        """
-        run = _runs.start(self)
-        return (*over, np.arange(1, length + 1, dtype=np.int32), np.full(length, run, np.int32))
-
-    def around_step(self, f: Callable[..., Any], length: int, reverse: bool) -> Callable[..., Any]:
-        """Return a step of `for_loop` that draws progress, over what `with_run` returns."""
-
-        @functools.wraps(f, updated=())
-        def step(*over: Any) -> Any:
-            *slices, i, run = over
-            out = f(*slices)
-            self._tick(i, run, length, reverse)
-            return out
-
-        return step
-
-    def around_scan(self, f: Callable[..., Any], length: int, reverse: bool) -> Callable[..., Any]:
-        """Return a step of `scan` that draws progress."""
-
-        @functools.wraps(f, updated=())
-        def step(carry: Any, x: Any, run: tuple[Any, Any]) -> Any:
-            out = f(carry, x)
-            self._tick(*run, length, reverse)
-            return out
-
-        return step
-
-    def _tick(self, i: Any, run: Any, length: int, reverse: bool) -> None:
-        from .branches import cond
-
-        done = length + 1 - i if reverse else i
-        every = self.every(length)
-        due = jnp.logical_or(done % every == 0, done == length)
-
-        def draw() -> None:
-            _draw_program()(run, done, jnp.int32(length))
-
-        cond(due, draw, lambda: None)
+def _checked_desc(desc: Any) -> str | Describe | None:
+    if desc is None or isinstance(desc, str):
+        return desc
+    if not isinstance(desc, tuple | list):
+        raise TypeError(
+            f"desc of a progress bar is a string, or a (format, function) pair, not {desc!r}"
+        )
+    if len(desc) != 2:
+        raise ValueError(f"desc of a progress bar is a (format, function) pair, not {desc!r}")
+    if not isinstance(desc[0], str) or not callable(desc[1]):
+        raise TypeError(f"desc of a progress bar is a (format, function) pair, not {desc!r}")
+    return desc[0], desc[1]
 
 
 def as_progress_bar(pbar: Any, length: int) -> ProgressBar | None:
     """Return the bar that an argument asks for, checked against the number of steps.
+
+    A loop without steps has none.
 
     Raises
     ------
@@ -161,13 +152,106 @@ def as_progress_bar(pbar: Any, length: int) -> ProgressBar | None:
     """
     if pbar is None:
         return None
-    if isinstance(pbar, int):
+    if isinstance(pbar, int | np.integer):
         pbar = ProgressBar(freq=int(pbar))
     if not isinstance(pbar, ProgressBar):
         raise TypeError(f"pbar is a ProgressBar or a number of steps, not {pbar!r}")
-    if length:
-        pbar.every(length)
+    if not length:
+        return None
+    pbar.every(length)
     return pbar
+
+
+# --- inside compiled code -------------------------------------------------------------------------
+
+
+class Run:
+    """A loop with a bar, in a program that may run many times.
+
+    What differs from one such loop to the next is data: the program of another finds what was
+    compiled for it again.
+    """
+
+    def __init__(self, bar: ProgressBar, length: int, reverse: bool) -> None:
+        self.bar, self.length, self.reverse = bar, length, reverse
+        self._updates = -(-length // bar.every(length))
+        self._number = _runs.start(self)
+        self._filled: tuple[Any, list[Any]] = jax.tree.structure({}), []
+        self._shown: _Shown | None = None
+        self._seen: set[int] = set()
+        self._last = 0
+
+    def over(self, xs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return what the loop iterates over, with the number of each step and of this run."""
+        steps = np.arange(1, self.length + 1, dtype=np.int32)
+        return (*xs, steps, np.full(self.length, self._number, np.int32))
+
+    def around_step(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a step of `for_loop` that draws progress, over what `over` returns."""
+
+        @functools.wraps(f, updated=())
+        def step(*over: Any) -> Any:
+            *slices, i, run = over
+            y = f(*slices)
+            self._tick(i, run, None, y)
+            return y
+
+        return step
+
+    def around_scan(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a step of `scan` that draws progress, over what `over` returns."""
+
+        @functools.wraps(f, updated=())
+        def step(carry: Any, over: tuple[Any, Any, Any]) -> Any:
+            x, i, run = over
+            pair = plain.check_pair(f(carry, x))
+            self._tick(i, run, *pair)
+            return pair
+
+        return step
+
+    def _tick(self, i: Any, run: Any, carry: Any, y: Any) -> None:
+        done = self.length + 1 - i if self.reverse else i
+        due = jnp.logical_or(done % self.bar.every(self.length) == 0, done == self.length)
+
+        def draw() -> None:
+            filled, tree = jax.tree.flatten(self.bar.fill(done - 1, carry, y))
+            traced = [isinstance(leaf, Tracer) for leaf in filled]
+            arrays = [jax.lax.stop_gradient(x) for x, t in zip(filled, traced, strict=True) if t]
+            known = [_HOLE if t else x for x, t in zip(filled, traced, strict=True)]
+            self._filled = tree, known
+            types = tuple((x.shape, x.dtype) for x in arrays)
+            _draw_program(types)(run, done, jnp.int32(self.length), *arrays)
+
+        cond(due, draw, lambda: None)
+
+    def reach(self, done: int, values: Sequence[Any]) -> None:
+        """Show that so many steps are done; called while the program runs.
+
+        In lanes it is called for each of them, one after the other. The order of steps is not
+        certain, since XLA may put what does not depend on each other into any order.
+        """
+        if done == self._last and self._updates > 1:
+            return  # another lane
+        self._last = done
+        if self._shown is None or done in self._seen:
+            if self._shown is not None:
+                self._shown.close()  # that run came to no end
+            self._shown, self._seen = _Shown(self.bar, self.length), set()
+        self._seen.add(done)
+        ends = len(self._seen) == self._updates
+        reached = self.length if ends else max(self._seen - {self.length}, default=0)
+        tree, known = self._filled
+        rest = iter(values)
+        leaves = [np.asarray(next(rest))[()] if x is _HOLE else x for x in known]
+        if reached > self._shown.done:
+            self._shown.reach(reached, jax.tree.unflatten(tree, leaves))
+        if ends:
+            self._shown = None
+
+
+_HOLE: Any = object()
+"""Stands for an array among what is filled in."""
 
 
 class _Shown:
@@ -179,14 +263,13 @@ class _Shown:
             from tqdm.auto import tqdm
         except ImportError:
             tqdm = _TextBar
-        self._drawn: Any = tqdm(total=length, desc=bar.text(length), **bar.options)
+        first = "" if isinstance(bar.desc, tuple) else bar.text(length, {})
+        self._drawn: Any = tqdm(total=length, desc=first, **bar.options)
 
-    def reach(self, done: int) -> None:
+    def reach(self, done: int, filled: Mapping[str, Any]) -> None:
         """Show that so many steps are done."""
-        if self._drawn is None or done <= self.done:
-            return
-        if self.bar.desc is not None and not isinstance(self.bar.desc, str):
-            self._drawn.set_description(self.bar.text(done), refresh=False)
+        if isinstance(self.bar.desc, tuple):
+            self._drawn.set_description(self.bar.text(self.length, filled), refresh=False)
         self._drawn.update(done - self.done)
         self.done = done
         if done >= self.length:
@@ -220,46 +303,39 @@ class _TextBar:
 
 
 class _Runs:
-    """The bars of loops that are running, by number."""
+    """The loops with bars, by number."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._bars: dict[int, ProgressBar] = {}
-        self._shown: dict[int, _Shown] = {}
+        self._runs: dict[int, Run] = {}
 
-    def start(self, bar: ProgressBar) -> int:
-        """Return a number for a run with that bar."""
+    def start(self, run: Run) -> int:
+        """Return a number for a run."""
         with self._lock:
             number = next(self._numbers) % (2**31)
-            self._bars[number] = bar
+            self._runs[number] = run
             return number
 
-    def reach(self, number: int, done: int, length: int) -> None:
-        """Draw the progress of a run, and start again when it starts again."""
+    def reach(self, number: int, done: int, values: Sequence[Any]) -> None:
+        """Draw the progress of a run."""
         with self._lock:
-            bar = self._bars.get(number)
-            if bar is None:
-                return
-            shown = self._shown.get(number)
-            if shown is None or done < shown.done:
-                shown = self._shown[number] = _Shown(bar, length)
-            shown.reach(done)
-            if done >= length:
-                del self._shown[number]
+            if number in self._runs:
+                self._runs[number].reach(done, values)
 
 
 _runs = _Runs()
 
 
 @functools.cache
-def _draw_program() -> Callable[..., Any]:
+def _draw_program(types: tuple[tuple[tuple[int, ...], Any], ...]) -> Callable[..., Any]:
     """Return what calls `_draw` from compiled code: one thing for ever, so graphs stay equal."""
     number = jax.ShapeDtypeStruct((), np.int32)
-    closed = jax.make_jaxpr(lambda *args: jax.debug.callback(_draw, *args))(number, number, number)
+    values = [jax.ShapeDtypeStruct(*type) for type in types]
+    closed = jax.make_jaxpr(lambda *args: jax.debug.callback(_draw, *args))(*[number] * 3, *values)
     return jex.jaxpr_as_fun(closed)
 
 
-def _draw(run: Any, done: Any, length: Any) -> None:
-    """Draw progress; called from compiled code, with arrays when it runs in many lanes."""
-    _runs.reach(int(np.max(run)), int(np.max(done)), int(np.max(length)))
+def _draw(run: Any, done: Any, length: Any, *values: Any) -> None:
+    """Draw progress; called from compiled code."""
+    _runs.reach(int(run), int(done), values)
