@@ -7,9 +7,8 @@ from .checks import Checks, Site, check, plant
 from .containers import Held, held, is_container, merge
 from .equations import state_ref
 from .frames import Frame, current_frame, trace_token
-from .importer import Imported, import_traced, unit_name
 from .gathering import Sites, gather_checks
-from .importer import import_traced, unit_name
+from .importer import Imported, import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
 from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p

@@ -4,18 +4,6 @@ from ..program import foreign as foreign
 from .bounded import bounded_while_loop
 from .branches import cond, ifelse, switch
 from .checkpoints import checkpoint, remat
-from .derivatives import (
-    GradientTransform,
-    fwd_grad,
-    grad,
-    hessian,
-    jacfwd,
-    jacobian,
-    jacrev,
-    jvp,
-    vector_grad,
-    vjp,
-)
 from .checks import (
     all_checks,
     automatic_checks,
@@ -30,6 +18,18 @@ from .checks import (
     user_checks,
 )
 from .debugging import breakpoint_if, debug_nan, debug_nan_if
+from .derivatives import (
+    GradientTransform,
+    fwd_grad,
+    grad,
+    hessian,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    vector_grad,
+    vjp,
+)
 from .jit import Jitted, jit
 from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, while_loop
 from .mapping import map, vmap
@@ -58,15 +58,14 @@ __all__ = [
     "fwd_grad",
     "grad",
     "hessian",
+    "ifelse",
+    "index_checks",
     "jacfwd",
     "jacobian",
     "jacrev",
     "jit",
-    "jvp",
-    "ifelse",
-    "index_checks",
-    "jit",
     "jit_error_if",
+    "jvp",
     "map",
     "nan_checks",
     "remat",
