@@ -6,7 +6,7 @@ from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
 from .options import options
 from .random import RandomState
-from .state import NewStateCatcher, State, catch_new_states, kinds, maybe_state
+from .state import NewStateCatcher, State, TreefyState, catch_new_states, kinds, maybe_state
 from .state.kinds import *  # noqa: F403
 from .validation import validate
 
@@ -19,6 +19,7 @@ __all__ = [
     "RandomState",
     "State",
     "TraceContextError",
+    "TreefyState",
     "catch_new_states",
     "environ",
     "init",

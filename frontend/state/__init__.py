@@ -9,6 +9,7 @@ from .pretty import render
 from .recording import Recorder, recorders
 from .state import State, assign_all, class_of_kind, in_foreign_trace, maybe_state
 from .tree import COMPILED_METHODS, HOLDERS, Node
+from .treefy import TreefyState
 
 __all__ = [
     "COMPILED_METHODS",
@@ -19,6 +20,7 @@ __all__ = [
     "Node",
     "Recorder",
     "State",
+    "TreefyState",
     "assign_all",
     "catch_new_states",
     "catching_nothing",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import jax
 import numpy as np
@@ -18,12 +18,20 @@ from jax.core import Tracer
 
 from ..capture import Cell, Frame, Handle, create, current_frame, read, trace_token, write
 from ..errors import TraceContextError
+from ..typing import Missing
 from .catching import catchers
 from .epoch import Loss, epoch
 from .pretty import render, summary
 from .recording import recording
 
+if TYPE_CHECKING:
+    from .treefy import TreefyState
+
 T = TypeVar("T")
+S = TypeVar("S", bound="State[Any]")
+
+_MACHINERY = frozenset(("name", "tag", "handle", "_trace", "_replaced_at", "_losses", "_value"))
+"""The attributes of a State that are not metadata of its user, or that copies take by name."""
 
 
 class _Poisoned:
@@ -260,22 +268,80 @@ class State(Cell, Generic[T]):
         """Return a new State with the same value and metadata."""
         return self.replace()
 
-    def replace(self, value: Any = None, **metadata: Any) -> State[T]:
+    def replace(self, value: Any = Missing, **metadata: Any) -> State[T]:
         """Return a new State of the same class with another value or metadata."""
-        own = ("name", "tag", "handle")
-        kept = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in own}
-        new = object.__new__(type(self))
-        State.__init__(
-            new,
-            self.value if value is None else value,
-            **{"name": self.name, "tag": self.tag, **kept, **metadata},
-        )
+        kept = {"name": self.name, "tag": self.tag, **self._metadata(), **metadata}
+        return State.made_as(type(self), self.value if value is Missing else value, **kept)
+
+    def copy_from(self, other: State[T]) -> None:
+        """Take over the value and the metadata of another State.
+
+        Raises
+        ------
+        ValueError
+            If the other State is not of the same class.
+        """
+        if type(other) is not type(self):
+            raise ValueError(
+                f"{self.describe()} takes over States of its own class, not {type(other).__name__}"
+            )
+        if other is not self:
+            self._take(other.value, {"name": other.name, "tag": other.tag, **other._metadata()})
+
+    def to_state_ref(self) -> TreefyState[T]:
+        """Return what this State is and holds as a pytree."""
+        from .treefy import TreefyState
+
+        return TreefyState(type(self), self.value, self.name, self.tag, **self._metadata())
+
+    def update_from_ref(self, reference: TreefyState[T]) -> None:
+        """Take over the value and the metadata of what :meth:`to_state_ref` returned.
+
+        Raises
+        ------
+        ValueError
+            If that was made of a State of another class.
+        """
+        if reference.type is not type(self):
+            raise ValueError(
+                f"{self.describe()} takes over States of its own class, "
+                f"not {reference.type.__name__}"
+            )
+        self._take(reference.value, reference.get_metadata())
+
+    @staticmethod
+    def made_as(cls: type[S], value: Any, **metadata: Any) -> S:
+        """Return a State of a class from what one of it held, without calling its own ``__init__``.
+
+        Parameters
+        ----------
+        cls : type
+            The class.
+        value : pytree
+            What it holds.
+        **metadata
+            Its name, tag, and other attributes.
+        """
+        new = object.__new__(cls)
+        State.__init__(new, value, **metadata)
         return new
+
+    def _metadata(self) -> dict[str, Any]:
+        """Return the attributes that belong to the State and not to the machinery around it."""
+        return {name: item for name, item in vars(self).items() if name not in _MACHINERY}
+
+    def _take(self, value: Any, metadata: dict[str, Any]) -> None:
+        self.value = value
+        for gone in self._metadata().keys() - metadata.keys():
+            delattr(self, gone)
+        tag = metadata.pop("tag", None)
+        self.tag = None if tag is None else _tags(tag)
+        for name, item in metadata.items():
+            setattr(self, name, item)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle of this State, which is another State, starts from."""
-        own = ("handle", "_trace", "_replaced_at", "_losses", "_value")
-        kept = {name: item for name, item in vars(self).items() if name not in own}
+        kept = {"name": self.name, "tag": self.tag, **self._metadata()}
         dead = current_frame() is None and type(self.peek()) is _Poisoned
         kept["_value"] = self.peek() if dead else self.value
         return {**kept, "_hint": self.handle.name}
