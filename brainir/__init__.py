@@ -16,5 +16,5 @@ __all__ = ["backends", "frontend", "ir", "passes"]
 __all__ += frontend.__all__
 
 # `import brainir.nn` works like `from brainir import nn`, though the file lies in the frontend.
-for _part in ("environ", "init", "nn", "random", "surrogate", "tools", "transform", "typing"):
+for _part in "environ graph init nn random surrogate tools transform typing".split():
     _sys.modules[f"{__name__}.{_part}"] = getattr(frontend, _part)

@@ -1,7 +1,7 @@
 """From Python to graphs, and everything that a user imports."""
 
 from ..passes import Options
-from . import environ, init, nn, random, surrogate, tools, transform, typing
+from . import environ, graph, init, nn, random, surrogate, tools, transform, typing
 from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
 from .options import options
@@ -22,6 +22,7 @@ __all__ = [
     "TreefyState",
     "catch_new_states",
     "environ",
+    "graph",
     "init",
     "load",
     "maybe_state",

@@ -38,6 +38,7 @@ ROOMS = (
     {"errors", "filter", "typing", "snapshot", "environ", "options"},
     {"capture"},
     {"state"},
+    {"graph"},
     {"program"},
     {"random", "init", "surrogate"},
     {"transform"},

@@ -1,6 +1,6 @@
 """Building blocks of models: modules, time steps, and calls on all parts of a model."""
 
-from ..state import FlattedDict
+from ..state import FlattedDict, NestedDict
 from .collective import (
     assign_state_values,
     call_all_fns,
@@ -20,6 +20,7 @@ __all__ = [
     "FlattedDict",
     "Linear",
     "Module",
+    "NestedDict",
     "Sequential",
     "assign_state_values",
     "call_all_fns",

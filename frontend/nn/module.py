@@ -178,7 +178,7 @@ class Module(tree.Node):
         >>> list(net.states(brainir.ParamState))
         [('layers', 0, 'weight')]
         """
-        return tree.states(self, allowed_hierarchy).choose(*filters)
+        return tree.states(self, allowed_hierarchy).filter(*filters)
 
     @overload
     def nodes(
@@ -201,7 +201,7 @@ class Module(tree.Node):
         Filters and `allowed_hierarchy` are those of :meth:`states`; this module is at level 0.
         """
         found = cast(FlattedDict[Module], tree.nodes(self, allowed_hierarchy))
-        return found.choose(*filters)
+        return found.filter(*filters)
 
     def children(self) -> Iterator[Module]:
         """Iterate over the modules directly below this one."""
@@ -237,17 +237,17 @@ class Module(tree.Node):
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name, _MISSING)
         super().__setattr__(name, value)
-        if value is not old and isinstance(value, tree.HOLDERS):
+        if value is not old and tree.is_holder(value):
             _attach(value, self, name)
             if old is None:
                 epoch.count += 1  # what was traced without it looks again
-        if old is not value and isinstance(old, tree.HOLDERS):
+        if old is not value and tree.is_holder(old):
             _detach(old, value, self, name)
 
     def __delattr__(self, name: str) -> None:
         old = self.__dict__.get(name, _MISSING)
         super().__delattr__(name)
-        if isinstance(old, tree.HOLDERS):
+        if tree.is_holder(old):
             _detach(old, None, self, name)
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:

@@ -3,7 +3,7 @@
 from . import kinds
 from .catching import NewStateCatcher, catch_new_states, catching_nothing
 from .epoch import Loss, epoch
-from .flatted_dict import FlattedDict
+from .flatted_dict import FlattedDict, NestedDict, as_flat
 from .kinds import *  # noqa: F403
 from .pretty import render
 from .recording import Recorder, recorders
@@ -16,11 +16,13 @@ __all__ = [
     "HOLDERS",
     "FlattedDict",
     "Loss",
+    "NestedDict",
     "NewStateCatcher",
     "Node",
     "Recorder",
     "State",
     "TreefyState",
+    "as_flat",
     "assign_all",
     "catch_new_states",
     "catching_nothing",
