@@ -8,25 +8,41 @@ from .collective import (
     init_all_states,
     reset_all_states,
 )
+from .delays import Delay, DelayAccess, StateWithDelay
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
 from .layers import Linear, Sequential
 from .module import Module
 from .neurons import LIF
+from .prefetching import (
+    OutputDelayAt,
+    Prefetch,
+    PrefetchDelay,
+    PrefetchDelayAt,
+    init_maybe_prefetch,
+)
 
 __all__ = [
     "LIF",
+    "Delay",
+    "DelayAccess",
     "Dynamics",
     "FlattedDict",
     "Linear",
     "Module",
     "NestedDict",
+    "OutputDelayAt",
+    "Prefetch",
+    "PrefetchDelay",
+    "PrefetchDelayAt",
     "Sequential",
+    "StateWithDelay",
     "assign_state_values",
     "call_all_fns",
     "call_order",
     "exp_euler_step",
     "init_all_states",
+    "init_maybe_prefetch",
     "not_receive_update_output",
     "receive_update_input",
     "reset_all_states",
