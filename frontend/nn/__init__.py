@@ -1,6 +1,8 @@
 """Building blocks of models: modules, time steps, and calls on all parts of a model."""
 
 from ..state import FlattedDict
+from . import blocks, init, parameters
+from .blocks import *  # noqa: F403
 from .collective import (
     assign_state_values,
     call_all_fns,
@@ -10,23 +12,26 @@ from .collective import (
 )
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
-from .layers import Linear, Sequential
+from .layers import Sequential
 from .module import Module
 from .neurons import LIF
+from .parameters import *  # noqa: F403
 
 __all__ = [
     "LIF",
     "Dynamics",
     "FlattedDict",
-    "Linear",
     "Module",
     "Sequential",
     "assign_state_values",
     "call_all_fns",
     "call_order",
     "exp_euler_step",
+    "init",
     "init_all_states",
     "not_receive_update_output",
     "receive_update_input",
     "reset_all_states",
 ]
+__all__ += blocks.__all__
+__all__ += parameters.__all__
