@@ -1,7 +1,7 @@
 """Building blocks of models: modules, time steps, and calls on all parts of a model."""
 
 from ..state import FlattedDict
-from . import blocks, init, parameters
+from . import blocks, init, metrics, parameters
 from .blocks import *  # noqa: F403
 from .collective import (
     assign_state_values,
@@ -13,6 +13,7 @@ from .collective import (
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
 from .layers import Sequential
+from .metrics import *  # noqa: F403
 from .module import Module
 from .neurons import LIF
 from .parameters import *  # noqa: F403
@@ -34,4 +35,5 @@ __all__ = [
     "reset_all_states",
 ]
 __all__ += blocks.__all__
+__all__ += metrics.__all__
 __all__ += parameters.__all__
