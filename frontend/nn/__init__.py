@@ -1,6 +1,9 @@
 """Building blocks of models: modules, time steps, and calls on all parts of a model."""
 
 from ..state import FlattedDict, NestedDict
+from ..state import FlattedDict
+from . import blocks, init, metrics, parameters
+from .blocks import *  # noqa: F403
 from .collective import (
     assign_state_values,
     call_all_fns,
@@ -11,7 +14,8 @@ from .collective import (
 from .delays import Delay, DelayAccess, StateWithDelay
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
-from .layers import Linear, Sequential
+from .layers import Sequential
+from .metrics import *  # noqa: F403
 from .module import Module
 from .neurons import LIF
 from .prefetching import (
@@ -21,6 +25,7 @@ from .prefetching import (
     PrefetchDelayAt,
     init_maybe_prefetch,
 )
+from .parameters import *  # noqa: F403
 
 __all__ = [
     "LIF",
@@ -28,7 +33,6 @@ __all__ = [
     "DelayAccess",
     "Dynamics",
     "FlattedDict",
-    "Linear",
     "Module",
     "NestedDict",
     "OutputDelayAt",
@@ -41,9 +45,13 @@ __all__ = [
     "call_all_fns",
     "call_order",
     "exp_euler_step",
+    "init",
     "init_all_states",
     "init_maybe_prefetch",
     "not_receive_update_output",
     "receive_update_input",
     "reset_all_states",
 ]
+__all__ += blocks.__all__
+__all__ += metrics.__all__
+__all__ += parameters.__all__

@@ -1,78 +1,13 @@
-"""Layers without dynamics of their own."""
+"""Modules one after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from .. import init
-from ..state import ParamState
-from ..typing import Size
 from .module import Module
 
-__all__ = ["Linear", "Sequential"]
-
-
-class Linear(Module):
-    r"""Affine map of the last axis, :math:`y = x W + b`.
-
-    Its one state, ``weight``, is a ``ParamState`` that holds a dictionary: "weight", of shape
-    ``(in_size[-1], out_size[-1])``, and, unless `b_init` is None, "bias", of shape
-    ``(out_size[-1],)``. Any leading axes of the input are kept.
-
-    Parameters
-    ----------
-    in_size, out_size : int or sequence of int
-        The shapes of one input and one output; they may differ in the last axis only.
-    w_init : initialiser, array or Quantity
-        The weight at the start.
-    b_init : initialiser, array, Quantity or None
-        The bias at the start; None leaves it out.
-    name : str, optional
-        A name for people to read.
-
-    Raises
-    ------
-    ValueError
-        If `in_size` and `out_size` differ before their last axis, or have no axis.
-
-    Examples
-    --------
-    >>> import brainir
-    >>> import jax.numpy as jnp
-    >>> linear = brainir.nn.Linear(3, 2, w_init=brainir.init.Constant(0.5))
-    >>> linear(jnp.ones((4, 3)))[0]
-    Array([1.5, 1.5], dtype=float32)
-    """
-
-    def __init__(
-        self,
-        in_size: Size,
-        out_size: Size,
-        w_init: Any = init.KaimingNormal(),
-        b_init: Any = init.ZeroInit(),
-        name: str | None = None,
-    ):
-        super().__init__(name)
-        self.in_size = in_size
-        self.out_size = out_size
-        inputs, outputs = self.in_size or (), self.out_size or ()
-        if not inputs or not outputs or inputs[:-1] != outputs[:-1]:
-            raise ValueError(
-                f"in_size {self.in_size} and out_size {self.out_size} of {type(self).__name__} "
-                "may differ in the last axis only, and need one"
-            )
-        weight = init.param(w_init, (inputs[-1], outputs[-1]), allow_none=False)
-        parameters = {"weight": weight}
-        if b_init is not None:
-            parameters["bias"] = init.param(b_init, outputs[-1:])
-        self.weight = ParamState(parameters)
-
-    def update(self, x: Any) -> Any:
-        """Map `x`, of shape ``(..., in_size[-1])``, to shape ``(..., out_size[-1])``."""
-        parameters = self.weight.value
-        y = x @ parameters["weight"]
-        return y + parameters["bias"] if "bias" in parameters else y
+__all__ = ["Sequential"]
 
 
 class Sequential(Module):

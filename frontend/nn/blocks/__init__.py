@@ -1,0 +1,39 @@
+"""The layers that models are built of."""
+
+from . import (
+    activations,
+    connections,
+    convolution,
+    dropout,
+    elementwise,
+    embedding,
+    linear,
+    normalization,
+    pooling,
+    recurrent,
+)
+from .activations import *  # noqa: F403
+from .connections import *  # noqa: F403
+from .convolution import *  # noqa: F403
+from .dropout import *  # noqa: F403
+from .elementwise import *  # noqa: F403
+from .embedding import *  # noqa: F403
+from .linear import *  # noqa: F403
+from .normalization import *  # noqa: F403
+from .pooling import *  # noqa: F403
+from .recurrent import *  # noqa: F403
+
+__all__ = []
+for _family in (
+    activations,
+    connections,
+    convolution,
+    dropout,
+    elementwise,
+    embedding,
+    linear,
+    normalization,
+    pooling,
+    recurrent,
+):
+    __all__ += _family.__all__
