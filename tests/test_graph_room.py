@@ -496,6 +496,6 @@ def test_a_reference_keeps_class_value_and_metadata():
         assert (made.name, made.tag, made.source) == ("V", {"a", "b"}, "soma")  # pyright: ignore
         assert made.value.unit == u.mV
     other: brainir.State = brainir.HiddenState(jnp.zeros(2), source="axon")
-    other.update_from_ref(reference)
+    other.update_from_ref(reference)  # pyright: ignore[reportArgumentType]
     assert (other.name, other.source) == ("V", "soma")  # pyright: ignore
     assert hash(structure) == hash(jax.tree.structure(again))

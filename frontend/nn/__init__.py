@@ -1,7 +1,6 @@
 """Building blocks of models: modules, time steps, and calls on all parts of a model."""
 
 from ..state import FlattedDict, NestedDict
-from ..state import FlattedDict
 from . import blocks, init, metrics, parameters
 from .blocks import *  # noqa: F403
 from .collective import (
@@ -12,12 +11,14 @@ from .collective import (
     reset_all_states,
 )
 from .delays import Delay, DelayAccess, StateWithDelay
+from .describing import ParamDescriber
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
 from .layers import Sequential
 from .metrics import *  # noqa: F403
 from .module import Module
 from .neurons import LIF
+from .parameters import *  # noqa: F403
 from .prefetching import (
     OutputDelayAt,
     Prefetch,
@@ -25,7 +26,6 @@ from .prefetching import (
     PrefetchDelayAt,
     init_maybe_prefetch,
 )
-from .parameters import *  # noqa: F403
 
 __all__ = [
     "LIF",
@@ -36,6 +36,7 @@ __all__ = [
     "Module",
     "NestedDict",
     "OutputDelayAt",
+    "ParamDescriber",
     "Prefetch",
     "PrefetchDelay",
     "PrefetchDelayAt",

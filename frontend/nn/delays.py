@@ -469,6 +469,6 @@ class StateWithDelay(Delay):
             lambda kind: jax.ShapeDtypeStruct(kind.shape[1 if in_front else 0 :], kind.dtype), types
         )
 
-    def update(self, *args: Any) -> None:
-        """Store the present value of the State."""
+    def update(self, current: Any = None) -> None:
+        """Store the present value of the State, whatever is given."""
         super().update(self.state.value)

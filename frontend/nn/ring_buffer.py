@@ -8,6 +8,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from .. import environ
 
@@ -50,7 +51,7 @@ def whole_steps(time: Any) -> np.ndarray:
 
 def check_range(age: Any, slots: int) -> None:
     """Refuse ages that are known, and of which the buffer has no value."""
-    if isinstance(age, jax.core.Tracer):
+    if isinstance(age, Tracer):
         return
     ages = np.asarray(age)
     if ages.size and (ages.min() < -ROUNDING or ages.max() > slots - 1 + ROUNDING):
