@@ -481,3 +481,19 @@ def test_wrong_references_are_refused():
     missing.prefetch_delay("constant", 0.1 * u.ms)
     with pytest.raises(AttributeError, match="only a State has a past"):
         nn.init_all_states(missing)
+
+
+def test_a_compiled_loop_writes_into_its_history_in_place():
+    """A copy of the history at each step would take as much memory again."""
+    delay = nn.Delay(jnp.zeros(100), entries={"a": 50 * u.ms})
+    delay.init_state()
+
+    def one(x):
+        before = delay.at("a")
+        delay.update(x + before)
+        return before[0]
+
+    run = brainir.transform.jit(lambda xs: brainir.transform.for_loop(one, xs))
+    compiled = run.trace(jnp.ones((600, 100))).lower().compile()
+    history = delay.history.value.nbytes
+    assert compiled.memory_analysis().temp_size_in_bytes < history / 10

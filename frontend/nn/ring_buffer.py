@@ -106,9 +106,11 @@ def write(history: Any, current: Any, pointer: jax.Array) -> Any:
 def read(history: jax.Array, slot: jax.Array, indices: tuple[Any, ...], batch: int) -> jax.Array:
     """Return values of one array at slots, and at indices behind the batch axes."""
     if not indices:
-        if slot.ndim == 0:
-            return jax.lax.dynamic_index_in_dim(history, slot, 0, keepdims=False)
-        return history[slot]
+        # One slot is read twice: XLA makes a slice of a gather of one row, joins it with the slice
+        # that the update writes, and then copies the whole history at each step to be safe.
+        rows = jnp.stack([slot, slot]) if slot.ndim == 0 else slot
+        found = history.at[rows].get(mode="promise_in_bounds")
+        return found[0] if slot.ndim == 0 else found
     taken = history[(slot, *[slice(None)] * batch, *indices)]
     arrays = [index for index in (slot, *indices) if not isinstance(index, slice)]
     matched = np.broadcast_shapes(*map(np.shape, arrays))
