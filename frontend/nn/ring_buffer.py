@@ -100,7 +100,9 @@ def write(history: Any, current: Any, pointer: jax.Array) -> Any:
     array = jnp.asarray(current)
     if array.shape != history.shape[1:]:
         raise ValueError(f"a delay of shape {history.shape[1:]} was given shape {array.shape}")
-    return jax.lax.dynamic_update_index_in_dim(history, array.astype(history.dtype), pointer, 0)
+    return jax.lax.dynamic_update_index_in_dim(
+        history, array.astype(history.dtype), pointer, 0, allow_negative_indices=False
+    )
 
 
 def read(history: jax.Array, slot: jax.Array, indices: tuple[Any, ...], batch: int) -> jax.Array:
@@ -109,7 +111,7 @@ def read(history: jax.Array, slot: jax.Array, indices: tuple[Any, ...], batch: i
         # One slot is read twice: XLA makes a slice of a gather of one row, joins it with the slice
         # that the update writes, and then copies the whole history at each step to be safe.
         rows = jnp.stack([slot, slot]) if slot.ndim == 0 else slot
-        found = history.at[rows].get(mode="promise_in_bounds")
+        found = history.at[rows].get(mode="promise_in_bounds", wrap_negative_indices=False)
         return found[0] if slot.ndim == 0 else found
     taken = history[(slot, *[slice(None)] * batch, *indices)]
     arrays = [index for index in (slot, *indices) if not isinstance(index, slice)]
