@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import brainir
 from brainir import graph, nn
@@ -22,6 +24,13 @@ class Cell(nn.Module):
     def update(self, x):
         self.h.value = self.h.value * 0.5 + x * u.mV
         return jnp.sum(self.w.value) * self.h.value
+
+
+class Settings(nn.Module):
+    def __init__(self, **settings):
+        super().__init__()
+        for name, value in settings.items():
+            setattr(self, name, value)
 
 
 Pair = collections.namedtuple("Pair", "left right")
@@ -110,6 +119,46 @@ def test_a_tuple_that_is_in_a_cycle_through_a_list_is_put_together():
     assert other[1].value == 1.0
 
 
+STATES = tuple(brainir.State(float(i)) for i in range(3))
+MODELS = st.recursive(
+    st.sampled_from([*STATES, 0, "text", None]),
+    lambda parts: (
+        st.lists(parts, max_size=3)
+        | st.lists(parts, max_size=3).map(tuple)
+        | st.dictionaries(st.sampled_from(["a", 1, ("t",)]), parts)
+        | st.tuples(parts, parts).map(lambda pair: Pair(*pair))
+        | parts.map(lambda part: Settings(first=part, second=[part, part]))
+    ),
+    max_leaves=8,
+)
+
+
+def outline(thing, met):
+    """Write down a model in plain Python: what is met again is told by its number."""
+    if isinstance(thing, brainir.State | list | dict | nn.Module) and id(thing) in met:
+        return met[id(thing)]
+    if isinstance(thing, brainir.State | list | dict | nn.Module):
+        met[id(thing)] = f"number {len(met)}"
+    if isinstance(thing, brainir.State):
+        return type(thing), thing.value
+    if isinstance(thing, list | tuple):
+        return type(thing), [outline(part, met) for part in thing]
+    if isinstance(thing, dict | nn.Module):
+        items = (thing if isinstance(thing, dict) else vars(thing)).items()
+        return type(thing), [(key, outline(part, met)) for key, part in items]
+    return thing
+
+
+@given(MODELS.filter(lambda model: isinstance(model, list | tuple | dict | nn.Module)))
+def test_a_clone_looks_like_the_model_and_holds_none_of_its_states(model):
+    other = graph.clone(model)
+    assert outline(other, {}) == outline(model, {})
+    assert graph.graphdef(other) == graph.graphdef(model)
+    theirs = set(map(id, graph.states(other).values()))
+    assert not theirs & set(map(id, STATES))
+    assert len(theirs) == len(graph.states(model))
+
+
 def test_states_are_split_by_filter_and_none_may_be_left_over():
     net = Net()
     definition, weights, rest = graph.treefy_split(net, brainir.ParamState, ...)
@@ -127,10 +176,10 @@ def test_merging_takes_flat_and_nested_dictionaries_and_leaves_extra_entries_alo
     net = Net()
     definition, states = graph.treefy_split(net)
     extra = brainir.State(1.0).to_state_ref()
-    for given in (states.to_flat(), states | {"zz": extra}, states.to_pure_dict()):
+    for mapping in (states.to_flat(), states | {"zz": extra}, states.to_pure_dict()):
         jax.tree.map(
             np.testing.assert_array_equal,
-            values(graph.treefy_merge(definition, given)),
+            values(graph.treefy_merge(definition, mapping)),
             values(net),
         )
 
@@ -160,13 +209,6 @@ def test_states_themselves_can_be_given_instead_of_pytrees():
 
 
 # --- descriptions ---------------------------------------------------------------------------------
-
-
-class Settings(nn.Module):
-    def __init__(self, **settings):
-        super().__init__()
-        for name, value in settings.items():
-            setattr(self, name, value)
 
 
 @pytest.mark.parametrize(
