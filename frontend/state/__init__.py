@@ -3,6 +3,7 @@
 from . import kinds
 from .catching import NewStateCatcher, catch_new_states, catching_nothing
 from .checks import check_state_jax_tracer, check_state_value_tree
+from .dictionaries import DictManager, StateDictManager
 from .epoch import Loss, epoch
 from .flatted_dict import FlattedDict
 from .hooked import hook_marks
@@ -24,12 +25,14 @@ from .treefy import TreefyState
 __all__ = [
     "COMPILED_METHODS",
     "HOLDERS",
+    "DictManager",
     "FlattedDict",
     "Loss",
     "NewStateCatcher",
     "Node",
     "Recorder",
     "State",
+    "StateDictManager",
     "StateTraceStack",
     "TreefyState",
     "assign_all",
