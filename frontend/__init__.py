@@ -2,11 +2,25 @@
 
 from ..passes import Options
 from . import environ, graph, init, nn, random, surrogate, tools, transform, typing
+from . import environ, hooks, init, nn, random, surrogate, tools, transform, typing
 from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
+from .errors import BrainIRError as BrainStateError
+from .hooks import *  # noqa: F403
 from .options import options
 from .random import RandomState
-from .state import NewStateCatcher, State, TreefyState, catch_new_states, kinds, maybe_state
+from .state import (
+    NewStateCatcher,
+    State,
+    StateDictManager,
+    StateTraceStack,
+    TreefyState,
+    catch_new_states,
+    check_state_jax_tracer,
+    check_state_value_tree,
+    kinds,
+    maybe_state,
+)
 from .state.kinds import *  # noqa: F403
 from .validation import validate
 
@@ -14,13 +28,18 @@ __all__ = [
     "ArtifactError",
     "BatchAxisError",
     "BrainIRError",
+    "BrainStateError",
     "NewStateCatcher",
     "Options",
     "RandomState",
     "State",
+    "StateDictManager",
+    "StateTraceStack",
     "TraceContextError",
     "TreefyState",
     "catch_new_states",
+    "check_state_jax_tracer",
+    "check_state_value_tree",
     "environ",
     "graph",
     "init",
@@ -36,4 +55,4 @@ __all__ = [
     "typing",
     "validate",
 ]
-__all__ += kinds.__all__
+__all__ += [*hooks.__all__, *kinds.__all__]

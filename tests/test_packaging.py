@@ -36,7 +36,7 @@ LAYERS = {
 
 ROOMS = (
     {"errors", "filter", "typing", "snapshot", "environ", "options"},
-    {"capture"},
+    {"capture", "hooks"},
     {"state"},
     {"graph"},
     {"program"},

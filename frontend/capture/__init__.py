@@ -4,7 +4,8 @@ from .avals import View, aval_of, view_of
 from .cells import Cell, Handle, reject_states
 from .containers import Held, held, is_container, merge
 from .equations import state_ref
-from .frames import Frame, current_frame, trace_token
+from .explain import user_loc
+from .frames import Frame, current_frame, frames, trace_token
 from .importer import import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
@@ -29,6 +30,7 @@ __all__ = [
     "current_frame",
     "describe_tree",
     "evaluate_by",
+    "frames",
     "held",
     "import_traced",
     "is_container",
@@ -48,6 +50,7 @@ __all__ = [
     "trace_token",
     "trace_within",
     "unit_name",
+    "user_loc",
     "view_of",
     "write",
     "write_leaves",

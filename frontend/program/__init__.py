@@ -12,7 +12,7 @@ from .executables import (
 )
 from .foreign import evaluate
 from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide
-from .running import in_capture
+from .running import give_back, in_capture, tell_recorders
 
 __all__ = [
     "Compiled",
@@ -24,6 +24,7 @@ __all__ = [
     "compile_program",
     "evaluate",
     "executables",
+    "give_back",
     "in_capture",
     "is_sharded",
     "is_wide",
@@ -31,4 +32,5 @@ __all__ = [
     "optimise",
     "optimise_graph",
     "outermost",
+    "tell_recorders",
 ]
