@@ -85,12 +85,13 @@ def _order(norm_type: float | str | None) -> float:
 
 def _norm(leaves: list[Any], order: float) -> jax.Array:
     """Return the norm of the numbers of some arrays, as if they stood in one vector."""
-    real = jnp.result_type(float, *(jnp.asarray(leaf).dtype for leaf in leaves))
-    sizes = [jnp.abs(jnp.asarray(leaf)).astype(jnp.finfo(real).dtype).ravel() for leaf in leaves]
-    sizes = [size for size in sizes if size.size]
-    if not sizes:
-        return jnp.zeros((), jnp.finfo(real).dtype)
-    together = jnp.concatenate(sizes)
+    arrays = [array for array in map(jnp.asarray, leaves) if array.size]
+    inexact = [array.dtype for array in arrays if jnp.issubdtype(array.dtype, jnp.inexact)]
+    wide = any(jnp.finfo(dtype).bits == 64 for dtype in inexact)
+    dtype = jnp.float64 if wide else jnp.float32
+    if not arrays:
+        return jnp.zeros((), dtype)
+    together = jnp.concatenate([jnp.abs(array).astype(dtype).ravel() for array in arrays])
     if order == math.inf:
         return jnp.max(together)
     if order == -math.inf:
