@@ -13,7 +13,7 @@ from ...state import ParamState
 from ...typing import Size
 from .. import init
 from ..module import Module
-from .weights import check_joined, make_mask, make_weight, masked, product
+from .weights import check_joined, known, make_mask, make_weight, masked, product
 
 __all__ = [
     "AllToAll",
@@ -298,13 +298,12 @@ class AllToAll(Module):
 
     def _sum(self, x: Any) -> Any:
         """Return the sum of all inputs for each output, without its own if that is left out."""
-        assert self.out_size is not None
         x = x if isinstance(x, u.Quantity) else jnp.asarray(x)
         total = u.math.sum(x, axis=-1, keepdims=True)
-        total = u.math.broadcast_to(total, (*total.shape[:-1], self.out_size[-1]))
+        total = u.math.broadcast_to(total, (*total.shape[:-1], known(self.out_size)[-1]))
         if self.include_self:
             return total
-        shared = min(x.shape[-1], self.out_size[-1])
+        shared = min(x.shape[-1], known(self.out_size)[-1])
         own = total[..., :shared] - x[..., :shared]
         return u.math.concatenate([own, total[..., shared:]], axis=-1)
 
@@ -341,10 +340,9 @@ class OneToOne(Module):
         super().__init__(name)
         self.in_size = in_size
         self.out_size = in_size
-        assert self.in_size is not None
-        parameters = {"weight": make_weight(w_init, self.in_size, fill=False)}
+        parameters = {"weight": make_weight(w_init, known(self.in_size), fill=False)}
         if b_init is not None:
-            parameters["bias"] = make_weight(b_init, self.in_size, fill=False)
+            parameters["bias"] = make_weight(b_init, known(self.in_size), fill=False)
         self.weight = param_type(parameters)
 
     def update(self, pre_val: Any) -> Any:
@@ -405,10 +403,9 @@ class SparseLinear(Module):
             )
         inputs, outputs = spar_mat.shape
         self.in_size = inputs if in_size is None else in_size
-        assert self.in_size is not None
-        if self.in_size[-1:] != (inputs,):
+        if known(self.in_size)[-1:] != (inputs,):
             raise ValueError(f"in_size {self.in_size} does not end with {inputs} inputs")
-        self.out_size = (*self.in_size[:-1], outputs)
+        self.out_size = (*known(self.in_size)[:-1], outputs)
         self.spar_mat = spar_mat
         self._places = _places_of(spar_mat)
         parameters = {"weight": spar_mat.data}  # pyright: ignore[reportAttributeAccessIssue]
@@ -437,7 +434,7 @@ def _places_of(matrix: Any) -> tuple[Any, Any]:
     """Return the rows and the columns of the stored entries of a sparse matrix."""
     if isinstance(matrix, u.sparse.COO):
         return np.asarray(matrix.row), np.asarray(matrix.col)
-    lengths = np.diff(np.asarray(matrix.indptr))
+    lengths = np.diff(np.asarray(matrix.indptr, np.int64))
     major, minor = np.repeat(np.arange(len(lengths)), lengths), np.asarray(matrix.indices)
     return (minor, major) if isinstance(matrix, u.sparse.CSC) else (major, minor)
 

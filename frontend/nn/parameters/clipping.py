@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 __all__ = ["clip_grad_norm"]
 
@@ -55,7 +56,7 @@ def clip_grad_norm(
     >>> float(norm), [round(x, 4) for x in clipped["weight"].tolist()]
     (5.0, [0.6, 0.8])
     """
-    if not isinstance(max_norm, jax.core.Tracer) and max_norm < 0:
+    if not isinstance(max_norm, Tracer) and max_norm < 0:
         raise ValueError(f"max_norm cannot be negative, got {max_norm}")
     norm = _norm(jax.tree.leaves(grad), _order(norm_type))
     too_long = norm > max_norm
