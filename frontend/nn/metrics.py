@@ -13,7 +13,7 @@ Examples
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import brainunit as u
 import jax.numpy as jnp
@@ -169,6 +169,10 @@ class MultiMetric(Metric):
                 raise ValueError(f"a metric cannot be called {name!r}; use another name")
             setattr(self, name, metric)
         self._names = tuple(metrics)
+
+    if TYPE_CHECKING:  # the metrics are attributes
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def _metrics(self) -> dict[str, Metric]:
         return {name: getattr(self, name) for name in self._names}

@@ -24,16 +24,13 @@ from .pooling import *  # noqa: F403
 from .recurrent import *  # noqa: F403
 
 __all__ = []
-for _family in (
-    activations,
-    connections,
-    convolution,
-    dropout,
-    elementwise,
-    embedding,
-    linear,
-    normalization,
-    pooling,
-    recurrent,
-):
-    __all__ += _family.__all__
+__all__ += activations.__all__
+__all__ += connections.__all__
+__all__ += convolution.__all__
+__all__ += dropout.__all__
+__all__ += elementwise.__all__
+__all__ += embedding.__all__
+__all__ += linear.__all__
+__all__ += normalization.__all__
+__all__ += pooling.__all__
+__all__ += recurrent.__all__

@@ -64,6 +64,7 @@ __all__ = [
 ]
 
 Axis = int | tuple[int, ...] | None
+Number = float | jax.Array
 
 
 def _numbers(x: Any) -> Any:
@@ -90,12 +91,12 @@ def relu(x: ArrayLike) -> Any:
     return _keeping_unit(jax.nn.relu, x)
 
 
-def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01) -> Any:
+def leaky_relu(x: ArrayLike, negative_slope: Number = 0.01) -> Any:
     """Return the input, times `negative_slope` where it is negative, in its unit."""
     return _keeping_unit(jax.nn.leaky_relu, x, negative_slope)
 
 
-def prelu(x: ArrayLike, a: ArrayLike = 0.25) -> Any:
+def prelu(x: ArrayLike, a: Number = 0.25) -> Any:
     """Return the input, times `a` where it is negative, in its unit; `a` may be trained."""
     return _keeping_unit(jax.nn.leaky_relu, x, a)
 
@@ -118,12 +119,12 @@ def relu6(x: ArrayLike) -> Any:
     return jax.nn.relu6(_numbers(x))
 
 
-def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Any:
+def celu(x: ArrayLike, alpha: Number = 1.0) -> Any:
     r"""Return :math:`\max(x, 0) + \min(0, \alpha (e^{x / \alpha} - 1))`."""
     return jax.nn.celu(_numbers(x), alpha)
 
 
-def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Any:
+def elu(x: ArrayLike, alpha: Number = 1.0) -> Any:
     r"""Return the input, and :math:`\alpha (e^x - 1)` where it is negative."""
     return jax.nn.elu(_numbers(x), alpha)
 
@@ -174,7 +175,7 @@ def tanh(x: ArrayLike) -> Any:
 
 def tanh_shrink(x: ArrayLike) -> Any:
     r"""Return :math:`x - \tanh x`."""
-    x = _numbers(x)
+    x = jnp.asarray(_numbers(x))
     return x - jnp.tanh(x)
 
 
@@ -188,7 +189,7 @@ def softplus(x: ArrayLike) -> Any:
     return jax.nn.softplus(_numbers(x))
 
 
-def squareplus(x: ArrayLike, b: ArrayLike = 4) -> Any:
+def squareplus(x: ArrayLike, b: Number = 4) -> Any:
     r"""Return :math:`(x + \sqrt{x^2 + b}) / 2`."""
     return jax.nn.squareplus(_numbers(x), b)
 
@@ -216,19 +217,19 @@ def hard_silu(x: ArrayLike) -> Any:
 hard_swish = hard_silu
 
 
-def hard_tanh(x: ArrayLike, min_val: ArrayLike = -1.0, max_val: ArrayLike = 1.0) -> Any:
+def hard_tanh(x: ArrayLike, min_val: Number = -1.0, max_val: Number = 1.0) -> Any:
     """Return the input, kept between two bounds."""
     x = jnp.asarray(_numbers(x))
     return jnp.where(x > max_val, max_val, jnp.where(x < min_val, min_val, x))
 
 
-def hard_shrink(x: ArrayLike, lambd: ArrayLike = 0.5) -> Any:
+def hard_shrink(x: ArrayLike, lambd: Number = 0.5) -> Any:
     """Return the input, and 0 where it is within `lambd` of 0."""
     x = jnp.asarray(_numbers(x))
     return jnp.where(jnp.abs(x) > lambd, x, jnp.zeros_like(x))
 
 
-def soft_shrink(x: ArrayLike, lambd: ArrayLike = 0.5) -> Any:
+def soft_shrink(x: ArrayLike, lambd: Number = 0.5) -> Any:
     """Return the input moved by `lambd` towards 0, and 0 where that would pass it."""
     x = jnp.asarray(_numbers(x))
     moved = jnp.where(x > lambd, x - lambd, x + lambd)
@@ -275,7 +276,7 @@ def standardize(
     x: ArrayLike,
     axis: Axis = -1,
     variance: Any = None,
-    epsilon: ArrayLike = 1e-5,
+    epsilon: Number = 1e-5,
     where: Any = None,
 ) -> Any:
     """Return the input with mean 0 and variance 1 along an axis."""

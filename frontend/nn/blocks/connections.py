@@ -20,7 +20,7 @@ from ...state import ParamState
 from ...transform import vmap
 from ...typing import Size
 from ..module import Module
-from .weights import check_joined, make_weight, product
+from .weights import check_joined, known, make_weight, product
 
 __all__ = ["EventFixedNumConn", "EventFixedProb", "EventLinear", "FixedNumConn"]
 
@@ -87,8 +87,7 @@ class EventLinear(Module):
 
     def update(self, spk: Any) -> Any:
         """Map events of shape ``(..., in_size[-1])`` to shape ``(..., out_size[-1])``."""
-        assert self.out_size is not None
-        outputs = self.out_size[-1]
+        outputs = known(self.out_size)[-1]
         is_real = jnp.issubdtype(jnp.asarray(u.get_mantissa(spk)).dtype, jnp.inexact)
         x = spk if is_real and not self.float_as_event else _events(spk)
 
@@ -176,7 +175,7 @@ class FixedNumConn(Module):
         self.efferent_target = efferent_target
         self.allow_multi_conn = allow_multi_conn
         self.seed = seed
-        inputs, outputs = math.prod(self.in_size or ()), math.prod(self.out_size or ())
+        inputs, outputs = math.prod(known(self.in_size)), math.prod(known(self.out_size))
         near, far = (inputs, outputs) if efferent_target == "post" else (outputs, inputs)
         self.conn_num = _as_number(conn_num, far, allow_multi_conn)
         generator = np.random if seed is None else np.random.RandomState(seed)
@@ -200,10 +199,8 @@ class FixedNumConn(Module):
 
     def update(self, x: Any) -> Any:
         """Map `x`, of shape ``(..., *in_size)``, to shape ``(..., *out_size)``."""
-        assert self.in_size is not None
-        assert self.out_size is not None
         shape = u.math.shape(x)
-        batch = shape[: len(shape) - len(self.in_size)]
+        batch = shape[: len(shape) - len(known(self.in_size))]
         if shape[len(batch) :] != self.in_size:
             raise ValueError(
                 f"{type(self).__name__} takes arrays of shape {self.in_size}, after any batch "
@@ -211,7 +208,7 @@ class FixedNumConn(Module):
             )
         join = self._scattered if self.efferent_target == "post" else self._gathered
         y = product(join, u.math.reshape(self._driven(x), (*batch, -1)), self.weight.value)
-        return u.math.reshape(y, (*batch, *self.out_size))
+        return u.math.reshape(y, (*batch, *known(self.out_size)))
 
     def _driven(self, x: Any) -> Any:
         """Return what the connections carry."""
@@ -219,10 +216,9 @@ class FixedNumConn(Module):
 
     def _scattered(self, x: jax.Array, weight: jax.Array) -> jax.Array:
         """Add what each input sends to the outputs that it reaches."""
-        assert self.out_size is not None
         sent = x[..., self.rows, None]
         sent = jnp.broadcast_to(sent * weight, (*sent.shape[:-2], *self.indices.shape))
-        outputs = jnp.zeros((*sent.shape[:-2], math.prod(self.out_size)), sent.dtype)
+        outputs = jnp.zeros((*sent.shape[:-2], math.prod(known(self.out_size))), sent.dtype)
         return outputs.at[..., self.indices].add(sent)
 
     def _gathered(self, x: jax.Array, weight: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ import jax
 from ...state import ParamState
 from .. import init
 from ..module import Module
-from .weights import make_mask, make_weight, masked, product
+from .weights import known, make_mask, make_weight, masked, product
 from .windows import Padding, as_extent, as_padding, result_shape
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d"]
@@ -43,7 +43,7 @@ class _Conv(Module):
         self.in_size = tuple(in_size)
         self._check_rank()
         self.channel_first = channel_first
-        self.in_channels = self.in_size[0 if channel_first else -1]
+        self.in_channels = known(self.in_size)[0 if channel_first else -1]
         self.out_channels = out_channels
         for channels in (self.in_channels, out_channels):
             if channels % groups:
@@ -64,11 +64,10 @@ class _Conv(Module):
             bias = (out_channels, *ones) if channel_first else (*ones, out_channels)
             parameters["bias"] = make_weight(b_init, bias)
         self.weight = param_type(parameters)
-        self.out_size = result_shape(self._convolved, (1, *self.in_size), shape)[1:]
+        self.out_size = result_shape(self._convolved, (1, *known(self.in_size)), shape)[1:]
 
     def update(self, x: Any) -> Any:
         """Convolve `x`, of shape ``in_size`` or ``(batch, *in_size)``."""
-        assert self.in_size is not None
         shape = tuple(x.shape)
         alone = shape == self.in_size
         if not alone and shape[1:] != self.in_size:
@@ -98,8 +97,7 @@ class _Conv(Module):
         )
 
     def _check_rank(self) -> None:
-        assert self.in_size is not None
-        if len(self.in_size) != self.num_spatial_dims + 1:
+        if len(known(self.in_size)) != self.num_spatial_dims + 1:
             raise ValueError(
                 f"in_size of {type(self).__name__} needs {self.num_spatial_dims} spatial axes and "
                 f"one of channels, got {self.in_size}"

@@ -13,7 +13,7 @@ from ...state import ParamState
 from ...typing import Size
 from .. import init
 from ..module import Module
-from .weights import make_weight
+from .weights import known, make_weight
 
 __all__ = ["Embedding"]
 
@@ -69,14 +69,13 @@ class Embedding(Module):
     ):
         super().__init__(name)
         self.out_size = embedding_size
-        assert self.out_size is not None
         if padding_idx is not None and not 0 <= padding_idx < num_embeddings:
             raise ValueError(f"padding_idx {padding_idx} is not one of {num_embeddings} rows")
         self.num_embeddings = num_embeddings
-        self.embedding_size = self.out_size
+        self.embedding_size = known(self.out_size)
         self.padding_idx = padding_idx
         self.freeze = freeze
-        table = make_weight(embedding_init, (num_embeddings, *self.out_size))
+        table = make_weight(embedding_init, (num_embeddings, *known(self.out_size)))
         if padding_idx is not None:
             table = u.math.where(
                 self._is_padding(np.arange(num_embeddings)), u.math.zeros_like(table), table
@@ -134,5 +133,4 @@ class Embedding(Module):
 
     def _is_padding(self, rows: Any) -> Any:
         """Tell which rows are the padding, in a shape that broadcasts to those rows' vectors."""
-        assert self.out_size is not None
-        return (rows == self.padding_idx).reshape(*rows.shape, *(1 for _ in self.out_size))
+        return (rows == self.padding_idx).reshape(*rows.shape, *(1 for _ in known(self.out_size)))

@@ -7,12 +7,13 @@ from typing import Any
 import brainunit as u
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ...state import ParamState
 from ...typing import Size
 from .. import init
 from ..module import Module
-from .weights import check_joined, make_mask, make_weight, masked
+from .weights import check_joined, known, make_mask, make_weight, masked, product
 
 __all__ = [
     "AllToAll",
@@ -297,13 +298,12 @@ class AllToAll(Module):
 
     def _sum(self, x: Any) -> Any:
         """Return the sum of all inputs for each output, without its own if that is left out."""
-        assert self.out_size is not None
         x = x if isinstance(x, u.Quantity) else jnp.asarray(x)
         total = u.math.sum(x, axis=-1, keepdims=True)
-        total = u.math.broadcast_to(total, (*total.shape[:-1], self.out_size[-1]))
+        total = u.math.broadcast_to(total, (*total.shape[:-1], known(self.out_size)[-1]))
         if self.include_self:
             return total
-        shared = min(x.shape[-1], self.out_size[-1])
+        shared = min(x.shape[-1], known(self.out_size)[-1])
         own = total[..., :shared] - x[..., :shared]
         return u.math.concatenate([own, total[..., shared:]], axis=-1)
 
@@ -340,10 +340,9 @@ class OneToOne(Module):
         super().__init__(name)
         self.in_size = in_size
         self.out_size = in_size
-        assert self.in_size is not None
-        parameters = {"weight": make_weight(w_init, self.in_size, fill=False)}
+        parameters = {"weight": make_weight(w_init, known(self.in_size), fill=False)}
         if b_init is not None:
-            parameters["bias"] = make_weight(b_init, self.in_size, fill=False)
+            parameters["bias"] = make_weight(b_init, known(self.in_size), fill=False)
         self.weight = param_type(parameters)
 
     def update(self, pre_val: Any) -> Any:
@@ -404,11 +403,11 @@ class SparseLinear(Module):
             )
         inputs, outputs = spar_mat.shape
         self.in_size = inputs if in_size is None else in_size
-        assert self.in_size is not None
-        if self.in_size[-1:] != (inputs,):
+        if known(self.in_size)[-1:] != (inputs,):
             raise ValueError(f"in_size {self.in_size} does not end with {inputs} inputs")
-        self.out_size = (*self.in_size[:-1], outputs)
+        self.out_size = (*known(self.in_size)[:-1], outputs)
         self.spar_mat = spar_mat
+        self._places = _places_of(spar_mat)
         parameters = {"weight": spar_mat.data}  # pyright: ignore[reportAttributeAccessIssue]
         if b_init is not None:
             parameters["bias"] = make_weight(b_init, (outputs,))
@@ -417,10 +416,27 @@ class SparseLinear(Module):
     def update(self, x: Any) -> Any:
         """Map `x`, of shape ``(..., inputs)``, to shape ``(..., outputs)``."""
         parameters = self.weight.value
-        matrix: Any = self.spar_mat.with_data(parameters["weight"])  # pyright: ignore[reportAttributeAccessIssue]
-        rows = u.math.reshape(x, (-1, self.spar_mat.shape[0]))
-        y = u.math.reshape(rows @ matrix, (*u.math.shape(x)[:-1], self.spar_mat.shape[1]))
+        y = product(self._scattered, x, parameters["weight"])
         return y + parameters["bias"] if "bias" in parameters else y
+
+    def _scattered(self, x: jax.Array, entries: jax.Array) -> jax.Array:
+        """Add to each output what the stored entries of its column send there.
+
+        Written out, since the products of brainunit's own matrices have no rule for lanes, and
+        gradients of some entries of CSR and COO are those of others.
+        """
+        rows, columns = self._places
+        y = jnp.zeros((*x.shape[:-1], self.spar_mat.shape[1]), x.dtype)
+        return y.at[..., columns].add(x[..., rows] * entries)
+
+
+def _places_of(matrix: Any) -> tuple[Any, Any]:
+    """Return the rows and the columns of the stored entries of a sparse matrix."""
+    if isinstance(matrix, u.sparse.COO):
+        return np.asarray(matrix.row), np.asarray(matrix.col)
+    lengths = np.diff(np.asarray(matrix.indptr, np.int64))
+    major, minor = np.repeat(np.arange(len(lengths)), lengths), np.asarray(matrix.indices)
+    return (minor, major) if isinstance(matrix, u.sparse.CSC) else (major, minor)
 
 
 class LoRA(Module):

@@ -13,7 +13,7 @@ from ...state import BatchState, ParamState
 from ...typing import Size
 from .. import init
 from ..module import Module
-from .weights import make_weight
+from .weights import known, make_weight
 
 __all__ = ["BatchNorm0d", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm"]
 
@@ -31,6 +31,8 @@ def _as_axes(name: str, axes: Axes, count: int) -> tuple[int, ...]:
 class _Normalization(Module):
     """Statistics along some axes, then a trained scale and bias along others."""
 
+    weight: Any
+
     def _set_parameters(
         self,
         features: tuple[int, ...],
@@ -39,9 +41,8 @@ class _Normalization(Module):
         param_type: type,
     ) -> tuple[int, ...]:
         """Create the state ``weight`` with what `initials` name; return the shape of each."""
-        assert self.in_size is not None
-        count = len(self.in_size)
-        shape = tuple(n if i - count in features else 1 for i, n in enumerate(self.in_size))
+        count = len(known(self.in_size))
+        shape = tuple(n if i - count in features else 1 for i, n in enumerate(known(self.in_size)))
         parameters = {
             name: make_weight(initial, shape).astype(dtype) for name, initial in initials.items()
         }
@@ -112,8 +113,7 @@ class LayerNorm(_Normalization):
         super().__init__()
         self.in_size = in_size
         self.out_size = in_size
-        assert self.in_size is not None
-        count = len(self.in_size)
+        count = len(known(self.in_size))
         self.reduction_axes = _as_axes("reduction_axes", reduction_axes, count)
         self.feature_axes = _as_axes("feature_axes", feature_axes, count)
         self.epsilon = epsilon
@@ -152,13 +152,13 @@ class _BatchNorm(_Normalization):
         super().__init__(name)
         self.in_size = in_size
         self.out_size = in_size
-        assert self.in_size is not None
-        if len(self.in_size) not in {self.num_spatial_dims + 1, max(self.num_spatial_dims, 1)}:
+        count = len(known(self.in_size))
+        if count not in {self.num_spatial_dims + 1, max(self.num_spatial_dims, 1)}:
             raise ValueError(
                 f"in_size of {type(self).__name__} needs {self.num_spatial_dims} spatial axes and "
                 f"one of features, got {self.in_size}"
             )
-        self.feature_axes = _as_axes("feature_axis", feature_axis, len(self.in_size))
+        self.feature_axes = _as_axes("feature_axis", feature_axis, count)
         self.track_running_stats = track_running_stats
         self.epsilon = epsilon
         self.momentum = momentum
@@ -175,8 +175,7 @@ class _BatchNorm(_Normalization):
         Where the ``environ`` value ``fit`` is true, the statistics are those of `x`, counted where
         `mask` is true, and the running ones move towards them; else they are the running ones.
         """
-        assert self.in_size is not None
-        count = len(self.in_size)
+        count = len(known(self.in_size))
         if x.ndim not in (count, count + 1):
             raise ValueError(
                 f"{type(self).__name__} takes arrays of shape {self.in_size}, or with one batch "

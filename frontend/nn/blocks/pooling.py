@@ -14,6 +14,7 @@ import numpy as np
 from ...random.parameters import with_unit
 from ...typing import Size
 from ..module import Module
+from .weights import known
 from .windows import Padding, as_extent, as_padding, result_shape
 
 __all__ = [
@@ -45,8 +46,7 @@ class _Spatial(Module):
         """Set the sizes, once the rest is set."""
         if in_size is not None:
             self.in_size = in_size
-            assert self.in_size is not None
-            self.out_size = result_shape(self._pooled, self.in_size)
+            self.out_size = result_shape(self._pooled, known(self.in_size))
 
     def update(self, x: Any) -> Any:
         """Pool `x`, whose last axes are space and channels; any others are kept."""
@@ -368,8 +368,7 @@ class Flatten(Module):
         self.end_axis = end_axis
         if in_size is not None:
             self.in_size = in_size
-            assert self.in_size is not None
-            self.out_size = self._flat(self.in_size)
+            self.out_size = self._flat(known(self.in_size))
 
     def update(self, x: Any) -> Any:
         """Flatten `x`."""

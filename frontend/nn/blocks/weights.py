@@ -14,7 +14,13 @@ from ...random.parameters import with_unit
 from .. import init
 from ..module import Module
 
-__all__ = ["check_joined", "make_mask", "make_weight", "masked", "product"]
+__all__ = ["check_joined", "known", "make_mask", "make_weight", "masked", "product"]
+
+
+def known(size: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the size of a module, which is set."""
+    assert size is not None
+    return size
 
 
 def make_weight(initial: Any, shape: tuple[int, ...], fill: bool = True) -> Any:

@@ -57,7 +57,7 @@ def as_padding(padding: Padding, count: int) -> str | tuple[tuple[int, int], ...
     )
 
 
-def result_shape(function: Callable[[Any], Any], *shapes: tuple[int, ...]) -> tuple[int, ...]:
+def result_shape(function: Callable[..., Any], *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of what a function gives for arrays of some shapes."""
     inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     return tuple(u.math.shape(jax.eval_shape(function, *inputs)))

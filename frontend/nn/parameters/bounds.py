@@ -9,6 +9,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ...random.parameters import with_unit
 from .transforms import Transform, inverse_softplus
@@ -50,7 +51,7 @@ class _Between(Transform):
 
     def __post_init__(self) -> None:
         gap = u.get_mantissa(self.width)
-        if not isinstance(gap, jax.core.Tracer) and not np.all(np.asarray(gap) > 0):
+        if not isinstance(gap, Tracer) and not np.all(np.asarray(gap) > 0):
             raise ValueError(
                 f"{type(self).__name__} needs lower < upper, got {self.lower} and {self.upper}"
             )

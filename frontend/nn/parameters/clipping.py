@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 __all__ = ["clip_grad_norm"]
 
@@ -55,7 +56,7 @@ def clip_grad_norm(
     >>> float(norm), [round(x, 4) for x in clipped["weight"].tolist()]
     (5.0, [0.6, 0.8])
     """
-    if not isinstance(max_norm, jax.core.Tracer) and max_norm < 0:
+    if not isinstance(max_norm, Tracer) and max_norm < 0:
         raise ValueError(f"max_norm cannot be negative, got {max_norm}")
     norm = _norm(jax.tree.leaves(grad), _order(norm_type))
     too_long = norm > max_norm
@@ -85,12 +86,13 @@ def _order(norm_type: float | str | None) -> float:
 
 def _norm(leaves: list[Any], order: float) -> jax.Array:
     """Return the norm of the numbers of some arrays, as if they stood in one vector."""
-    real = jnp.result_type(float, *(jnp.asarray(leaf).dtype for leaf in leaves))
-    sizes = [jnp.abs(jnp.asarray(leaf)).astype(jnp.finfo(real).dtype).ravel() for leaf in leaves]
-    sizes = [size for size in sizes if size.size]
-    if not sizes:
-        return jnp.zeros((), jnp.finfo(real).dtype)
-    together = jnp.concatenate(sizes)
+    arrays = [array for array in map(jnp.asarray, leaves) if array.size]
+    inexact = [array.dtype for array in arrays if jnp.issubdtype(array.dtype, jnp.inexact)]
+    wide = any(jnp.finfo(dtype).bits == 64 for dtype in inexact)
+    dtype = jnp.float64 if wide else jnp.float32
+    if not arrays:
+        return jnp.zeros((), dtype)
+    together = jnp.concatenate([jnp.abs(array).astype(dtype).ravel() for array in arrays])
     if order == math.inf:
         return jnp.max(together)
     if order == -math.inf:

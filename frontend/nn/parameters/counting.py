@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from ...state import ParamState
+from ...state import ParamState, State
 from ..module import Module
 
 __all__ = ["count_parameters"]
@@ -60,7 +60,7 @@ def count_parameters(module: Module, precision: int = 2, return_table: bool = Fa
     return (table, total) if return_table else total
 
 
-def _arrays(state: ParamState) -> list[jax.ShapeDtypeStruct]:
+def _arrays(state: State) -> list[jax.ShapeDtypeStruct]:
     return jax.tree.leaves(jax.eval_shape(lambda: state.value))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import brainunit as u
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from ... import environ, init
 from ...state import ParamState
@@ -166,7 +167,7 @@ class Param(Module):
         """
         self._cached = None
         free, value = self._free(), self.value()
-        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((free, value))):
+        if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((free, value))):
             self._cached = (free, value)
 
     def clear_cache(self) -> None:

@@ -13,6 +13,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ...typing import ArrayLike
 
@@ -141,7 +142,7 @@ class AffineT(Transform):
 
     def __post_init__(self) -> None:
         factor = u.get_mantissa(self.scale)
-        if not isinstance(factor, jax.core.Tracer) and not np.all(np.asarray(factor) != 0):
+        if not isinstance(factor, Tracer) and not np.all(np.asarray(factor) != 0):
             raise ValueError(f"the scale of AffineT cannot be 0, got {self.scale}")
 
     def forward(self, x: Any) -> Any:
