@@ -1,8 +1,7 @@
 """From Python to graphs, and everything that a user imports."""
 
 from ..passes import Options
-from . import environ, graph, init, nn, random, surrogate, tools, transform, typing
-from . import environ, hooks, init, nn, random, surrogate, tools, transform, typing
+from . import environ, graph, hooks, init, nn, random, surrogate, tools, transform, typing
 from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
 from .errors import BrainIRError as BrainStateError
@@ -55,4 +54,5 @@ __all__ = [
     "typing",
     "validate",
 ]
-__all__ += [*hooks.__all__, *kinds.__all__]
+__all__ += hooks.__all__
+__all__ += kinds.__all__

@@ -6,7 +6,6 @@ from .checks import check_state_jax_tracer, check_state_value_tree
 from .dictionaries import DictManager, StateDictManager
 from .epoch import Loss, epoch
 from .flatted_dict import FlattedDict, NestedDict, as_flat
-from .flatted_dict import FlattedDict
 from .hooked import hook_marks
 from .kinds import *  # noqa: F403
 from .pretty import render
