@@ -38,6 +38,7 @@ ROOMS = (
     {"errors", "filter", "typing", "snapshot", "environ", "options"},
     {"capture", "hooks"},
     {"state"},
+    {"util", "mixin"},
     {"program"},
     {"random", "init", "surrogate"},
     {"transform"},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from ..filter import Filter
+from ..mixin import ParamDesc
 from ..state import FlattedDict, ParamState, State, epoch, render, tree
 from ..typing import Size
 
@@ -18,7 +19,7 @@ __all__ = ["Module", "as_size"]
 _MISSING = object()
 
 
-class Module(tree.Node):
+class Module(tree.Node, ParamDesc):
     """A part of a model: an object whose attributes may be states, modules, and containers of them.
 
     Lists, tuples and dictionaries among the attributes are looked into. A state or module that is
