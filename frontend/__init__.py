@@ -1,7 +1,20 @@
 """From Python to graphs, and everything that a user imports."""
 
 from ..passes import Options
-from . import environ, graph, hooks, init, nn, random, surrogate, tools, transform, typing
+from . import (
+    environ,
+    graph,
+    hooks,
+    init,
+    mixin,
+    nn,
+    random,
+    surrogate,
+    tools,
+    transform,
+    typing,
+    util,
+)
 from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
 from .errors import BrainIRError as BrainStateError
@@ -44,6 +57,7 @@ __all__ = [
     "init",
     "load",
     "maybe_state",
+    "mixin",
     "nn",
     "options",
     "random",
@@ -52,6 +66,7 @@ __all__ = [
     "tools",
     "transform",
     "typing",
+    "util",
     "validate",
 ]
 __all__ += hooks.__all__

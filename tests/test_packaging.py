@@ -39,6 +39,7 @@ ROOMS = (
     {"capture", "hooks"},
     {"state"},
     {"graph"},
+    {"util", "mixin"},
     {"program"},
     {"random", "init", "surrogate"},
     {"transform"},

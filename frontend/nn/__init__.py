@@ -11,7 +11,6 @@ from .collective import (
     reset_all_states,
 )
 from .delays import Delay, DelayAccess, StateWithDelay
-from .describing import ParamDescriber
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
 from .layers import Sequential
@@ -36,7 +35,6 @@ __all__ = [
     "Module",
     "NestedDict",
     "OutputDelayAt",
-    "ParamDescriber",
     "Prefetch",
     "PrefetchDelay",
     "PrefetchDelayAt",

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 
 from .. import environ
+from ..mixin import ParamDescriber
 from .blocks.elementwise import ElementWiseBlock
-from .describing import ParamDescriber
 from .module import Module
 
 __all__ = ["Sequential"]

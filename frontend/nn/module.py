@@ -6,12 +6,13 @@ import math
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
 from ..filter import Filter
 from ..graph import treefy_states
+from ..mixin import ParamDesc
 from ..state import (
     FlattedDict,
     NewStateCatcher,
@@ -23,7 +24,6 @@ from ..state import (
     tree,
 )
 from ..typing import Size
-from .describing import ParamDescriber
 
 if TYPE_CHECKING:
     from .parameters.param import Param
@@ -33,7 +33,7 @@ __all__ = ["Module", "as_size"]
 _MISSING = object()
 
 
-class Module(tree.Node):
+class Module(tree.Node, ParamDesc):
     """A part of a model: an object whose attributes may be states, modules, and containers of them.
 
     Lists, tuples and dictionaries among the attributes are looked into. A state or module that is
@@ -176,14 +176,6 @@ class Module(tree.Node):
         with catch_new_states(state_tag) as caught:
             init_all_states(self, *args, **kwargs)
         return caught
-
-    @classmethod
-    def desc(cls, *args: Any, **kwargs: Any) -> ParamDescriber[Self]:
-        """Return a description, from which modules are made when the other arguments are known.
-
-        See :class:`~brainir.nn.ParamDescriber`.
-        """
-        return ParamDescriber(cls, *args, **kwargs)
 
     @overload
     def states(
