@@ -1,12 +1,38 @@
 """From Python to graphs, and everything that a user imports."""
 
 from ..passes import Options
-from . import environ, init, nn, random, surrogate, tools, transform, typing
+from . import (
+    environ,
+    graph,
+    hooks,
+    init,
+    mixin,
+    nn,
+    random,
+    surrogate,
+    tools,
+    transform,
+    typing,
+    util,
+)
 from .artifact import ArtifactError, load, save
 from .errors import BatchAxisError, BrainIRError, TraceContextError
+from .errors import BrainIRError as BrainStateError
+from .hooks import *  # noqa: F403
 from .options import options
 from .random import RandomState
-from .state import NewStateCatcher, State, catch_new_states, kinds, maybe_state
+from .state import (
+    NewStateCatcher,
+    State,
+    StateDictManager,
+    StateTraceStack,
+    TreefyState,
+    catch_new_states,
+    check_state_jax_tracer,
+    check_state_value_tree,
+    kinds,
+    maybe_state,
+)
 from .state.kinds import *  # noqa: F403
 from .validation import validate
 
@@ -14,16 +40,24 @@ __all__ = [
     "ArtifactError",
     "BatchAxisError",
     "BrainIRError",
+    "BrainStateError",
     "NewStateCatcher",
     "Options",
     "RandomState",
     "State",
+    "StateDictManager",
+    "StateTraceStack",
     "TraceContextError",
+    "TreefyState",
     "catch_new_states",
+    "check_state_jax_tracer",
+    "check_state_value_tree",
     "environ",
+    "graph",
     "init",
     "load",
     "maybe_state",
+    "mixin",
     "nn",
     "options",
     "random",
@@ -32,6 +66,8 @@ __all__ = [
     "tools",
     "transform",
     "typing",
+    "util",
     "validate",
 ]
+__all__ += hooks.__all__
 __all__ += kinds.__all__

@@ -87,12 +87,19 @@ class WithTag:
 
 @dataclass(frozen=True, repr=False)
 class OfType:
-    """Objects that are instances of `type`, subclasses included."""
+    """Objects that are instances of `type`, subclasses included.
+
+    A ``TreefyState``, which says in its attribute ``type`` of what class the State is that it
+    stands for, counts as one of that class.
+    """
 
     type: type
 
     def __call__(self, path: Path, value: object) -> bool:
-        return isinstance(value, self.type)
+        stands_for = getattr(value, "type", None)
+        return isinstance(value, self.type) or (
+            isinstance(stands_for, type) and issubclass(stands_for, self.type)
+        )
 
     def __repr__(self) -> str:
         return f"OfType({self.type.__name__})"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["holds_array", "identity", "is_gone", "snapshot"]
+__all__ = ["holds_array", "identity", "is_gone", "snapshot", "static_key"]
 
 SMALL = 64
 """Arrays of at most so many elements are compared by value, larger ones by identity."""
@@ -36,6 +36,35 @@ def snapshot(value: object) -> Hashable:
     """
     leaves, tree = jax.tree.flatten(value)
     return tree, *map(_leaf_snapshot, leaves)
+
+
+def static_key(value: object) -> Hashable:
+    """Return what equals the key of another value if and only if both are the same to a program.
+
+    It differs from :func:`snapshot` in what is neither number nor array: what can be hashed counts
+    by :func:`identity`, so that two equal functions or settings are the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from brainir.frontend.snapshot import static_key
+    >>> static_key(("relu", 2)) == static_key(("relu", 2)), static_key(2) == static_key(2.0)
+    (True, False)
+    >>> static_key(np.ones(2)) == static_key(np.ones(2))
+    True
+    """
+    leaves, tree = jax.tree.flatten(value)
+    return tree, *map(_static_leaf, leaves)
+
+
+def _static_leaf(leaf: object) -> Hashable:
+    if isinstance(leaf, np.ndarray | np.generic | jax.Array):
+        return _leaf_snapshot(leaf)
+    try:
+        hash(leaf)
+    except TypeError:
+        return _Same(leaf)
+    return identity(leaf)
 
 
 def holds_array(snapshot: Hashable) -> bool:

@@ -36,8 +36,10 @@ LAYERS = {
 
 ROOMS = (
     {"errors", "filter", "typing", "snapshot", "environ", "options"},
-    {"capture"},
+    {"capture", "hooks"},
     {"state"},
+    {"graph"},
+    {"util", "mixin"},
     {"program"},
     {"random", "init", "surrogate"},
     {"transform"},

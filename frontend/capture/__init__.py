@@ -9,6 +9,9 @@ from .equations import state_ref
 from .frames import Frame, current_frame, trace_token
 from .gathering import Sites, gather_checks
 from .importer import Imported, import_traced, unit_name
+from .explain import user_loc
+from .frames import Frame, current_frame, frames, trace_token
+from .importer import import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
 from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
@@ -40,6 +43,7 @@ __all__ = [
     "evaluate_by",
     "gather_checks",
     "has_bad",
+    "frames",
     "held",
     "import_traced",
     "is_container",
@@ -60,6 +64,7 @@ __all__ = [
     "trace_token",
     "trace_within",
     "unit_name",
+    "user_loc",
     "view_of",
     "write",
     "write_leaves",

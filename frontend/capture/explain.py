@@ -7,6 +7,7 @@ runs, what to write instead.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from types import TracebackType
@@ -50,6 +51,7 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+@functools.lru_cache(maxsize=4096)
 def is_users(file: str) -> bool:
     """Whether a file is neither brainir's nor a library's."""
     return not file.startswith((HERE, "<")) and "site-packages" not in file

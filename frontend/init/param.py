@@ -100,3 +100,6 @@ def _fit_array(array: Any, size: tuple[int, ...], batch: tuple[int, ...]) -> Any
         return array
     repeated = jnp.broadcast_to(jnp.asarray(mantissa), (*batch, *size))
     return u.maybe_decimal(u.Quantity(repeated, unit=unit))
+
+
+State.make_value = staticmethod(param)

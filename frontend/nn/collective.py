@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from ..filter import Filter, to_predicate
 from ..state import tree
+from .module import Module
 
 __all__ = [
     "assign_state_values",
@@ -133,7 +134,7 @@ def _methods(
     excluded = to_predicate(node_to_exclude)
     methods = []
     for path, module in tree.nodes(target).items():
-        if excluded(path, module):
+        if excluded(path, module) or not isinstance(module, Module):
             continue
         method = getattr(module, fn_name, None)
         if callable(method):

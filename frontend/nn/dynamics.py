@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ..typing import Size
 from .module import Module, as_size
+from .prefetching import OutputDelayAt, Prefetch, PrefetchDelayAt
 
 __all__ = ["Dynamics", "not_receive_update_output", "receive_update_input"]
 
@@ -153,6 +154,40 @@ class Dynamics(Module):
     def has_after_update(self, key: str) -> bool:
         """Tell whether an after-update was added under `key`."""
         return key in (self._after_updates or {})
+
+    def prefetch(self, item: str) -> Prefetch:
+        """Return a reference to an attribute, such as a State that ``init_state`` is yet to make.
+
+        See :class:`~brainir.nn.Prefetch`.
+        """
+        return Prefetch(self, item)
+
+    def prefetch_delay(
+        self, state: str, *time_and_index: Any, init: Any = None, interpolation: str | None = None
+    ) -> PrefetchDelayAt:
+        """Return a reference to what a State was some time ago.
+
+        See :class:`~brainir.nn.PrefetchDelayAt`.
+
+        Parameters
+        ----------
+        state : str
+            The name of the State.
+        *time_and_index
+            How long ago, and indices into the value.
+        init, interpolation
+            As for :class:`~brainir.nn.Delay`.
+        """
+        return PrefetchDelayAt(self, state, time_and_index or None, init, interpolation)
+
+    def output_delay(
+        self, *time_and_index: Any, init: Any = None, interpolation: str | None = None
+    ) -> OutputDelayAt:
+        """Return a reference to what a call returned some time ago.
+
+        See :class:`~brainir.nn.OutputDelayAt`.
+        """
+        return OutputDelayAt(self, time_and_index or None, init, interpolation)
 
     def _extended(
         self, kind: str, hooks: Hooks | None, key: str, hook: Callable[..., Any]

@@ -1,87 +1,31 @@
-"""Layers without dynamics of their own."""
+"""Modules one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .. import init
-from ..state import ParamState
-from ..typing import Size
+import jax
+
+from .. import environ
+from ..mixin import ParamDescriber
+from .blocks.elementwise import ElementWiseBlock
 from .module import Module
 
-__all__ = ["Linear", "Sequential"]
-
-
-class Linear(Module):
-    r"""Affine map of the last axis, :math:`y = x W + b`.
-
-    Its one state, ``weight``, is a ``ParamState`` that holds a dictionary: "weight", of shape
-    ``(in_size[-1], out_size[-1])``, and, unless `b_init` is None, "bias", of shape
-    ``(out_size[-1],)``. Any leading axes of the input are kept.
-
-    Parameters
-    ----------
-    in_size, out_size : int or sequence of int
-        The shapes of one input and one output; they may differ in the last axis only.
-    w_init : initialiser, array or Quantity
-        The weight at the start.
-    b_init : initialiser, array, Quantity or None
-        The bias at the start; None leaves it out.
-    name : str, optional
-        A name for people to read.
-
-    Raises
-    ------
-    ValueError
-        If `in_size` and `out_size` differ before their last axis, or have no axis.
-
-    Examples
-    --------
-    >>> import brainir
-    >>> import jax.numpy as jnp
-    >>> linear = brainir.nn.Linear(3, 2, w_init=brainir.init.Constant(0.5))
-    >>> linear(jnp.ones((4, 3)))[0]
-    Array([1.5, 1.5], dtype=float32)
-    """
-
-    def __init__(
-        self,
-        in_size: Size,
-        out_size: Size,
-        w_init: Any = init.KaimingNormal(),
-        b_init: Any = init.ZeroInit(),
-        name: str | None = None,
-    ):
-        super().__init__(name)
-        self.in_size = in_size
-        self.out_size = out_size
-        inputs, outputs = self.in_size or (), self.out_size or ()
-        if not inputs or not outputs or inputs[:-1] != outputs[:-1]:
-            raise ValueError(
-                f"in_size {self.in_size} and out_size {self.out_size} of {type(self).__name__} "
-                "may differ in the last axis only, and need one"
-            )
-        weight = init.param(w_init, (inputs[-1], outputs[-1]), allow_none=False)
-        parameters = {"weight": weight}
-        if b_init is not None:
-            parameters["bias"] = init.param(b_init, outputs[-1:])
-        self.weight = ParamState(parameters)
-
-    def update(self, x: Any) -> Any:
-        """Map `x`, of shape ``(..., in_size[-1])``, to shape ``(..., out_size[-1])``."""
-        parameters = self.weight.value
-        y = x @ parameters["weight"]
-        return y + parameters["bias"] if "bias" in parameters else y
+__all__ = ["Sequential"]
 
 
 class Sequential(Module):
     """Modules and functions one after the other.
 
+    ``in_size`` is that of the first module, ``out_size`` that of the last, as far as they have one.
+
     Parameters
     ----------
-    *layers : callable
-        Each is called with what the one before returned, the first with the inputs.
+    *layers : callable or ParamDescriber
+        Each is called with what the one before returned, the first with the inputs. Of a
+        description, such as ``Linear.desc(out_size=3)``, a module is made whose ``in_size`` is the
+        size that the layers before it give.
     name : str, optional
         A name for people to read.
 
@@ -89,27 +33,67 @@ class Sequential(Module):
     ------
     TypeError
         If a layer is not callable.
+    ValueError
+        If the size that a description needs is not known.
 
     Examples
     --------
     >>> import brainir
     >>> import jax.numpy as jnp
-    >>> net = brainir.nn.Sequential(brainir.nn.Linear(3, 2), jnp.tanh, brainir.nn.Linear(2, 1))
+    >>> Linear = brainir.nn.Linear
+    >>> net = brainir.nn.Sequential(Linear(3, 2), jnp.tanh, Linear.desc(out_size=1))
     >>> net(jnp.ones(3)).shape, net.in_size, net.out_size, len(net)
     ((1,), (3,), (1,), 3)
+    >>> net.append(Linear.desc(out_size=4))
+    >>> net.out_size
+    (4,)
     """
+
+    layers: list[Callable[..., Any]]
 
     def __init__(self, *layers: Callable[..., Any], name: str | None = None):
         super().__init__(name)
+        self._take(layers)
+
+    def _take(self, layers: Iterable[Callable[..., Any]]) -> None:
+        """Make these the layers."""
+        made: list[Callable[..., Any]] = []
         for index, layer in enumerate(layers):
             if not callable(layer):
                 raise TypeError(f"layer {index} of Sequential is not callable: {layer!r}")
-        sizes = [(layer.in_size, layer.out_size) for layer in layers if isinstance(layer, Module)]
+            if isinstance(layer, ParamDescriber):
+                layer = layer(in_size=_size_after(made, layer))
+            made.append(layer)
+        sizes = [(layer.in_size, layer.out_size) for layer in made if isinstance(layer, Module)]
+        sizes = [pair for pair in sizes if pair != (None, None)]
+        self.layers = made  # a new list, so that compiled functions are told
         if sizes and sizes[0][0] is not None:
             self.in_size = sizes[0][0]
         if sizes and sizes[-1][1] is not None:
             self.out_size = sizes[-1][1]
-        self.layers = layers
+
+    def append(self, layer: Callable[..., Any]) -> None:
+        """Put a layer at the end."""
+        self._take([*self.layers, layer])
+
+    def extend(self, layers: Iterable[Callable[..., Any]]) -> None:
+        """Put layers, such as those of another `Sequential`, at the end."""
+        self._take([*self.layers, *layers])
+
+    def insert(self, index: int, layer: Callable[..., Any]) -> None:
+        """Put a layer before that of an index, as lists do.
+
+        Raises
+        ------
+        IndexError
+            If there is no layer of that index, and it is not the place at the end.
+        """
+        count = len(self.layers)
+        if not -count <= index <= count:
+            raise IndexError(f"a layer at {index} cannot be put among {count} layers")
+        layers = list(self.layers)
+        layers.insert(index, layer)
+        self._take(layers)
 
     def update(self, *inputs: Any, **kwargs: Any) -> Any:
         """Run the layers; all arguments go to the first."""
@@ -119,6 +103,9 @@ class Sequential(Module):
             x = layer(x)
         return x
 
+    def __iter__(self) -> Iterator[Callable[..., Any]]:
+        return iter(self.layers)
+
     def __len__(self) -> int:
         return len(self.layers)
 
@@ -126,3 +113,24 @@ class Sequential(Module):
         if isinstance(index, slice):
             return Sequential(*self.layers[index])
         return self.layers[index]
+
+
+def _size_after(layers: list[Callable[..., Any]], wanted: ParamDescriber[Any]) -> tuple[int, ...]:
+    """Return the shape of what layers give; that of functions is found by tracing them."""
+    functions: list[Callable[..., Any]] = []
+    size = None
+    for layer in reversed(layers):
+        size = layer.out_size if isinstance(layer, Module) else None
+        if size is not None:
+            break
+        if not isinstance(layer, ElementWiseBlock):
+            functions.append(layer)
+    if size is None:
+        raise ValueError(
+            f"{wanted!r} needs to know its in_size, and no layer before it has an out_size; make "
+            "the module itself"
+        )
+    x = jax.ShapeDtypeStruct(size, environ.dftype())
+    for function in reversed(functions):
+        x = jax.eval_shape(function, x)
+    return tuple(x.shape)

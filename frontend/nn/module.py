@@ -5,20 +5,35 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
 from ..filter import Filter
-from ..state import FlattedDict, ParamState, State, epoch, render, tree
+from ..graph import treefy_states
+from ..mixin import ParamDesc
+from ..state import (
+    FlattedDict,
+    NewStateCatcher,
+    ParamState,
+    State,
+    catch_new_states,
+    epoch,
+    render,
+    tree,
+)
 from ..typing import Size
+
+if TYPE_CHECKING:
+    from .parameters.param import Param
 
 __all__ = ["Module", "as_size"]
 
 _MISSING = object()
 
 
-class Module(tree.Node):
+class Module(tree.Node, ParamDesc):
     """A part of a model: an object whose attributes may be states, modules, and containers of them.
 
     Lists, tuples and dictionaries among the attributes are looked into. A state or module that is
@@ -138,6 +153,30 @@ class Module(tree.Node):
     def reset_state(self, *args: Any, **kwargs: Any) -> None:
         """Give the states of this module their first values; see ``reset_all_states``."""
 
+    def init_all_states(
+        self, *args: Any, state_tag: str | None = None, **kwargs: Any
+    ) -> NewStateCatcher:
+        """Call ``init_state`` on this module and its parts, and return the States this has made.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As for :func:`brainir.nn.init_all_states`.
+        state_tag : str, optional
+            A label that every new State gets.
+
+        Examples
+        --------
+        >>> import brainir
+        >>> brainir.nn.LIF(3).init_all_states(state_tag="new").states[0].tag
+        {'new'}
+        """
+        from .collective import init_all_states
+
+        with catch_new_states(state_tag) as caught:
+            init_all_states(self, *args, **kwargs)
+        return caught
+
     @overload
     def states(
         self, filter: Filter = ..., /, *, allowed_hierarchy: tree.Hierarchy = ...
@@ -178,7 +217,18 @@ class Module(tree.Node):
         >>> list(net.states(brainir.ParamState))
         [('layers', 0, 'weight')]
         """
-        return tree.states(self, allowed_hierarchy).choose(*filters)
+        return tree.states(self, allowed_hierarchy).filter(*filters)
+
+    def state_trees(self, *filters: Filter) -> Any:
+        """Return the states as pytrees, in nested dictionaries: ``brainir.graph.treefy_states``.
+
+        Examples
+        --------
+        >>> import brainir
+        >>> brainir.nn.Linear(3, 2).state_trees()["weight"].type.__name__
+        'ParamState'
+        """
+        return treefy_states(self, *filters)
 
     @overload
     def nodes(
@@ -201,7 +251,7 @@ class Module(tree.Node):
         Filters and `allowed_hierarchy` are those of :meth:`states`; this module is at level 0.
         """
         found = cast(FlattedDict[Module], tree.nodes(self, allowed_hierarchy))
-        return found.choose(*filters)
+        return found.filter(*filters)
 
     def children(self) -> Iterator[Module]:
         """Iterate over the modules directly below this one."""
@@ -234,20 +284,75 @@ class Module(tree.Node):
         found = self.states(ParamState, allowed_hierarchy=hierarchy)
         return _dotted(cast(FlattedDict[ParamState], found), prefix)
 
+    def param_modules(
+        self, allowed_hierarchy: tree.Hierarchy = tree.EVERY_LEVEL
+    ) -> Iterator[Param]:
+        """Iterate over the parts that are a ``Param``; see :meth:`nodes` for the levels."""
+        return (parameter for _, parameter in self.named_param_modules(allowed_hierarchy))
+
+    def named_param_modules(
+        self, allowed_hierarchy: tree.Hierarchy = tree.EVERY_LEVEL
+    ) -> Iterator[tuple[str, Param]]:
+        """Iterate over the parts that are a ``Param`` with their dotted paths."""
+        from .parameters.param import Param
+
+        return _dotted(self.nodes(Param, allowed_hierarchy=allowed_hierarchy))
+
+    def reg_loss(self) -> Any:
+        """Return the sum of the penalties of all ``Param`` parts, 0 if there are none.
+
+        Examples
+        --------
+        >>> import brainir
+        >>> class Two(brainir.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.first = brainir.nn.Param(3.0, reg=brainir.nn.L2Reg(0.5))
+        ...         self.second = [brainir.nn.Param(1.0), self.first]
+        >>> float(Two().reg_loss()) == float(Two().first.reg_loss())
+        True
+        """
+        return sum((parameter.reg_loss() for parameter in self.param_modules()), start=0.0)
+
+    @contextmanager
+    def param_precompute(
+        self, allowed_hierarchy: tree.Hierarchy = tree.EVERY_LEVEL
+    ) -> Iterator[None]:
+        """Keep the values of all ``Param`` parts during a ``with`` block: see ``Param.cache``.
+
+        Examples
+        --------
+        >>> import brainir
+        >>> model = brainir.nn.Param(2.0, t=brainir.nn.ExpT(0.0))
+        >>> with model.param_precompute():
+        ...     model.cache_stats["valid"]
+        True
+        >>> model.cache_stats["valid"]
+        False
+        """
+        parameters = list(self.param_modules(allowed_hierarchy))
+        try:
+            for parameter in parameters:
+                parameter.cache()
+            yield
+        finally:
+            for parameter in parameters:
+                parameter.clear_cache()
+
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name, _MISSING)
         super().__setattr__(name, value)
-        if value is not old and isinstance(value, tree.HOLDERS):
+        if value is not old and tree.is_holder(value):
             _attach(value, self, name)
             if old is None:
                 epoch.count += 1  # what was traced without it looks again
-        if old is not value and isinstance(old, tree.HOLDERS):
+        if old is not value and tree.is_holder(old):
             _detach(old, value, self, name)
 
     def __delattr__(self, name: str) -> None:
         old = self.__dict__.get(name, _MISSING)
         super().__delattr__(name)
-        if isinstance(old, tree.HOLDERS):
+        if tree.is_holder(old):
             _detach(old, None, self, name)
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:

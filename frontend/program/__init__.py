@@ -12,7 +12,7 @@ from .executables import (
 )
 from .foreign import evaluate, import_region, read_entering
 from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide
-from .running import in_capture
+from .running import give_back, in_capture, tell_recorders
 
 __all__ = [
     "Compiled",
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate",
     "executables",
     "import_region",
+    "give_back",
     "in_capture",
     "is_sharded",
     "is_wide",
@@ -33,4 +34,5 @@ __all__ = [
     "optimise_graph",
     "outermost",
     "read_entering",
+    "tell_recorders",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 
 from ..capture import Handle, current_frame, merge, reject_states
+from ..state import State, recorders, telling_hooks
 from .executables import find_runnable
-from .programs import capture, strong
+from .programs import Program, capture, strong
 
 
 def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
@@ -22,6 +23,7 @@ def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
     given = [strong(leaf, aval) for leaf, aval in pairs]
     runnable = find_runnable(program)
     compiled = runnable.compiled
+    tell_recorders(program, compiled.written)
     outs = runnable.run(*given, *program.state_leaves(), *program.consts(compiled.consts))
     if compiled.io:
         jax.block_until_ready(outs)
@@ -39,12 +41,23 @@ def give_back(
 
     Those ``in_place`` keep their containers, so that whoever holds one sees what was changed.
     """
-    pairs = [(handle.state, value) for handle, value in values]
+    pairs = [(cast(State[Any], handle.state), value) for handle, value in values]
     if foreign:
         for state, value in pairs:
             state.check_writable(value)
-    for state, value in pairs:
-        state.accept(merge(state.peek(), value) if state.handle in in_place else value)
+    with telling_hooks(pairs):
+        for state, value in pairs:
+            state.accept(merge(state.peek(), value) if state.handle in in_place else value)
+
+
+def tell_recorders(program: Program, written: Sequence[int]) -> None:
+    """Tell who records what Python does to States of those that a program touches."""
+    if not recorders():
+        return
+    final = {program.slots[i].handle for i in written if program.slots[i].final}
+    for slot in program.slots:
+        for recorder in recorders():
+            recorder.touch(cast(State[Any], slot.handle.state), slot.handle in final)
 
 
 def in_capture(function: Callable[..., Any], *args: Any, name: str) -> Any:

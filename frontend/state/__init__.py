@@ -2,31 +2,54 @@
 
 from . import kinds
 from .catching import NewStateCatcher, catch_new_states, catching_nothing
+from .checks import check_state_jax_tracer, check_state_value_tree
+from .dictionaries import DictManager, StateDictManager
 from .epoch import Loss, epoch
-from .flatted_dict import FlattedDict
+from .flatted_dict import FlattedDict, NestedDict, as_flat
+from .hooked import hook_marks
 from .kinds import *  # noqa: F403
 from .pretty import render
-from .recording import Recorder, recorders
-from .state import State, assign_all, class_of_kind, in_foreign_trace, maybe_state
+from .recording import Recorder, recorders, recording
+from .state import (
+    State,
+    assign_all,
+    class_of_kind,
+    maybe_state,
+    telling_hooks,
+)
+from .trace_stack import StateTraceStack
+from .traces import in_foreign_trace
 from .tree import COMPILED_METHODS, HOLDERS, Node
+from .treefy import TreefyState
 
 __all__ = [
     "COMPILED_METHODS",
     "HOLDERS",
+    "DictManager",
     "FlattedDict",
     "Loss",
+    "NestedDict",
     "NewStateCatcher",
     "Node",
     "Recorder",
     "State",
+    "StateDictManager",
+    "StateTraceStack",
+    "TreefyState",
+    "as_flat",
     "assign_all",
     "catch_new_states",
     "catching_nothing",
+    "check_state_jax_tracer",
+    "check_state_value_tree",
     "class_of_kind",
     "epoch",
+    "hook_marks",
     "in_foreign_trace",
     "maybe_state",
     "recorders",
+    "recording",
     "render",
+    "telling_hooks",
 ]
 __all__ += kinds.__all__

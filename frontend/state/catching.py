@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +16,49 @@ if TYPE_CHECKING:
 class NewStateCatcher:
     """Collects the States that are created while it is active, in order of creation."""
 
-    def __init__(self, wanted: Callable[[Any, State[Any]], bool], tag: str | None) -> None:
-        self._wanted = wanted
-        self._tag = tag
+    def __init__(self, state_tag: str | None = None, state_to_exclude: Any = False) -> None:
+        self.state_tag, self.state_to_exclude = state_tag, state_to_exclude
+        self._excluded = to_predicate(state_to_exclude)
         self.states: list[State[Any]] = []
 
     def offer(self, state: State[Any]) -> None:
         """Take a new State if it is wanted."""
-        if self._wanted((), state):
-            if self._tag is not None:
-                state.add_tag(self._tag)
-            self.states.append(state)
+        if not self._excluded((), state):
+            self.append(state)
+
+    def append(self, state: State[Any]) -> None:
+        """Add a State, which gets the tag; one that is there already is not added again."""
+        if state in self:
+            return
+        if self.state_tag is not None:
+            state.add_tag(self.state_tag)
+        self.states.append(state)
+
+    def remove(self, state: State[Any]) -> None:
+        """Forget one State, and take the tag off it.
+
+        Raises
+        ------
+        ValueError
+            If it was not caught.
+        """
+        if state not in self:
+            raise ValueError(f"{state.describe()} was not caught")
+        self.states = [caught for caught in self.states if caught is not state]
+        if self.state_tag is not None and state.tag:
+            state.tag = state.tag - {self.state_tag} or None
+
+    def clear(self) -> None:
+        """Forget all States, which keep their tags."""
+        self.states.clear()
+
+    def get_states(self) -> list[State[Any]]:
+        """Return the caught States."""
+        return list(self.states)
+
+    def get_state_values(self) -> list[Any]:
+        """Return the values of the caught States."""
+        return self.values
 
     @property
     def values(self) -> list[Any]:
@@ -79,8 +111,7 @@ def catch_new_states(
     >>> caught.states == [x], x.tag
     (True, {'mine'})
     """
-    excluded = to_predicate(state_to_exclude)
-    catcher = NewStateCatcher(lambda path, state: not excluded(path, state), state_tag)
+    catcher = NewStateCatcher(state_tag, state_to_exclude)
     catchers.active.append(catcher)
     try:
         yield catcher

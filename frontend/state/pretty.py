@@ -44,9 +44,9 @@ def render(value: object) -> str:
     """Render `value` with nested indentation.
 
     Objects with ``__rich_repr__`` are opened once: met again (a cycle, or a shared part) an object
-    is shown as ``Name(...)``. Vectors of up to eight numbers
-    are shown with their values and larger arrays as ``float32[500,100]``, prefixed with ``~`` where
-    JAX holds the type to be weak.
+    is shown as ``Name(...)``. Where a subclass has a ``__repr__`` of its own, that is the text of a
+    part. Vectors of up to eight numbers are shown with their values and larger arrays as
+    ``float32[500,100]``, prefixed with ``~`` where JAX holds the type to be weak.
 
     Examples
     --------
@@ -62,6 +62,8 @@ def render(value: object) -> str:
       trace=float64[3,4]
     )
     """
+    if isinstance(value, Fields):  # even if its class has a text of its own, which may ask for this
+        return _render_compound(value, set())
     return _render(value, set())
 
 
@@ -107,6 +109,9 @@ def _shows_numbers(value: Any) -> bool:
 def _render(value: object, seen: set[int]) -> str:
     if isinstance(value, type):
         return value.__qualname__
+    if isinstance(value, Fields) and _has_text_of_its_own(type(value)) and id(value) not in seen:
+        seen.add(id(value))
+        return repr(value)
     if isinstance(value, Fields) or type(value) in (list, tuple, dict):
         return _render_compound(value, seen)
     if isinstance(value, u.Quantity) or _is_array(value):
@@ -114,6 +119,14 @@ def _render(value: object, seen: set[int]) -> str:
     if callable(value) and hasattr(value, "__qualname__"):
         return f"<function {value.__qualname__}>"
     return repr(value)
+
+
+def _has_text_of_its_own(cls: type) -> bool:
+    """Whether a class says how its objects are printed after a base said what is to be shown."""
+    classes = cls.__mro__
+    says_text = next(base for base in classes if "__repr__" in vars(base))
+    says_fields = next((base for base in classes if "__rich_repr__" in vars(base)), cls)
+    return classes.index(says_text) < classes.index(says_fields)
 
 
 def _render_compound(value: object, seen: set[int]) -> str:

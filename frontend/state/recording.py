@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 
@@ -29,10 +29,18 @@ class Recorder:
         self.needs_mentions = False
         """Whether it matters that a State is mentioned by code that does not run."""
         self._on_touch = on_touch
+        self.depth = 0
+        """How many recorders were active when this one was entered."""
+        self.inside: Any = None
+        """The captured function in which this is told of States; by default of none."""
+
+    def is_inside(self, state: State[Any]) -> bool:
+        """Whether a State was created while this was active, and its level still says so."""
+        return state in self.created and state.stack_level > self.depth
 
     def touch(self, state: State[Any], written: bool) -> None:
         """Note that a State is read or written."""
-        if state in self.created:
+        if self.is_inside(state):
             return
         if state not in self.originals:
             self.replace(state, state.peek())
@@ -47,6 +55,10 @@ class Recorder:
         state.accept(value)
         if self._on_touch is not None:
             self._on_touch(state)
+        self.follow(state)
+
+    def follow(self, state: State[Any]) -> None:
+        """Notice from now on that the container which a State holds is changed in place."""
         given = state.peek()
         found = held(given, None, None) if is_container(given) else None
         if found is not None:
@@ -64,7 +76,8 @@ class Recorder:
         """Whether a State holds the container that it came with, changed or not."""
         return state in self._given and state.peek() is self._given[state].value
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
+        self.depth = len(recording.stack)
         recording.stack.append(self)
         return self
 
@@ -77,6 +90,7 @@ class Recorder:
 class _Recording(threading.local):
     def __init__(self) -> None:
         self.stack: list[Recorder] = []
+        self.checks: frozenset[str] = frozenset()
 
 
 recording = _Recording()

@@ -10,20 +10,46 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
-from ..capture import Cell, Frame, Handle, create, current_frame, read, trace_token, write
+from ...ir import Loc
+from ..capture import (
+    Cell,
+    Frame,
+    Handle,
+    create,
+    current_frame,
+    frames,
+    read,
+    trace_token,
+    user_loc,
+    write,
+)
 from ..errors import TraceContextError
+from ..typing import Missing, Size
 from .catching import catchers
+from .checks import run_checks
 from .epoch import Loss, epoch
+from .hooked import Hooked
 from .pretty import render, summary
 from .recording import recording
+from .traces import OUTSIDE, same_trace
+
+if TYPE_CHECKING:
+    from .treefy import TreefyState
 
 T = TypeVar("T")
+S = TypeVar("S", bound="State[Any]")
+
+_MACHINERY = frozenset(
+    "name tag handle _source_info _trace _level _replaced_at _losses _value _hooks _watched".split()
+)
+"""The attributes of a State that are not metadata of its user, or that copies take by name."""
 
 
 class _Poisoned:
@@ -37,19 +63,6 @@ class _Poisoned:
 
     def __repr__(self) -> str:
         return "<invalidated: created in a trace that has ended>"
-
-
-def same_trace(token: Any) -> bool:
-    """Whether JAX is in the very trace that the token was taken in."""
-    return token == trace_token()
-
-
-_OUTSIDE = trace_token()
-
-
-def in_foreign_trace() -> bool:
-    """Whether a JAX transformation that is not ours is tracing right now."""
-    return not same_trace(_OUTSIDE)
 
 
 _kinds: dict[str, type[State[Any]]] = {}
@@ -69,7 +82,7 @@ def class_of_kind(kind: str) -> type[State[Any]]:
     return _kinds.get(kind, State)
 
 
-class State(Cell, Generic[T]):
+class State(Cell, Hooked, Generic[T]):
     """A mutable cell that holds a pytree of arrays.
 
     Parameters
@@ -100,6 +113,9 @@ class State(Cell, Generic[T]):
     1
     """
 
+    make_value: ClassVar[Callable[..., Any]]
+    """What makes a value of an initialiser and a size; the room ``init`` puts it here."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Register what a State is made as again when only its kind is known."""
         super().__init_subclass__(**options)
@@ -125,49 +141,110 @@ class State(Cell, Generic[T]):
             self.handle.name = name
         for key, item in metadata.items():
             setattr(self, key, item)
-        frame = current_frame()
+        self._source_info = user_loc()
+        frame = frames.top
+        stack = recording.stack
+        self._level = len(stack) + (0 if frame is None else len(list(frame.chain())))
+        for recorder in stack:
+            recorder.created.add(self)
         if frame is None:
             self._trace = trace_token()
             self._value: Any = value
-            for recorder in recording.stack:
-                recorder.created.add(self)
         else:
             self._value = _Poisoned(frame)
             create(self.handle, value)
-        for catcher in catchers.active:
+        for catcher in tuple(catchers.active):
             catcher.offer(self)
+        if self._watched:
+            self._tell_init(value, {"name": name, "tag": self.tag, **metadata})
 
     @property
     def value(self) -> T:
         """The value; assigning gives the State a new one."""
-        if current_frame() is not None:
-            return read(self.handle)
-        for recorder in recording.stack:
-            recorder.touch(self, written=False)
-        if type(self._value) is _Poisoned:
-            raise self.without_value()
-        return self._value
+        # The most frequent of all: what is looked at here counts, so `current_frame` is not called.
+        if frames.top is None:
+            for recorder in recording.stack:
+                recorder.touch(self, written=False)
+            value = self._value
+            if type(value) is _Poisoned:
+                raise self.without_value()
+        else:
+            self._note_touch(written=False)
+            value = read(self.handle)
+        if self._watched:
+            self._tell_read(value)
+        return value
 
     @value.setter
     def value(self, value: T) -> None:
+        self._assign(value, transforms=True)
+
+    def settle(self, value: T) -> None:
+        """Take the value that a transformation has left; what hooks make of it is known by now."""
+        self._assign(value, transforms=False)
+
+    def _assign(self, value: Any, transforms: bool) -> None:
         if isinstance(value, State):
             raise ValueError("a State cannot hold a State; assign its .value instead")
-        if current_frame() is not None:
+        if frames.top is None:
+            self.check_writable(value)
+        if recording.checks:
+            run_checks(self, value)
+        if not self._watched:
+            self._store(value)
+            return
+        old = self._present()
+        wanted = value
+        value = self._tell_before(wanted, old, transforms)
+        if value is not wanted and frames.top is None:
+            self.check_writable(value)
+        self._store(value)
+        self._tell_after(value, old)
+
+    def _store(self, value: Any) -> None:
+        if frames.top is not None:
+            self._note_touch(written=True)
             write(self.handle, value)
             return
         for recorder in recording.stack:
             recorder.touch(self, written=True)
-        if not recording.stack:
-            self.check_writable(value)
+        if type(self._value) is _Poisoned:
+            self._trace = trace_token()
         self._value = value
+
+    def _present(self) -> Any:
+        """Return what the State holds here, or None if it has no value; no hook is called."""
+        if frames.top is not None:
+            return read(self.handle)
+        return None if type(self._value) is _Poisoned else self._value
+
+    def _note_touch(self, written: bool) -> None:
+        """Tell those who record inside a function that is being captured."""
+        for recorder in recording.stack:
+            if recorder.inside is not None:
+                recorder.touch(self, written)
 
     def accept(self, value: Any) -> None:
         """Take a new value from a finished program."""
         self._value = value
 
+    def structure(self) -> Any:
+        """Return the structure of the value as a pytree, or None if it has no value here."""
+        frame = frames.top
+        if frame is not None:
+            return frame.view(frame.resolve(self.handle)).tree
+        return None if type(self._value) is _Poisoned else jax.tree.structure(self._value)
+
+    def is_in_own_trace(self) -> bool:
+        """Whether JAX is in the trace that the State was created in; only told outside captures."""
+        return type(self._value) is not _Poisoned and same_trace(self._trace)
+
     def check_writable(self, value: Any) -> None:
-        """Refuse to store a tracer that outlives the JAX trace it belongs to."""
-        if _has_tracers(value) and (type(self._value) is _Poisoned or not same_trace(self._trace)):
+        """Refuse to store a tracer that outlives the JAX trace it belongs to.
+
+        Who records what Python does to States puts it right again, and may store what it likes.
+        """
+        if not recording.stack and _has_tracers(value) and not self.is_in_own_trace():
             raise TraceContextError(
                 f"{self.describe()} would be given a traced value inside a plain JAX "
                 "transformation, which cannot carry States. Use brainir.transform.jit, grad, vmap, "
@@ -176,20 +253,27 @@ class State(Cell, Generic[T]):
 
     def is_leaked(self, value: Any) -> bool:
         """Whether a value cannot have been stored here: traced, for a State outside of traces."""
-        return self._trace == _OUTSIDE and not recording.stack and _has_tracers(value)
+        return self._trace == OUTSIDE and not recording.stack and _has_tracers(value)
 
     def restore_value(self, value: T) -> None:
-        """Give the State another value of the same structure.
+        """Put a value of the same structure back; hooks of the type ``restore`` are told of it.
 
         Raises
         ------
         ValueError
             If the structure differs from that of the present value.
         """
-        old, new = jax.tree.structure(self.value), jax.tree.structure(value)
+        old, new = self.structure(), jax.tree.structure(value)
+        if old is None:
+            raise self.without_value()
         if old != new:
             raise ValueError(f"{self.describe()} has the structure {old}, not {new}")
-        self.value = value
+        if frames.top is None:
+            self.check_writable(value)
+        before = self._present() if self._watched else None
+        self._store(value)
+        if self._watched:
+            self._tell_restored(value, before)
 
     def peek(self) -> Any:
         """Return what is held for the runtime: the value, or a poisoned marker that JAX refuses."""
@@ -244,6 +328,58 @@ class State(Cell, Generic[T]):
 
     # --- small conveniences -----------------------------------------------------------------------
 
+    @property
+    def source_info(self) -> Loc | None:
+        """The line of the user's that created the State."""
+        return self._source_info
+
+    @property
+    def stack_level(self) -> int:
+        """How many captures and recorders were under way where the State was created.
+
+        A `StateTraceStack` passes over the States that were created while it was active. One whose
+        level has been decreased counts as one that was there before.
+        """
+        return self._level
+
+    def increase_stack_level(self) -> None:
+        """Count the State as created one level further inside."""
+        self._level += 1
+
+    def decrease_stack_level(self) -> None:
+        """Count the State as created one level further outside; the outermost level is 0."""
+        self._level = max(self._level - 1, 0)
+
+    def raise_error_with_source_info(self, error: Exception) -> NoReturn:
+        """Raise an error with a note of where the State was created."""
+        error.add_note(f"{self.describe()} was created at {self.source_info or 'an unknown place'}")
+        raise error
+
+    @classmethod
+    def init(
+        cls, fn: Any, in_size: Size, batch_size: int | None = None, tag: str | None = None
+    ) -> Self:
+        """Return a State that holds what `brainir.init.param` makes of an initialiser and a size.
+
+        Parameters
+        ----------
+        fn : callable, array or State
+            An initialiser, called with the size; or an array that broadcasts to it.
+        in_size : int or sequence of int
+            The size, without the batch.
+        batch_size : int, optional
+            The length of a batch axis in front of all others.
+        tag : str, optional
+            A label.
+
+        Examples
+        --------
+        >>> import brainir
+        >>> brainir.ParamState.init(brainir.init.Constant(0.5), 3, batch_size=2).value.shape
+        (2, 3)
+        """
+        return cls(State.make_value(fn, in_size, batch_size), tag=tag)
+
     def numel(self) -> int:
         """Return the number of elements of all leaves."""
         return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.value))
@@ -260,22 +396,80 @@ class State(Cell, Generic[T]):
         """Return a new State with the same value and metadata."""
         return self.replace()
 
-    def replace(self, value: Any = None, **metadata: Any) -> State[T]:
+    def replace(self, value: Any = Missing, **metadata: Any) -> State[T]:
         """Return a new State of the same class with another value or metadata."""
-        own = ("name", "tag", "handle")
-        kept = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in own}
-        new = object.__new__(type(self))
-        State.__init__(
-            new,
-            self.value if value is None else value,
-            **{"name": self.name, "tag": self.tag, **kept, **metadata},
-        )
+        kept = {"name": self.name, "tag": self.tag, **self._metadata(), **metadata}
+        return State.made_as(type(self), self.value if value is Missing else value, **kept)
+
+    def copy_from(self, other: State[T]) -> None:
+        """Take over the value and the metadata of another State.
+
+        Raises
+        ------
+        ValueError
+            If the other State is not of the same class.
+        """
+        if type(other) is not type(self):
+            raise ValueError(
+                f"{self.describe()} takes over States of its own class, not {type(other).__name__}"
+            )
+        if other is not self:
+            self._take(other.value, {"name": other.name, "tag": other.tag, **other._metadata()})
+
+    def to_state_ref(self) -> TreefyState[T]:
+        """Return what this State is and holds as a pytree."""
+        from .treefy import TreefyState
+
+        return TreefyState(type(self), self.value, self.name, self.tag, **self._metadata())
+
+    def update_from_ref(self, reference: TreefyState[T]) -> None:
+        """Take over the value and the metadata of what :meth:`to_state_ref` returned.
+
+        Raises
+        ------
+        ValueError
+            If that was made of a State of another class.
+        """
+        if reference.type is not type(self):
+            raise ValueError(
+                f"{self.describe()} takes over States of its own class, "
+                f"not {reference.type.__name__}"
+            )
+        self._take(reference.value, reference.get_metadata())
+
+    @staticmethod
+    def made_as(cls: type[S], value: Any, **metadata: Any) -> S:
+        """Return a State of a class from what one of it held, without calling its own ``__init__``.
+
+        Parameters
+        ----------
+        cls : type
+            The class.
+        value : pytree
+            What it holds.
+        **metadata
+            Its name, tag, and other attributes.
+        """
+        new = object.__new__(cls)
+        State.__init__(new, value, **metadata)
         return new
+
+    def _metadata(self) -> dict[str, Any]:
+        """Return the attributes that belong to the State and not to the machinery around it."""
+        return {name: item for name, item in vars(self).items() if name not in _MACHINERY}
+
+    def _take(self, value: Any, metadata: dict[str, Any]) -> None:
+        self.value = value
+        for gone in self._metadata().keys() - metadata.keys():
+            delattr(self, gone)
+        tag = metadata.pop("tag", None)
+        self.tag = None if tag is None else _tags(tag)
+        for name, item in metadata.items():
+            setattr(self, name, item)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle of this State, which is another State, starts from."""
-        own = ("handle", "_trace", "_replaced_at", "_losses", "_value")
-        kept = {name: item for name, item in vars(self).items() if name not in own}
+        kept = {"name": self.name, "tag": self.tag, **self._metadata()}
         dead = current_frame() is None and type(self.peek()) is _Poisoned
         kept["_value"] = self.peek() if dead else self.value
         return {**kept, "_hint": self.handle.name}
@@ -305,12 +499,30 @@ def _tags(tag: str | Iterable[str]) -> set[str]:
 
 
 def assign_all(values: Sequence[tuple[State[Any], Any]]) -> None:
-    """Give States new values, or none of them if one cannot take its own."""
-    if current_frame() is None and not recording.stack:
+    """Give States what a finished program left, or none of them if one cannot take its own."""
+    if frames.top is not None or recording.stack:
         for state, value in values:
-            state.check_writable(value)
+            state.settle(value)
+        return
     for state, value in values:
-        state.value = value
+        state.check_writable(value)
+    with telling_hooks(values):
+        for state, value in values:
+            state.accept(value)
+
+
+@contextmanager
+def telling_hooks(values: Sequence[tuple[State[Any], Any]]) -> Iterator[None]:
+    """Tell hooks of the values that a compiled program left, before and after States take them.
+
+    Hooks may refuse one, and then no State takes any; what they make of a value is in the program.
+    """
+    watched = [(state, value, state._present()) for state, value in values if state._watched]
+    for state, value, old in watched:
+        state._tell_before(value, old, transforms=False)
+    yield
+    for state, value, old in watched:
+        state._tell_after(value, old)
 
 
 def maybe_state(value: Any) -> Any:

@@ -18,10 +18,12 @@ from ..capture import (
 from ..program import (
     Program,
     compile_program,
+    give_back,
     outermost,
+    tell_recorders,
 )
 from ..snapshot import holds_array, is_gone
-from ..state import epoch, in_foreign_trace
+from ..state import epoch, hook_marks, in_foreign_trace, recording
 from . import plain
 from .kept_programs import array_type, looks_like, same_avals
 from .watch import Watch
@@ -68,8 +70,12 @@ class Entry:
         self._left = left if program.checks else None
         self._written = [handle for handle in left if handle.kind != "check"]
         kept = program.changed_in_place()
+        self._kept = kept
         self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
+        self._states = [handle.reference for handle in self.views]
+        self._hooks = self._hook_marks()
+        self._watched = any(map(any, self._hooks))
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
         first = len(self._held) + len(self._consts)
         donated = tuple(i if isinstance(i, str) else first + i for i in donate)
@@ -90,7 +96,11 @@ class Entry:
 
     def alive(self) -> bool:
         """Whether every State still exists and has not been replaced by another one."""
-        return all(handle.alive for handle in self.views) and self._watch.in_place(self.views)
+        alive = all(handle.alive for handle in self.views) and self._watch.in_place(self.views)
+        return alive and self._hook_marks() == self._hooks
+
+    def _hook_marks(self) -> tuple[Any, ...]:
+        return hook_marks(state() for state in self._states)
 
     def hopeless(self) -> bool:
         """Whether something that it depends on is gone for ever."""
@@ -111,6 +121,8 @@ class Entry:
         """Run on the present States, and give them their new values after all has succeeded."""
         if self._custom and self._others_differentiate(args, kwargs):
             raise Mismatch
+        if recording.stack:
+            tell_recorders(self._program, self._compiled.written)
         held = [state()._value for state in self._held]  # pyright: ignore
         try:
             *values, result = self._outer(*held, *self._consts, *args, **kwargs)
@@ -129,6 +141,9 @@ class Entry:
             if type(value) is not array:  # it may hold what must not be kept
                 self._check_writable(values)
                 break
+        if self._watched:
+            give_back([*zip(self._written, values, strict=True)], False, self._kept)
+            return result
         for i in self._in_place:  # whoever holds the container sees what was changed
             values[i] = merge(self._written[i].state.peek(), values[i])
         for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call

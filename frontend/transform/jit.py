@@ -14,6 +14,7 @@ import jax
 from ...passes import DEFAULTS, Options
 from ..capture import (
     current_frame,
+    frames,
     name_of,
     parameter_names,
     reject_states,
@@ -181,7 +182,7 @@ class Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         entry = self._only
         context = in_force.options
-        if entry is not None and entry.context is context and current_frame() is None:
+        if entry is not None and entry.context is context and frames.top is None:
             if not entry.usable():
                 entry = self._only = self._kept.find_any(combined(context, self.options))
                 if entry is not None:

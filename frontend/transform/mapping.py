@@ -440,7 +440,7 @@ def _plain_batch(f: Callable[..., Any], chunk: tuple[Any, ...]) -> Any:
         if state.kind != "rng":
             raise ValueError(_batch_writes(state, ""))
     for state, value in left.items():
-        state.value = value
+        state.settle(value)
     return out
 
 

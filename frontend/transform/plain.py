@@ -186,7 +186,7 @@ class _Lanes:
 
 def accept(state: State[Any], value: Any, in_place: bool) -> None:
     """Give a State what it holds after a transformation, which may have kept its container."""
-    state.value = merge(state.value, value) if in_place else value
+    state.settle(merge(state.value, value) if in_place else value)
 
 
 def undeclared_write(what: str) -> str:

@@ -5,10 +5,22 @@ what the mistake would look like. `mutation_check.py` plants them and runs the l
 for each part of the compiler.
 """
 
-from . import capture, derivatives, frontend, language, optimisation, states_and_lanes
+from . import (
+    capture,
+    derivatives,
+    frontend,
+    language,
+    layers,
+    models,
+    optimisation,
+    states_and_lanes,
+)
 from .mutant import Mutant
 
-PARTS = (derivatives, states_and_lanes, optimisation, language, capture, frontend)
+PARTS = (
+    *(derivatives, states_and_lanes, optimisation, language),
+    *(capture, frontend, models, layers),
+)
 
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
 """All of them; names are told apart by words of theirs."""

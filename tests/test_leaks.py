@@ -1,0 +1,100 @@
+"""Models that are dropped are gone, and transformations keep no traced value."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import brainir
+
+transform: Any = brainir.transform
+
+
+class Neuron(brainir.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = brainir.ParamState(jnp.ones(4))
+        self.V = brainir.HiddenState(jnp.zeros(4))
+
+    def update(self, x: Any) -> Any:
+        self.V.value = self.V.value * 0.5 + self.w.value * x
+        return self.V.value
+
+
+def live_states() -> int:
+    gc.collect()
+    return sum(isinstance(thing, brainir.State) for thing in gc.get_objects())
+
+
+def create_compile_and_drop(times: int) -> None:
+    for _ in range(times):
+        neuron = Neuron()
+        step = transform.jit(neuron)
+        step(1.0)
+        with neuron.V.temporary_hook("read", lambda c: None):
+            step(2.0)
+
+
+def test_a_thousand_models_leave_nothing_behind() -> None:
+    create_compile_and_drop(20)
+    before = live_states()
+    tracemalloc.start()
+    try:
+        create_compile_and_drop(100)
+        gc.collect()
+        early = tracemalloc.get_traced_memory()[0]
+        create_compile_and_drop(880)
+        gc.collect()
+        late = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert live_states() == before
+    assert late - early < 880 * 100, f"each model leaves {(late - early) / 880:.0f} bytes"
+
+
+def test_states_that_are_made_while_tracing_are_gone_with_their_trace() -> None:
+    def body(x: Any) -> Any:
+        local = brainir.State(x)
+        local.value = local.value * 2
+        return local.value
+
+    run = transform.jit(lambda xs: transform.for_loop(body, xs))
+    run(jnp.ones(3))
+    before = live_states()
+    for length in range(4, 12):
+        run(jnp.ones(length))
+        transform.for_loop(body, jnp.ones(length))
+    assert live_states() == before
+
+
+def test_nested_transformations_leak_no_traced_value() -> None:
+    neuron = Neuron()
+    seen = brainir.State(jnp.zeros(()))
+    neuron.V.register_hook("write_before", lambda c: None)
+
+    def step(x: Any) -> Any:
+        seen.value = seen.value + 1
+        inner = brainir.State(x)
+        out = transform.cond(x > 1, lambda: neuron(x), lambda: neuron(-x))
+        with brainir.StateTraceStack() as trace, brainir.catch_new_states():
+            inner.value = inner.value + out.sum()
+        assert trace.get_write_states() == (inner,)
+        return inner.value
+
+    def loss(xs: Any) -> Any:
+        return transform.for_loop(step, xs).sum()
+
+    gradient = transform.grad(loss, neuron.states(brainir.ParamState))
+    expected = gradient(jnp.arange(3.0))
+    neuron.V.value = jnp.zeros(4)
+    with jax.checking_leaks():
+        found = transform.jit(gradient)(jnp.arange(3.0))
+        neuron.V.value = jnp.zeros(4)
+        again = transform.jit(lambda x: transform.vmap(lambda y: y * gradient(x)["w",])(x))
+        assert again(jnp.arange(3.0)).shape == (3, 4)
+    np.testing.assert_allclose(found["w",], expected["w",], rtol=1e-6)
