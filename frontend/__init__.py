@@ -55,4 +55,5 @@ __all__ = [
     "util",
     "validate",
 ]
-__all__ += [*hooks.__all__, *kinds.__all__]
+__all__ += hooks.__all__
+__all__ += kinds.__all__
