@@ -438,19 +438,19 @@ class State(Cell, Hooked, Generic[T]):
         self._take(reference.value, reference.get_metadata())
 
     @staticmethod
-    def made_as(cls: type[S], value: Any, **metadata: Any) -> S:
+    def made_as(kind: type[S], value: Any, **metadata: Any) -> S:
         """Return a State of a class from what one of it held, without calling its own ``__init__``.
 
         Parameters
         ----------
-        cls : type
+        kind : type
             The class.
         value : pytree
             What it holds.
         **metadata
             Its name, tag, and other attributes.
         """
-        new = object.__new__(cls)
+        new = object.__new__(kind)
         State.__init__(new, value, **metadata)
         return new
 
