@@ -83,7 +83,8 @@ class ParamDescriber(Generic[T], metaclass=_DescriberType):
     def __init__(self, cls: Any, *args: Any, **kwargs: Any) -> None:
         if not callable(cls):
             raise TypeError(f"a class is described, not {cls!r}")
-        self.cls, self.args, self.kwargs = cls, args, kwargs
+        self.cls: Any = cls
+        self.args, self.kwargs = args, kwargs
 
     def __call__(self, *args: Any, **kwargs: Any) -> T:
         """Make an object; these arguments follow the described ones, and these keywords win."""
@@ -169,7 +170,8 @@ class _Joining:
         for part in types:
             if not (part is None or isinstance(part, type | _Alias)):
                 raise TypeError(f"{self!r} is made of classes, and {part!r} is none")
-            flat.update(dict.fromkeys(part.types if type(part) is self._alias else (part,)))
+            same = isinstance(part, _Alias) and type(part) is self._alias
+            flat.update(dict.fromkeys(part.types if same else (part,)))  # pyright: ignore
         if not flat:
             raise TypeError(f"{self!r} is made of at least one class")
         return next(iter(flat)) if len(flat) == 1 else self._alias(tuple(flat))

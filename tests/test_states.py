@@ -232,7 +232,7 @@ def test_a_trace_works_inside_a_compiled_function() -> None:
             a.value = a.value + x
             transform.for_loop(lambda y: setattr(a, "value", a.value + y), jnp.ones(2))
         assert trace.get_write_states() == (a,)
-        (left,) = trace.get_state_values()
+        left = trace.get_state_values()[0]
         trace.recovery_original_values()
         return left
 
@@ -272,7 +272,7 @@ def test_caught_states_can_be_removed_and_added() -> None:
 
 
 def test_a_change_of_structure_is_refused_if_asked_for() -> None:
-    state = brainir.State({"x": jnp.zeros(2)})
+    state: Any = brainir.State({"x": jnp.zeros(2)})
 
     def write() -> None:
         state.value = {"y": jnp.zeros(2)}

@@ -72,7 +72,7 @@ def test_subclasses_of_a_node_are_frozen_classes() -> None:
     class Wide(Node):
         right: Any = 0.0
 
-    wide = Wide(1.0, 3, 2.0)
+    wide: Any = Wide(1.0, 3, 2.0)
     assert jax.tree.leaves(wide) == [1.0, 2.0]
     assert wide.replace(left=5.0).left == 5.0
     assert struct.is_dataclass(wide)
@@ -137,7 +137,7 @@ def test_merging_changes_none_of_the_dictionaries() -> None:
 
 
 def test_a_dictionary_with_attributes() -> None:
-    config = util.DotDict({"a": {"b": 1}}, items_=[{"c": 2}])
+    config: Any = util.DotDict({"a": {"b": 1}}, items_=[{"c": 2}])
     config.a.d = {"e": 3}
     assert config.a.d.e == 3
     assert config.items_[0].c == 2

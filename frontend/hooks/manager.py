@@ -213,7 +213,7 @@ class HookManager:
         if on_change is not None:
             self.on_change = on_change
         self._lock = threading.RLock()
-        self._hooks: dict[HookType, tuple[Hook, ...]] = dict.fromkeys(HOOK_TYPES, ())
+        self._hooks: dict[str, tuple[Hook, ...]] = dict.fromkeys(HOOK_TYPES, ())
 
     def register_hook(
         self,

@@ -10,13 +10,8 @@ from .hooked import hook_marks
 from .kinds import *  # noqa: F403
 from .pretty import render
 from .recording import Recorder, recorders, recording
-from .state import (
-    State,
-    assign_all,
-    class_of_kind,
-    maybe_state,
-    telling_hooks,
-)
+from .settling import assign_all, maybe_state, telling_hooks
+from .state import State, class_of_kind
 from .trace_stack import StateTraceStack
 from .traces import in_foreign_trace
 from .tree import COMPILED_METHODS, HOLDERS, Node

@@ -208,7 +208,7 @@ def _watch_all() -> None:
     Hooked._watched = GlobalHookRegistry.instance().has_hooks()
 
 
-GlobalHookRegistry.on_change = staticmethod(_watch_all)
+GlobalHookRegistry.on_change = staticmethod(_watch_all)  # pyright: ignore
 
 
 def hook_marks(states: Iterable[Any]) -> tuple[Any, ...]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 import jax
@@ -438,19 +437,19 @@ class State(Cell, Hooked, Generic[T]):
         self._take(reference.value, reference.get_metadata())
 
     @staticmethod
-    def made_as(cls: type[S], value: Any, **metadata: Any) -> S:
+    def made_as(kind: type[S], value: Any, **metadata: Any) -> S:
         """Return a State of a class from what one of it held, without calling its own ``__init__``.
 
         Parameters
         ----------
-        cls : type
+        kind : type
             The class.
         value : pytree
             What it holds.
         **metadata
             Its name, tag, and other attributes.
         """
-        new = object.__new__(cls)
+        new = object.__new__(kind)
         State.__init__(new, value, **metadata)
         return new
 
@@ -496,35 +495,3 @@ def _has_tracers(value: Any) -> bool:
 
 def _tags(tag: str | Iterable[str]) -> set[str]:
     return {tag} if isinstance(tag, str) else set(tag)
-
-
-def assign_all(values: Sequence[tuple[State[Any], Any]]) -> None:
-    """Give States what a finished program left, or none of them if one cannot take its own."""
-    if frames.top is not None or recording.stack:
-        for state, value in values:
-            state.settle(value)
-        return
-    for state, value in values:
-        state.check_writable(value)
-    with telling_hooks(values):
-        for state, value in values:
-            state.accept(value)
-
-
-@contextmanager
-def telling_hooks(values: Sequence[tuple[State[Any], Any]]) -> Iterator[None]:
-    """Tell hooks of the values that a compiled program left, before and after States take them.
-
-    Hooks may refuse one, and then no State takes any; what they make of a value is in the program.
-    """
-    watched = [(state, value, state._present()) for state, value in values if state._watched]
-    for state, value, old in watched:
-        state._tell_before(value, old, transforms=False)
-    yield
-    for state, value, old in watched:
-        state._tell_after(value, old)
-
-
-def maybe_state(value: Any) -> Any:
-    """Return the value of a State, and anything else as it is."""
-    return value.value if isinstance(value, State) else value

@@ -34,4 +34,6 @@ __all__ = [
     "struct",
     "to_predicate",
 ]
-__all__ += [*mappings.__all__, *others.__all__, *struct.__all__]
+__all__ += mappings.__all__
+__all__ += others.__all__
+__all__ += struct.__all__

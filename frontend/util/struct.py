@@ -141,7 +141,8 @@ class FrozenDict(Mapping[K, V], Generic[K, V]):
     __slots__ = ("_hash", "_held")
 
     def __init__(self, *args: Any, **entries: Any) -> None:
-        self._held: dict[K, V] = {key: _frozen(v) for key, v in dict(*args, **entries).items()}
+        given: dict[Any, Any] = dict(*args, **entries)
+        self._held: dict[K, V] = {key: _frozen(value) for key, value in given.items()}
         self._hash: int | None = None
 
     def __getitem__(self, key: K) -> V:

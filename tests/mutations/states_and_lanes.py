@@ -154,4 +154,18 @@ MUTANTS = (
         "",
         PROGRAMS,
     ),
+    Mutant(
+        "what a hook makes of a value happens again when the program has run",
+        "frontend/hooks/manager.py",
+        "if mutable.transformed_value is None or not transforms:",
+        "if mutable.transformed_value is None:",
+        ("tests/test_hooks.py",),
+    ),
+    Mutant(
+        "a compiled function does not notice that hooks have changed",
+        "frontend/transform/entries.py",
+        "        return alive and self._hook_marks() == self._hooks\n",
+        "        return alive\n",
+        ("tests/test_hooks.py",),
+    ),
 )
