@@ -131,7 +131,7 @@ def test_a_convolutional_network_learns_and_is_saved(tmp_path):
         nn.Dropout(0.9),
         nn.Linear(64, 2),
     )
-    images = jnp.asarray(RANDOM.normal(size=(16, 8, 8, 1)), jnp.float32)
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(16, 8, 8, 1)), jnp.float32)
     labels = (images[:, :4].sum((1, 2, 3)) > images[:, 4:].sum((1, 2, 3))).astype(jnp.int32)
 
     def loss():
@@ -153,7 +153,7 @@ def test_a_convolutional_network_learns_and_is_saved(tmp_path):
 def test_a_gated_network_learns_and_is_saved(tmp_path):
     brainir.random.seed(0)
     net = nn.Sequential(nn.GRUCell(1, 8), nn.Linear(8, 1))
-    xs = jnp.asarray(RANDOM.normal(size=(10, 16, 1)), jnp.float32)
+    xs = jnp.asarray(np.random.default_rng(0).normal(size=(10, 16, 1)), jnp.float32)
     target = xs[-1] + xs[-2]
 
     def predict(xs):
@@ -190,7 +190,7 @@ def test_a_spiking_network_learns_and_is_saved(tmp_path):
     net = Spiking()
     labels = jnp.arange(8) % 2
     rates = jnp.where((labels[:, None] > 0) == (jnp.arange(20) < 10), 0.4, 0.05)
-    spikes = jnp.asarray(RANDOM.random((30, 8, 20)) < rates, jnp.float32)
+    spikes = jnp.asarray(np.random.default_rng(0).random((30, 8, 20)) < rates, jnp.float32)
 
     def predict(spikes):
         nn.init_all_states(net, batch_size=8)

@@ -88,3 +88,40 @@ def test_gradients_of_layers_are_slopes(name):
     expected = (moved(1e-2) - moved(-1e-2)) / 2e-2
     found = sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(grads))
     np.testing.assert_allclose(found, expected, rtol=3e-2, atol=3e-2)
+
+
+def in_training(make, x):
+    """Run a layer made and used in one environment."""
+    with brainir.environ.context(fit=True):
+        return make()(x)
+
+
+@pytest.mark.parametrize("precision", [16, 64])
+def test_layers_have_the_precision_of_their_environment(precision):
+    with brainir.environ.context(precision=precision):
+        dtype = brainir.environ.dftype()
+        x = jnp.ones((2, 6, 5, 4), dtype)
+        for make in (
+            lambda: nn.Conv2d((6, 5, 4), 3, 3, b_init=nn.init.ZeroInit()),
+            lambda: nn.BatchNorm2d((6, 5, 4)),
+            lambda: nn.Linear(4, 3),
+            lambda: nn.EventFixedProb(4, 3, 2, 1.0),
+            lambda: nn.OneToOne(4, w_init=2),
+            lambda: nn.AvgPool2d(2),
+            lambda: nn.PReLU(),
+            lambda: nn.Dropout(0.5),
+        ):
+            assert in_training(make, x).dtype == dtype
+        cell = nn.init_all_states(nn.LSTMCell(4, 3), batch_size=2)
+        assert cell(x[:, 0, 0]).dtype == dtype
+
+
+def test_layers_take_batches_and_sizes_of_nothing():
+    nothing = jnp.zeros((0, 12))
+    for make in (lambda: nn.Linear(12, 3), lambda: nn.FixedNumConn(12, 3, 2, 1.0)):
+        assert in_training(make, nothing).shape == (0, 3)
+    for make in (lambda: nn.Linear(0, 3), lambda: nn.FixedNumConn(0, 3, 2, 1.0)):
+        assert (in_training(make, jnp.zeros(0)) == 0).all()
+    assert in_training(lambda: nn.MaxPool2d(2), jnp.ones((0, 4, 4, 1))).shape == (0, 2, 2, 1)
+    cell = nn.init_all_states(nn.GRUCell(3, 4), batch_size=0)
+    assert cell(jnp.zeros((0, 3))).shape == (0, 4)

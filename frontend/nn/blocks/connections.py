@@ -207,7 +207,8 @@ class FixedNumConn(Module):
                 f"axes, not {shape}"
             )
         join = self._scattered if self.efferent_target == "post" else self._gathered
-        y = product(join, u.math.reshape(self._driven(x), (*batch, -1)), self.weight.value)
+        flat = u.math.reshape(self._driven(x), (*batch, math.prod(known(self.in_size))))
+        y = product(join, flat, self.weight.value)
         return u.math.reshape(y, (*batch, *known(self.out_size)))
 
     def _driven(self, x: Any) -> Any:
