@@ -70,7 +70,9 @@ def _in_lanes(
         raise GraphError(f"state @{state.name} is touched inside a vmap: hoist it first")
     vmap = Lanes.of(node, operands)
     lanes = [argument.param for argument in vmap.arguments if argument.axis is not None]
-    batching = Batching(vmap.size, lane_dependent(vmap.body, lanes), {}, guarded)
+    name = vmap.attrs.get("axis_name")
+    dependent = lane_dependent(vmap.body, lanes, name)
+    batching = Batching(vmap.size, dependent, {}, guarded, name)
     for array, axis, param in vmap.arguments:
         batching.mapping[param] = array if axis is None else move_axis(builder, array, axis, 0)
     batching.nodes(builder, vmap.nodes)

@@ -6,7 +6,7 @@ parameters; both are told apart here by what they have, not by version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from ...ir import (
     find_op,
 )
 from .cells import Handle
+from .collectives import LaneAxis
 from .equations import SPECIAL, Env, create_also, new_params, open_jaxpr
 from .explain import user_loc
 from .frames import within
@@ -59,7 +60,9 @@ class Imported:
     custom: bool
 
 
-def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
+def import_traced(
+    traced: Traced, name: str, *, rules: int, axes: Mapping[Any, LaneAxis] | None = None
+) -> Imported:
     """Turn a traced function into a graph.
 
     Parameters
@@ -71,9 +74,12 @@ def import_traced(traced: Traced, name: str, *, rules: int) -> Imported:
     rules : int
         How often somebody outside may differentiate the graph: custom derivatives keep their rules
         to that order, and one more inside each `grad` and `jvp`. Rules cost tracing time.
+    axes : mapping, optional
+        What the graph calls the lanes that the function is one of.
     """
     importer = Importer()
     importer.rules = rules
+    importer.axes.update(axes or {})
     importer.loc = user_loc()
     builder = Builder()
     env = importer.bind_consts(traced)
@@ -145,6 +151,8 @@ class Importer:
         self.custom_regions: dict[tuple[Any, ...], list[Graph]] = {}
         self.scopes: list[Env] = []
         """What the variables of the jaxprs are that are being built, the innermost last."""
+        self.axes: dict[Any, LaneAxis] = {}
+        """What the graph calls the lanes that may meet, by what the user calls them."""
         self.revived = 0
         """How many tracers of traces that have ended were found among their variables."""
         self._names: set[str] = set()
@@ -295,6 +303,13 @@ class Importer:
         builder = Builder()
         self.run(builder, body.eqns, env)
         return builder.graph(new, [self.operand(v, env) for v in body.outvars])
+
+    def inline_function(
+        self, builder: Builder, function: Callable[..., Any], operands: Sequence[Operand]
+    ) -> list[Operand]:
+        """Build in place what a function of arrays does."""
+        avals = [shape_struct(o.type) for o in operands]
+        return self.inline(builder, jax.make_jaxpr(function)(*avals), operands)
 
     def derived(
         self, function: Callable[..., Any], captured: Sequence[Operand], types: Sequence[Type]

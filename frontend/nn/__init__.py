@@ -11,6 +11,13 @@ from .collective import (
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
 from .layers import Linear, Sequential
+from .mapped import (
+    Map,
+    Vmap,
+    vmap_call_all_fns,
+    vmap_init_all_states,
+    vmap_reset_all_states,
+)
 from .module import Module
 from .neurons import LIF
 
@@ -19,8 +26,10 @@ __all__ = [
     "Dynamics",
     "FlattedDict",
     "Linear",
+    "Map",
     "Module",
     "Sequential",
+    "Vmap",
     "assign_state_values",
     "call_all_fns",
     "call_order",
@@ -29,4 +38,7 @@ __all__ = [
     "not_receive_update_output",
     "receive_update_input",
     "reset_all_states",
+    "vmap_call_all_fns",
+    "vmap_init_all_states",
+    "vmap_reset_all_states",
 ]

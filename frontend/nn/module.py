@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from ..filter import Filter
-from ..state import FlattedDict, ParamState, State, epoch, render, tree
+from ..state import (
+    FlattedDict,
+    NewStateCatcher,
+    ParamState,
+    State,
+    catch_new_states,
+    epoch,
+    render,
+    tree,
+)
 from ..typing import Size
+from .collective import init_all_states
 
 __all__ = ["Module", "as_size"]
 
@@ -134,6 +144,22 @@ class Module(tree.Node):
 
     def init_state(self, *args: Any, **kwargs: Any) -> None:
         """Create the states of this module, not of its parts; see ``init_all_states``."""
+
+    def init_all_states(
+        self, *args: Any, state_tag: str | None = None, **kwargs: Any
+    ) -> NewStateCatcher:
+        """Call ``init_state`` on this module and all its parts; return the States that this makes.
+
+        Examples
+        --------
+        >>> import brainir
+        >>> neuron = brainir.nn.LIF(2)
+        >>> neuron.init_all_states().states == [neuron.V]
+        True
+        """
+        with catch_new_states(state_tag) as caught:
+            init_all_states(self, *args, **kwargs)
+        return caught
 
     def reset_state(self, *args: Any, **kwargs: Any) -> None:
         """Give the states of this module their first values; see ``reset_all_states``."""

@@ -44,6 +44,7 @@ def give_back(
         for state, value in pairs:
             state.check_writable(value)
     for state, value in pairs:
+        state.note_touch(written=True)
         state.accept(merge(state.peek(), value) if state.handle in in_place else value)
 
 

@@ -1,7 +1,7 @@
 """States, their kinds, and the tree that a model makes of them."""
 
 from . import kinds
-from .catching import NewStateCatcher, catch_new_states, catching_nothing
+from .catching import NewStateCatcher, catch_new_states, catching_nothing, caught_so_far
 from .epoch import Loss, epoch
 from .flatted_dict import FlattedDict
 from .kinds import *  # noqa: F403
@@ -22,6 +22,7 @@ __all__ = [
     "assign_all",
     "catch_new_states",
     "catching_nothing",
+    "caught_so_far",
     "class_of_kind",
     "epoch",
     "in_foreign_trace",

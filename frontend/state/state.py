@@ -100,6 +100,9 @@ class State(Cell, Generic[T]):
     1
     """
 
+    _trace: Any = _OUTSIDE
+    """The JAX trace that it belongs to."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Register what a State is made as again when only its kind is known."""
         super().__init_subclass__(**options)
@@ -125,15 +128,7 @@ class State(Cell, Generic[T]):
             self.handle.name = name
         for key, item in metadata.items():
             setattr(self, key, item)
-        frame = current_frame()
-        if frame is None:
-            self._trace = trace_token()
-            self._value: Any = value
-            for recorder in recording.stack:
-                recorder.created.add(self)
-        else:
-            self._value = _Poisoned(frame)
-            create(self.handle, value)
+        self.renew(value)
         for catcher in catchers.active:
             catcher.offer(self)
 
@@ -142,8 +137,7 @@ class State(Cell, Generic[T]):
         """The value; assigning gives the State a new one."""
         if current_frame() is not None:
             return read(self.handle)
-        for recorder in recording.stack:
-            recorder.touch(self, written=False)
+        self.note_touch(written=False)
         if type(self._value) is _Poisoned:
             raise self.without_value()
         return self._value
@@ -155,15 +149,31 @@ class State(Cell, Generic[T]):
         if current_frame() is not None:
             write(self.handle, value)
             return
-        for recorder in recording.stack:
-            recorder.touch(self, written=True)
+        self.note_touch(written=True)
         if not recording.stack:
             self.check_writable(value)
         self._value = value
 
+    def note_touch(self, written: bool) -> None:
+        """Tell who runs transformations as plain Python that a program reads or writes it."""
+        for recorder in recording.stack:
+            recorder.touch(self, written)
+
     def accept(self, value: Any) -> None:
         """Take a new value from a finished program."""
         self._value = value
+
+    def renew(self, value: Any) -> None:
+        """Take a value, as if this State, made in a trace that has ended, were created here."""
+        frame = current_frame()
+        if frame is None:
+            self._trace = trace_token()
+            self._value: Any = value
+            for recorder in recording.stack:
+                recorder.created.add(self)
+        else:
+            self._value = _Poisoned(frame)
+            create(self.handle, value)
 
     def check_writable(self, value: Any) -> None:
         """Refuse to store a tracer that outlives the JAX trace it belongs to."""
