@@ -29,7 +29,7 @@ COLLECTIVES: dict[str, Any] = {
     "psum_scatter, tiled": lambda x: lax.psum_scatter(x, "i", tiled=True),
     "all_to_all": lambda x: lax.all_to_all(x, "i", 0, 1),
     "all_to_all, tiled": lambda x: lax.all_to_all(x, "i", 1, 0, tiled=True),
-    "axis_index": lambda x: x * lax.axis_index("i"),
+    "axis_index": lambda x: x * lax.axis_index("i").astype(x.dtype),
     "axis_size": lambda x: x * lax.axis_size("i"),
 }
 
@@ -52,7 +52,11 @@ def test_a_lane_that_nobody_sends_to_gets_zeros() -> None:
 
 def test_names_of_nested_lanes_are_told_apart() -> None:
     ys = jnp.arange(12.0).reshape(3, 4)
-    both = lambda x: lax.psum(x, ("i", "j")) + lax.axis_index(("i", "j")) + lax.pmean(x, "j")  # noqa: E731
+
+    def both(x: Any) -> Any:
+        index = lax.axis_index(("i", "j")).astype(x.dtype)
+        return lax.psum(x, ("i", "j")) + index + lax.pmean(x, "j")
+
     inner = lambda x: lax.psum(x, "i")  # noqa: E731
 
     def nested(vmap: Any) -> Any:
