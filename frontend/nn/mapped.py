@@ -304,7 +304,9 @@ class Map(Module):
         self.call_state_axes, self.behavior = call_state_axes, behavior
         self.dict_vmap_states: dict[Any, list[Any]] | None = None
 
-    def init_all_states(self, **init_kwargs: Any) -> None:
+    def init_all_states(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, **init_kwargs: Any
+    ) -> None:
         """Make the States of the module for all lanes, by its own ``init_all_states``."""
         make: Any = transform.vmap2_new_states
         if self.behavior == "pmap":

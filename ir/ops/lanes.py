@@ -42,6 +42,14 @@ def _infer_gather(x: Type, *, axis_name: str, lanes: int) -> Type:
     return x.stacked(lanes)
 
 
+def _alone(x: Array) -> Array:
+    return x[None]
+
+
+def _itself(x: Array) -> Array:
+    return x
+
+
 def _lax_gather(jax: Any, x: Any, *, axis_name: str, lanes: int) -> Any:
     return x[None] if lanes == 1 else jax.lax.all_gather(x, axis_name)
 
@@ -63,7 +71,7 @@ define(
     "gather_lanes",
     "The operand of every lane of the vmap with that axis_name, along a new leading axis.",
     infer=_infer_gather,
-    numpy=_one_lane(lambda x: x[None]),
+    numpy=_one_lane(_alone),
     lax=_lax_gather,
     batch=_batch_gather,
     derivative=Linear(_gather_transpose),
@@ -77,14 +85,26 @@ def _infer_sum(x: Type, *, axis_name: str, lanes: int) -> Type:
     return x
 
 
+def _lax_sum(jax: Any, x: Any, *, axis_name: str, lanes: int) -> Any:
+    return x if lanes == 1 else jax.lax.psum(x, axis_name)
+
+
+def _batch_sum(b: Builder, operands: Any, batched: Any, size: int, **attrs: Any) -> Operand:
+    return b("sum_lanes", *operands, **attrs)
+
+
+def _sum_transpose(b: Builder, ct: Operand, x: Operand, **attrs: Any) -> tuple[Operand]:
+    return (b("sum_lanes", ct, **attrs),)
+
+
 define(
     "sum_lanes",
     "The sum of the operands of all lanes of the vmap with that axis_name.",
     infer=_infer_sum,
-    numpy=_one_lane(lambda x: x),
-    lax=lambda jax, x, axis_name, lanes: x if lanes == 1 else jax.lax.psum(x, axis_name),
-    batch=lambda b, operands, batched, size, **attrs: b("sum_lanes", *operands, **attrs),
-    derivative=Linear(lambda b, ct, x, **attrs: (b("sum_lanes", ct, **attrs),)),
+    numpy=_one_lane(_itself),
+    lax=_lax_sum,
+    batch=_batch_sum,
+    derivative=Linear(_sum_transpose),
     effects=PURE,
     cost=_cost,
 )
@@ -94,13 +114,21 @@ def _lax_index(jax: Any, *, axis_name: str, lanes: int) -> Any:
     return np.int32(0) if lanes == 1 else jax.lax.axis_index(axis_name)
 
 
+def _infer_index(*, axis_name: str, lanes: int) -> Type:
+    return Type("int32")
+
+
+def _batch_index(b: Builder, operands: Any, batched: Any, size: int, **attrs: Any) -> Operand:
+    return repeat(b, b("lane_index", **attrs), size)
+
+
 define(
     "lane_index",
     "The number of the lane, of the vmap with that axis_name.",
-    infer=lambda *, axis_name, lanes: Type("int32"),
+    infer=_infer_index,
     numpy=_one_lane(lambda: np.zeros((), np.int32)),
     lax=_lax_index,
-    batch=lambda b, operands, batched, size, **attrs: repeat(b, b("lane_index", **attrs), size),
+    batch=_batch_index,
     derivative=ZERO,
     effects=PURE,
     cost=_cost,
