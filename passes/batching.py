@@ -28,9 +28,10 @@ from ..ir import (
     repeat,
     replay_region,
     surely_ends,
+    walk,
 )
 from .guards import Guard
-from .lane_dependence import lane_dependent
+from .lane_dependence import lane_dependent, meets
 from .lanes import choose, take
 
 Operands = tuple[Operand, ...]
@@ -48,9 +49,10 @@ class Batching:
         dependent: set[Value],
         mapping: dict[Value, Operand],
         guarded: bool = False,
+        axis_name: str | None = None,
     ) -> None:
         self.size, self.dependent, self.mapping = size, dependent, mapping
-        self.guarded = guarded
+        self.guarded, self.axis_name = guarded, axis_name
         self.running: Operand | None = None
         """Which lanes are in the branch or loop at hand, where they do not all run the same."""
         self.rules: dict[str, Callable[[Builder, Node], Sequence[Operand]]] = {
@@ -83,7 +85,9 @@ class Batching:
         """Build nodes with their lanes."""
         for node in nodes:
             builder.loc = node.loc
-            if not self._has_lanes(node) and not self._may_have_no_end(node):
+            if meets(node, self.axis_name):
+                results = [self._meet(builder, node)]
+            elif not self._has_lanes(node) and not self._may_have_no_end(node):
                 regions = [replay_region(region, self.mapping) for region in node.regions]
                 results = copy_node(builder, node, mapped(node.operands, self.mapping), regions)
             elif node.op.has_regions:
@@ -93,7 +97,19 @@ class Batching:
             self.mapping.update(zip(node.results, results, strict=True))
 
     def _has_lanes(self, node: Node) -> bool:
-        return any(map(self.differs, (*node.operands, *captures(*node.regions))))
+        if any(map(self.differs, (*node.operands, *captures(*node.regions)))):
+            return True
+        inside = (inner for region in node.regions for inner in walk(region))
+        return self.axis_name is not None and any(meets(i, self.axis_name) for i in inside)
+
+    def _meet(self, builder: Builder, node: Node) -> Operand:
+        """Return what lanes know of each other: they are an axis here."""
+        if node.op.name == "lane_index":
+            return builder("iota", dtype="int32", shape=(self.size,), dimension=0)
+        lanes = self.lanes(builder, node.operands[0])
+        if node.op.name == "gather_lanes":
+            return lanes
+        return builder("reduce_sum", lanes, axes=(0,))
 
     def _may_have_no_end(self, node: Node) -> bool:
         """Whether a node has a loop that need only come to its end where a lane runs it."""
@@ -280,8 +296,8 @@ class Batching:
     def _within(self, region: Graph, params: Iterable[Value]) -> Batching:
         """Return a batching for a rule, of which some parameters have lanes."""
         lanes = [*(v for v in captures(region) if self.differs(v)), *params]
-        dependent = self.dependent | lane_dependent(region, lanes)
-        return Batching(self.size, dependent, self.mapping, self.guarded)
+        dependent = self.dependent | lane_dependent(region, lanes, self.axis_name)
+        return Batching(self.size, dependent, self.mapping, self.guarded, self.axis_name)
 
     def backward(self, region: Graph, batched: Sequence[bool]) -> Graph:
         """Build a backward rule; the cotangent of what all lanes share is summed over them."""

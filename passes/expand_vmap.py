@@ -68,7 +68,9 @@ def in_lanes(builder: Builder, vmap: Lanes, guarded: bool) -> list[Operand]:
     for state in touched_by(vmap.body).states:
         raise GraphError(f"state @{state.name} is touched inside a vmap: hoist it first")
     lanes = [argument.param for argument in vmap.arguments if argument.axis is not None]
-    batching = Batching(vmap.size, lane_dependent(vmap.body, lanes), {}, guarded)
+    name = vmap.attrs.get("axis_name")
+    dependent = lane_dependent(vmap.body, lanes, name)
+    batching = Batching(vmap.size, dependent, {}, guarded, name)
     for array, axis, param in vmap.arguments:
         batching.mapping[param] = array if axis is None else move_axis(builder, array, axis, 0)
     batching.nodes(builder, vmap.nodes)

@@ -395,7 +395,7 @@ class _Hoister:
         if all(leaf.axis is not None for leaf in left):
             return
         mapped_ = [argument.param for argument in view.arguments if argument.axis is not None]
-        dependent = lane_dependent(view.body, mapped_)
+        dependent = lane_dependent(view.body, mapped_, view.attrs.get("axis_name"))
         for state, leaf in zip(leaves, left, strict=True):
             if leaf.axis is None and leaf.inside in dependent:
                 raise LaneDependentWrite(state.name, self.written_at.get(state))

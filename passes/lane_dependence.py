@@ -14,7 +14,9 @@ from ..ir import Graph, Node, Operand, Type, Value, captures, sources, targets, 
 Edges = dict[Value, list[Value]]
 
 
-def lane_dependent(region: Graph, lanes: Iterable[Value]) -> set[Value]:
+def lane_dependent(
+    region: Graph, lanes: Iterable[Value], axis_name: str | None = None
+) -> set[Value]:
     """Return the values of a region, at any depth, that depend on lane values.
 
     Parameters
@@ -23,6 +25,8 @@ def lane_dependent(region: Graph, lanes: Iterable[Value]) -> set[Value]:
         Without state ops. It may contain loops, branches, calls and transformations.
     lanes : iterable of Value
         Values that differ from lane to lane, usually parameters of the region.
+    axis_name : str, optional
+        What the lanes are called where they meet.
 
     Examples
     --------
@@ -34,19 +38,27 @@ def lane_dependent(region: Graph, lanes: Iterable[Value]) -> set[Value]:
     (True, False)
     """
     edges: Edges = {}
+    waiting = list(lanes)
     for node in walk(region):
-        if node.op.wiring is None:
+        if meets(node, axis_name):
+            waiting.extend(node.results if node.op.name == "lane_index" else ())
+        elif node.op.wiring is None:
             _join(edges, node.operands, node.results)
         else:
             _follow_wiring(edges, node)
     reached: set[Value] = set()
-    waiting = list(lanes)
     while waiting:
         value = waiting.pop()
         if value not in reached:
             reached.add(value)
             waiting.extend(edges.get(value, ()))
     return reached
+
+
+def meets(node: Node, axis_name: str | None) -> bool:
+    """Whether the lanes of that name meet in a node; what they gather is the same for all."""
+    named = node.op.name in ("gather_lanes", "sum_lanes", "lane_index")
+    return named and node.attrs["axis_name"] == axis_name
 
 
 def _follow_wiring(edges: Edges, node: Node) -> None:

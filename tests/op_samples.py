@@ -366,6 +366,17 @@ def cumulative_samples(rng: Random) -> Iterator[Sample]:
     yield Sample("cumlogsumexp", (empty,), {"axis": 0, "reverse": False}, slopes="none")
 
 
+def lane_samples(rng: Random) -> Iterator[Sample]:
+    """A single lane, which meets nobody; what many make of it is in `test_collectives`."""
+    attrs = {"axis_name": "i", "lanes": 1}
+    for name in ("gather_lanes", "sum_lanes"):
+        yield Sample(name, (floats(rng, 2, 3),), attrs)
+        yield Sample(name, (floats(rng),), attrs)
+        yield Sample(name, (integers(rng, 4),), attrs)
+        yield Sample(name, (floats(rng, 0, 3),), attrs)
+    yield Sample("lane_index", (), attrs)
+
+
 FAMILIES: list[Callable[[Random], Iterator[Sample]]] = [
     function_samples,
     arithmetic_samples,
@@ -376,6 +387,7 @@ FAMILIES: list[Callable[[Random], Iterator[Sample]]] = [
     joining_samples,
     reduction_samples,
     cumulative_samples,
+    lane_samples,
 ]
 
 

@@ -16,6 +16,23 @@ from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
 from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
 from .state_primitives import create, read, read_leaves, settle, write, write_leaves
+from .collectives import LaneAxis, all_lanes
+from .containers import Held, held, is_container, merge
+from .equations import state_ref
+from .frames import Frame, Unnamed, current_frame, trace_token
+from .importer import import_traced, unit_name
+from .naming import describe_tree, name_of, parameter_names
+from .opaque import PREFIX, resolve_opaque
+from .regions import Region, bind_region, evaluate_by, leave, region_p
+from .state_primitives import (
+    create,
+    new_primitive,
+    read,
+    read_leaves,
+    settle,
+    write,
+    write_leaves,
+)
 from .tracing import Traced, new_frame, trace, trace_within
 from .translations import TRANSLATE
 
@@ -28,11 +45,14 @@ __all__ = [
     "Handle",
     "Held",
     "Imported",
+    "LaneAxis",
     "Region",
     "Site",
     "Sites",
     "Traced",
+    "Unnamed",
     "View",
+    "all_lanes",
     "aval_of",
     "bind_here",
     "bind_region",
@@ -51,6 +71,7 @@ __all__ = [
     "merge",
     "name_of",
     "new_frame",
+    "new_primitive",
     "parameter_names",
     "plant",
     "read",

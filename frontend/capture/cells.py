@@ -40,6 +40,10 @@ class Cell:
             """Return what it holds, without anybody noticing."""
             ...
 
+        def note_touch(self, written: bool) -> None:
+            """Tell who runs transformations as plain Python that a program reads or writes it."""
+            ...
+
         def accept(self, value: Any) -> None:
             """Take a new value from a finished program."""
             ...

@@ -182,6 +182,9 @@ class Check(Cell):
         """Return zeros."""
         return self._value
 
+    def note_touch(self, written: bool) -> None:
+        """Tell nobody: it is no State of Python's."""
+
     def accept(self, value: Any) -> None:
         """Stay as it is: what a run leaves here is for whoever ran it."""
 

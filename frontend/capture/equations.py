@@ -22,6 +22,7 @@ from ...ir import (
 from .avals import View
 from .cells import Handle
 from .checks import Checks
+from .collectives import COLLECTIVES, import_collective, name_axis
 from .custom_rules import import_custom
 from .frames import within
 from .regions import Region
@@ -156,6 +157,10 @@ def _region(importer: Importer, builder: Builder, eqn: Any, operands: Results) -
         return (*results, *_left(importer, builder, spec, eqn.outvars[len(results) :]))
     outer = importer.rules
     importer.rules = outer + (spec.op in ("grad", "jvp"))
+    attrs = dict(spec.attrs)
+    axes = dict(importer.axes)
+    if attrs.get("axis_name") is not None:
+        attrs["axis_name"] = name_axis(importer, attrs["axis_name"], attrs["size"])
     for body in spec.bodies:
         count = len(body.jaxpr.constvars)
         captured, rest = rest[:count], rest[count:]
@@ -166,8 +171,8 @@ def _region(importer: Importer, builder: Builder, eqn: Any, operands: Results) -
             importer.run(inner, body.jaxpr.eqns, env)
         results = [importer.operand(v, env) for v in body.jaxpr.outvars]
         regions.append(inner.graph(params, results, name=spec.name))
-    importer.rules = outer
-    attrs = {key: _symbols(importer, value) for key, value in _used(importer, spec).items()}
+    importer.rules, importer.axes = outer, axes
+    attrs = {key: _symbols(importer, value) for key, value in _used(importer, attrs).items()}
     results = builder.emit(spec.op, operands[: spec.operands], attrs, regions)
     return (*results, *_left(importer, builder, spec, eqn.outvars[len(results) :]))
 
@@ -204,12 +209,11 @@ def _leaves_of(spec: Region, leaves: Sequence[Any]) -> Iterator[tuple[Handle, Se
         leaves = leaves[count:]
 
 
-def _used(importer: Importer, spec: Region) -> dict[str, Any]:
+def _used(importer: Importer, attrs: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of a region, with those lanes of States that something in it touches.
 
     Some are touched only by rules of custom derivatives, which ran just now.
     """
-    attrs = dict(spec.attrs)
     if "in_states" in attrs:
         touched = {handle for handle, _ in importer.states}
         lanes = [lane.handle for key in ("in_states", "out_states") for _, lane, _ in attrs[key]]
@@ -257,4 +261,5 @@ SPECIAL: Mapping[str, Callable[[Importer, Builder, Any, Results], Results]] = {
     "cond": _cond,
     "custom_jvp_call": import_custom,
     "custom_vjp_call": import_custom,
+    **dict.fromkeys(COLLECTIVES, import_collective),
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.extend.core as jex
 from jax.extend.core import get_opaque_trace_state
 
 from ...ir import Loc, manual_axes
@@ -33,9 +34,15 @@ class Frame:
     trace: Any = None
     origin: Any = None
     """The JAX trace itself that this frame fills."""
+    outside: Any = None
+    """The JAX trace in which the outermost frame was opened."""
     sharded: bool = False
     """Whether it is traced as part of the body of a ``jax.shard_map``."""
     lanes: Mapping[Handle, Handle] = field(default_factory=dict)
+    axis: tuple[Any, int | None] | None = None
+    """What its lanes are called, and how many there are, if it is one lane of a mapping."""
+    lanes_meet: bool = False
+    """Whether lanes meet that the user did not name."""
     alive: bool = True
     held: containers.Holdings = field(default_factory=containers.Holdings)
 
@@ -69,6 +76,8 @@ class Frame:
             found = frame.views.get(handle)
             if found is not None:
                 return found
+        with jex.set_current_trace(frames[-1].outside):
+            handle.state.note_touch(written=False)
         view = frames[-1].views[handle] = view_of(handle.state)
         container = handle.state.peek()
         if containers.is_container(container):
@@ -103,6 +112,19 @@ def within(frame: Frame) -> Iterator[None]:
         yield
     finally:
         frames.top = around
+
+
+class Unnamed:
+    """The name of lanes that have none of the user's."""
+
+    def __str__(self) -> str:
+        return "lanes"
+
+
+def note_deeper(frame: Frame) -> None:
+    """Note that code in a frame depends on it, and whether JAX may run that again elsewhere."""
+    if frame.trace != trace_token():
+        frames.touched_deeper = True
 
 
 def in_shard_map(frame: Frame) -> bool:

@@ -6,7 +6,7 @@ parameters; both are told apart here by what they have, not by version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from ...ir import (
 from .automatic_checks import differentiates, plant_behind
 from .cells import Handle
 from .checks import Checks
+from .collectives import LaneAxis
 from .equations import SPECIAL, Env, create_also, new_params, open_jaxpr
 from .explain import user_loc
 from .frames import within
@@ -65,7 +66,12 @@ class Imported:
 
 
 def import_traced(
-    traced: Traced, name: str, *, rules: int, gathered: Checks | None = None
+    traced: Traced,
+    name: str,
+    *,
+    rules: int,
+    gathered: Checks | None = None,
+    axes: Mapping[Any, LaneAxis] | None = None,
 ) -> Imported:
     """Turn a traced function into a graph.
 
@@ -80,10 +86,13 @@ def import_traced(
         to that order, and one more inside each `grad` and `jvp`. Rules cost tracing time.
     gathered : Checks, optional
         What gets its checks in place of the program, as far as they are of its kinds.
+    axes : mapping, optional
+        What the graph calls the lanes that the function is one of.
     """
     importer = Importer()
     importer.gathering = [] if gathered is None else [gathered]
     importer.rules = rules
+    importer.axes.update(axes or {})
     importer.loc = user_loc()
     builder = Builder()
     env = importer.bind_consts(traced)
@@ -158,6 +167,8 @@ class Importer:
         self.custom_regions: dict[tuple[Any, ...], list[Graph]] = {}
         self.scopes: list[Env] = []
         """What the variables of the jaxprs are that are being built, the innermost last."""
+        self.axes: dict[Any, LaneAxis] = {}
+        """What the graph calls the lanes that may meet, by what the user calls them."""
         self.revived = 0
         """How many tracers of traces that have ended were found among their variables."""
         self._names: set[str] = set()
@@ -323,6 +334,13 @@ class Importer:
         builder = Builder()
         self.run(builder, body.eqns, env)
         return builder.graph(new, [self.operand(v, env) for v in body.outvars])
+
+    def inline_function(
+        self, builder: Builder, function: Callable[..., Any], operands: Sequence[Operand]
+    ) -> list[Operand]:
+        """Build in place what a function of arrays does."""
+        avals = [shape_struct(o.type) for o in operands]
+        return self.inline(builder, jax.make_jaxpr(function)(*avals), operands)
 
     def derived(
         self, function: Callable[..., Any], captured: Sequence[Operand], types: Sequence[Type]

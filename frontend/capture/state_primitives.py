@@ -143,7 +143,7 @@ def check_local(frame: Frame, handle: Handle) -> None:
 
 def create(handle: Handle, value: Any) -> None:
     """Bind the creation of a State inside the captured program."""
-    frame, handle, token = _active(handle)
+    frame, token = _here(handle)
     frame.views[handle], lifted = _bind_value(frame, state_new_p, handle, value)
     frame.created.append(handle)
     frame.born[handle] = token
@@ -215,8 +215,17 @@ def _active(handle: Handle) -> tuple[Frame, Handle, Any]:
     frame = frames.top
     if frame is None:
         raise RuntimeError("no capture is active")
-    handle, token = frame.resolve(handle), trace_token()
+    handle = frame.resolve(handle)
+    frame, token = _here(handle)
+    return frame, handle, token
+
+
+def _here(handle: Handle) -> tuple[Frame, Any]:
+    """Return the frame under way, and the trace under way."""
+    frame, token = frames.top, trace_token()
+    if frame is None:
+        raise RuntimeError("no capture is active")
     if frame.trace != token:
         frames.touched_deeper = True
         frame.held.deep.add(handle)
-    return frame, handle, token
+    return frame, token

@@ -15,7 +15,7 @@ from ...ir import manual_axes
 from .avals import View, aval_of_abstract
 from .cells import Handle, reject_states
 from .explain import explain
-from .frames import Frame, frames, trace_token
+from .frames import Frame, Unnamed, frames, trace_token
 from .naming import describe_tree, leaf_names, name_of, parameter_names, stand_for
 from .state_primitives import settle, settle_finally
 
@@ -34,11 +34,17 @@ def new_frame(lanes: Mapping[Handle, Handle] | None = None) -> Iterator[Frame]:
     parent = frames.top
     if parent is not None:
         settle(parent)
-    frame = Frame(parent, lanes=lanes or {}, sharded=manual_axes.is_manual(jax))
+    frame = Frame(parent, sharded=manual_axes.is_manual(jax))
+    if lanes is not None:
+        frame.lanes = lanes
+    if parent is None:
+        with jex.take_current_trace() as frame.outside:
+            pass
     frames.top = frame
     try:
-        if parent is None:
-            with _capturing(next(_generation) if frames.touched_deeper else 0):
+        again = frames.touched_deeper and (parent is None or lanes is not None)
+        if parent is None or again:
+            with _capturing(next(_generation) if again else 0):
                 yield frame
         else:
             yield frame
@@ -82,6 +88,7 @@ def trace(
     lanes: Mapping[Handle, Handle] | None = None,
     views: Mapping[Handle, View] | None = None,
     names: Sequence[str] | None = None,
+    axis: tuple[Any, int | None] | None = None,
 ) -> Traced:
     """Trace ``function(*args)`` in a frame of its own, for args that look like ``avals``.
 
@@ -95,6 +102,8 @@ def trace(
         Handles that stand for lanes of batched States, and what they look like.
     names : sequence of str, optional
         What graphs call the arguments; by default as the function's own parameters.
+    axis : tuple, optional
+        What the lanes are called that it is one of, and how many there are, if that is known.
 
     Raises
     ------
@@ -105,6 +114,7 @@ def trace(
     """
     with new_frame(lanes) as frame:
         frame.views.update(views or {})
+        frame.axis = axis
         return trace_within(frame, function, avals, names)
 
 
@@ -134,7 +144,8 @@ def trace_within(
     stand_for(flat, function, names if len(names) == len(avals) else ())
     around = frame.trace, frame.origin
     try:
-        closed = jax.make_jaxpr(flat)(*avals)
+        named = frame.axis is not None and not isinstance(frame.axis[0], Unnamed)
+        closed = jax.make_jaxpr(flat, axis_env=[frame.axis] if named else None)(*avals)
     except Exception as error:
         explain(error)
         raise

@@ -15,6 +15,14 @@ from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
 from .layers import Sequential
 from .metrics import *  # noqa: F403
+from .layers import Linear, Sequential
+from .mapped import (
+    Map,
+    Vmap,
+    vmap_call_all_fns,
+    vmap_init_all_states,
+    vmap_reset_all_states,
+)
 from .module import Module
 from .neurons import LIF
 from .parameters import *  # noqa: F403
@@ -32,6 +40,8 @@ __all__ = [
     "DelayAccess",
     "Dynamics",
     "FlattedDict",
+    "Linear",
+    "Map",
     "Module",
     "NestedDict",
     "OutputDelayAt",
@@ -40,6 +50,7 @@ __all__ = [
     "PrefetchDelayAt",
     "Sequential",
     "StateWithDelay",
+    "Vmap",
     "assign_state_values",
     "call_all_fns",
     "call_order",
@@ -50,6 +61,9 @@ __all__ = [
     "not_receive_update_output",
     "receive_update_input",
     "reset_all_states",
+    "vmap_call_all_fns",
+    "vmap_init_all_states",
+    "vmap_reset_all_states",
 ]
 __all__ += blocks.__all__
 __all__ += metrics.__all__

@@ -4,6 +4,7 @@ from . import kinds
 from .catching import NewStateCatcher, catch_new_states, catching_nothing
 from .checks import check_state_jax_tracer, check_state_value_tree
 from .dictionaries import DictManager, StateDictManager
+from .catching import NewStateCatcher, catch_new_states, catching_nothing, caught_so_far
 from .epoch import Loss, epoch
 from .flatted_dict import FlattedDict, NestedDict, as_flat
 from .hooked import hook_marks
@@ -37,6 +38,7 @@ __all__ = [
     "catching_nothing",
     "check_state_jax_tracer",
     "check_state_value_tree",
+    "caught_so_far",
     "class_of_kind",
     "epoch",
     "hook_marks",

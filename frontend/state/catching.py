@@ -119,6 +119,17 @@ def catch_new_states(
         catchers.active.remove(catcher)
 
 
+def caught_so_far() -> Callable[[], None]:
+    """Return what makes whoever collects new States forget those created from here on."""
+    caught = [(catcher, len(catcher.states)) for catcher in catchers.active]
+
+    def forget() -> None:
+        for catcher, count in caught:
+            del catcher.states[count:]
+
+    return forget
+
+
 @contextmanager
 def catching_nothing() -> Iterator[None]:
     """Hide States that are created in a ``with`` block from whoever collects new ones."""

@@ -141,17 +141,7 @@ class State(Cell, Hooked, Generic[T]):
         for key, item in metadata.items():
             setattr(self, key, item)
         self._source_info = user_loc()
-        frame = frames.top
-        stack = recording.stack
-        self._level = len(stack) + (0 if frame is None else len(list(frame.chain())))
-        for recorder in stack:
-            recorder.created.add(self)
-        if frame is None:
-            self._trace = trace_token()
-            self._value: Any = value
-        else:
-            self._value = _Poisoned(frame)
-            create(self.handle, value)
+        self.renew(value)
         for catcher in tuple(catchers.active):
             catcher.offer(self)
         if self._watched:
@@ -205,11 +195,15 @@ class State(Cell, Hooked, Generic[T]):
             self._note_touch(written=True)
             write(self.handle, value)
             return
-        for recorder in recording.stack:
-            recorder.touch(self, written=True)
+        self.note_touch(written=True)
         if type(self._value) is _Poisoned:
             self._trace = trace_token()
         self._value = value
+
+    def note_touch(self, written: bool) -> None:
+        """Tell who records what Python does to States that this one is read or written."""
+        for recorder in recording.stack:
+            recorder.touch(self, written)
 
     def _present(self) -> Any:
         """Return what the State holds here, or None if it has no value; no hook is called."""
@@ -226,6 +220,19 @@ class State(Cell, Hooked, Generic[T]):
     def accept(self, value: Any) -> None:
         """Take a new value from a finished program."""
         self._value = value
+
+    def renew(self, value: Any) -> None:
+        """Take a value, as if this State, made in a trace that has ended, were created here."""
+        frame, stack = frames.top, recording.stack
+        self._level = len(stack) + (0 if frame is None else len(list(frame.chain())))
+        for recorder in stack:
+            recorder.created.add(self)
+        if frame is None:
+            self._trace = trace_token()
+            self._value: Any = value
+        else:
+            self._value = _Poisoned(frame)
+            create(self.handle, value)
 
     def structure(self) -> Any:
         """Return the structure of the value as a pytree, or None if it has no value here."""

@@ -30,10 +30,21 @@ from .derivatives import (
     vector_grad,
     vjp,
 )
+from .chunks import map
+from .devices import pmap2, pmap2_new_states
 from .jit import Jitted, jit
 from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, while_loop
-from .mapping import map, vmap
+from .mapping import (
+    StatefulMapping,
+    call_in_lanes,
+    in_new_state_probe,
+    vmap,
+    vmap2,
+    vmap2_new_states,
+    vmap_new_states,
+)
 from .progress import ProgressBar
+from .unvmap import unvmap
 
 __all__ = [
     "GradientTransform",
@@ -46,6 +57,9 @@ __all__ = [
     "check",
     "check_error",
     "checkify",
+    "StatefulMapping",
+    "bounded_while_loop",
+    "call_in_lanes",
     "checkpoint",
     "checkpointed_for_loop",
     "checkpointed_scan",
@@ -63,6 +77,7 @@ __all__ = [
     "jacfwd",
     "jacobian",
     "jacrev",
+    "in_new_state_probe",
     "jit",
     "jit_error_if",
     "jvp",
@@ -72,8 +87,17 @@ __all__ = [
     "scan",
     "switch",
     "user_checks",
+    "pmap2",
+    "pmap2_new_states",
+    "remat",
+    "scan",
+    "switch",
+    "unvmap",
     "vector_grad",
     "vjp",
     "vmap",
+    "vmap2",
+    "vmap2_new_states",
+    "vmap_new_states",
     "while_loop",
 ]

@@ -1,42 +1,35 @@
-"""Mapping a function over lanes: `vmap` all at once, `map` some at a time."""
+"""The doors to `lanes`: a table of what each of them does with States."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import operator
+import warnings
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from ..capture import (
-    Handle,
-    Region,
-    Traced,
-    View,
-    aval_of,
-    bind_region,
-    leave,
-    name_of,
-    state_ref,
-    trace,
-)
+from ..capture import name_of
 from ..errors import BatchAxisError
-from ..program import in_capture
-from ..state import Recorder, State
+from ..filter import Filter, Predicate, to_predicate
+from ..state import NonBatchState, State
 from ..typing import Missing
-from . import plain
-from .binding import check_callable, frame_here, leading_length, trace_stable, with_shape
+from .arguments import Arguments
+from .binding import check_callable
+from .lane_states import Axes, Leaving, Mark, Treatment, Written
+from .lanes import Lanes, Placing, Prefix
 
-Axes = Any
+UNBATCHED = (NonBatchState, "INIT_NO_BATCHING")
+"""A filter: States of which there is one for all lanes, whoever creates them."""
 
 
 def vmap(
     fn: Any = Missing,
     *,
-    in_axes: Axes = 0,
-    out_axes: Axes = 0,
+    in_axes: Prefix = 0,
+    out_axes: Prefix = 0,
     axis_name: Any = None,
     axis_size: int | None = None,
     spmd_axis_name: Any = None,
@@ -55,13 +48,15 @@ def vmap(
         What one lane does. Left out, ``vmap`` returns a decorator.
     in_axes, out_axes : int, None, or pytree prefix of them
         Where arguments have their lanes, and where results get them; None for what all lanes share.
+    axis_name : hashable, optional
+        What collectives such as ``jax.lax.psum`` call the lanes.
     axis_size : int, optional
         How many lanes; needed where no argument and no State tells.
+    spmd_axis_name
+        Accepted for JAX's sake: a hint on where arrays lie, which changes no number.
     in_states, out_states : State, collection of States, or {axis: States}, optional
         States that hold one value a lane, at axis 0 or the axis given; one in ``in_states`` is in
         ``out_states`` too.
-    axis_name, spmd_axis_name
-        Accepted for JAX's sake; collectives over lanes are not supported.
 
     Raises
     ------
@@ -88,18 +83,9 @@ def vmap(
            [2.  , 3.  , 3.5 ]], dtype=float32)
     """
     if fn is Missing:
-        return functools.partial(
-            vmap,
-            in_axes=in_axes,
-            out_axes=out_axes,
-            axis_name=axis_name,
-            axis_size=axis_size,
-            spmd_axis_name=spmd_axis_name,
-            in_states=in_states,
-            out_states=out_states,
-        )
+        options = {k: v for k, v in locals().items() if k != "fn"}
+        return functools.partial(vmap, **options)
     check_callable("the function given to vmap", fn)
-    in_axes = tuple(in_axes) if isinstance(in_axes, list) else in_axes
     entering = _state_axes("in_states", in_states)
     leaving = _state_axes("out_states", out_states)
     for state, axis in entering.items():
@@ -108,27 +94,454 @@ def vmap(
                 f"{state.describe()} has its lanes at axis {axis} in in_states but at axis "
                 f"{leaving[state]} in out_states"
             )
-    mapped = _Mapped(fn, in_axes, out_axes, axis_size, entering, leaving)
+    named = {state: Axes(entering.get(state), axis) for state, axis in leaving.items()}
+    lanes = Lanes("vmap", fn, Treatment(named), _axes(in_axes), out_axes, axis_size, axis_name)
+    return _by_position(lanes)
 
-    @functools.wraps(fn, updated=())
-    def vmapped(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            raise NotImplementedError(
-                "a function returned by vmap takes no keyword arguments: pass them by position"
+
+def vmap_new_states(
+    fun: Any = Missing,
+    *,
+    in_axes: Prefix = 0,
+    out_axes: Prefix = 0,
+    axis_name: Any = None,
+    axis_size: int | None = None,
+    spmd_axis_name: Any = None,
+    state_tag: str | None = None,
+    state_to_exclude: Filter = None,
+    in_states: Any = None,
+    out_states: Any = None,
+) -> Any:
+    """Return a function that runs ``fun`` for many lanes, and keeps the States that it creates.
+
+    Afterwards each of them holds one value a lane, along a new leading axis. A ``NonBatchState``,
+    and one with the tag ``"INIT_NO_BATCHING"``, stays as it is, and must be the same for all lanes.
+
+    Parameters
+    ----------
+    fun : callable
+        What one lane does. Left out, ``vmap_new_states`` returns a decorator.
+    in_axes, out_axes, axis_name, axis_size, spmd_axis_name
+        As for `vmap`.
+    state_tag : str, optional
+        A label for the States that are kept.
+    state_to_exclude : filter, optional
+        States that are not kept.
+    in_states, out_states
+        Not for this function: States that were there before are those of `vmap`.
+
+    Raises
+    ------
+    ValueError
+        If ``axis_size`` is not positive, ``in_states`` or ``out_states`` is given, or a State
+        without lanes would differ between them.
+    NotImplementedError
+        If the returned function is called with keyword arguments.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> made = []
+    >>> @brainir.transform.vmap_new_states
+    ... def make(x):
+    ...     made.append(brainir.State(x * jnp.ones(2)))
+    >>> make(jnp.arange(3.0))
+    >>> made[0].value.shape
+    (3, 2)
+    """
+    if fun is Missing:
+        options = {k: v for k, v in locals().items() if k != "fun"}
+        return functools.partial(vmap_new_states, **options)
+    check_callable("the function given to vmap_new_states", fun)
+    if in_states is not None or out_states is not None:
+        raise ValueError(
+            "vmap_new_states is about States that are created inside the function; declare those "
+            "that were there before to vmap, by in_states and out_states"
+        )
+    if axis_size is not None:
+        check_lanes("axis_size of vmap_new_states", axis_size)
+    states = Treatment(born=kept({0: ...}, state_tag, state_to_exclude))
+    lanes = Lanes("vmap_new_states", fun, states, _axes(in_axes), out_axes, axis_size, axis_name)
+    return _by_position(lanes)
+
+
+def vmap2(
+    fn: Any = Missing,
+    *,
+    in_axes: Prefix = 0,
+    out_axes: Prefix = 0,
+    axis_name: Any = None,
+    axis_size: int | None = None,
+    spmd_axis_name: Any = None,
+    state_in_axes: Any = None,
+    state_out_axes: Any = None,
+    unexpected_out_state_mapping: str = "auto",
+) -> Any:
+    """Return a function that runs ``fn`` for many lanes, with States chosen by filters.
+
+    As `vmap`, but for States: see `StatefulMapping`, which this returns.
+
+    Parameters
+    ----------
+    fn : callable
+        What one lane does. Left out, ``vmap2`` returns a decorator.
+    in_axes, out_axes, axis_name, axis_size, spmd_axis_name
+        As for `vmap`. Keyword arguments have their lanes in front.
+    state_in_axes, state_out_axes, unexpected_out_state_mapping
+        As for `StatefulMapping`.
+
+    Raises
+    ------
+    ValueError, BatchAxisError
+        As `StatefulMapping`.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> total = brainir.ShortTermState(jnp.zeros(3))
+    >>> def add(x):
+    ...     total.value += x
+    >>> brainir.transform.vmap2(add, state_in_axes=brainir.ShortTermState)(jnp.arange(3.0))
+    >>> total.value
+    Array([0., 1., 2.], dtype=float32)
+    """
+    options = {k: v for k, v in locals().items() if k not in ("fn", "spmd_axis_name")}
+    if fn is Missing:
+        return functools.partial(StatefulMapping, **options)
+    return StatefulMapping(fn, **options)
+
+
+class StatefulMapping:
+    """A function over lanes, whose States are chosen by filters.
+
+    Parameters
+    ----------
+    fun : callable
+        What one lane does.
+    in_axes, out_axes : int, None, or pytree prefix of them
+        Where positional arguments have their lanes, and where results get them.
+    state_in_axes, state_out_axes : filter, State, list of them, or {axis: such}, optional
+        States that hold one value a lane, at axis 0 or at the axis given; None as an axis is for
+        those that lanes share. What has lanes on the way in has them on the way out.
+    unexpected_out_state_mapping : {"auto", "raise", "warn", "ignore"}
+        What becomes of other States that lanes leave different. "raise" refuses; "warn" and
+        "ignore" put the lanes in front, with and without a warning, so that the State gains an
+        axis. So does "auto", unless lanes use what the State held, and it has as many rows as there
+        are lanes: then each lane gets a row, and the State keeps its shape. It warns of a State
+        that changes its shape, once. To find out, ``fun`` is traced a second time.
+    static_argnums, static_argnames
+        Arguments that are Python values rather than arrays; a negative number counts from the end.
+    axis_size, axis_name
+        As for `vmap`.
+    name : str, optional
+        What messages and graphs call the function.
+    devices : Devices, optional
+        Where lanes lie, if not all of them on one device.
+
+    Raises
+    ------
+    ValueError
+        If the policy is none of the four, a static argument is not there, or as `vmap`.
+    BatchAxisError
+        If axes of a State contradict each other, or it would differ from lane to lane and must not.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> power = brainir.transform.StatefulMapping(lambda x, n: x**n, static_argnums=1)
+    >>> power(jnp.arange(3.0), 2)
+    Array([0., 1., 4.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        in_axes: Prefix = 0,
+        out_axes: Prefix = 0,
+        state_in_axes: Any = None,
+        state_out_axes: Any = None,
+        unexpected_out_state_mapping: str = "auto",
+        static_argnums: int | Iterable[int] = (),
+        static_argnames: str | Iterable[str] = (),
+        axis_size: int | None = None,
+        axis_name: Any = None,
+        name: str | None = None,
+        devices: Placing | None = None,
+    ) -> None:
+        check_callable("the function given to a mapping", fun)
+        functools.update_wrapper(self, fun, updated=())
+        if name is not None:
+            self.__name__ = name
+        self.origin_fun = fun
+        self.in_axes, self.out_axes = _axes(in_axes), out_axes
+        self.axis_size, self.axis_name = axis_size, axis_name
+        numbers = static_argnums if isinstance(static_argnums, Iterable) else (static_argnums,)
+        self.static_argnums = tuple(map(operator.index, numbers))
+        self.static_argnames = static_argnames
+        self._devices = devices
+        self._states = _chosen(state_in_axes, state_out_axes, unexpected_out_state_mapping)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run all lanes."""
+        static = [self._place(number, len(args)) for number in self.static_argnums]
+        arguments = Arguments(self.origin_fun, static, self.static_argnames, ())
+        in_axes = self.in_axes
+        if isinstance(in_axes, tuple) and len(in_axes) == len(args):
+            in_axes = tuple(a for i, a in enumerate(in_axes) if i not in arguments.static)
+        closed = arguments.closed(args, kwargs)
+
+        @functools.wraps(self.origin_fun, updated=())
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return closed(*args, **kwargs)
+
+        function.__name__ = name_of(self)
+        args, kwargs = arguments.dynamic(args, kwargs)
+        rest = self.out_axes, self.axis_size, self.axis_name, self._devices
+        return Lanes("a mapping", function, self._states, in_axes, *rest)(*args, **kwargs)
+
+    def _place(self, number: int, count: int) -> int:
+        if not -count <= number < count:
+            raise ValueError(
+                f"static_argnums names argument {number}, but {name_of(self)} was called with "
+                f"{count} by position"
             )
-        return mapped(*args)
+        return number % count
 
-    return vmapped
+    def __repr__(self) -> str:
+        return f"StatefulMapping({name_of(self)})"
+
+
+def vmap2_new_states(
+    module: Any,
+    init_kwargs: Mapping[str, Any] | None = None,
+    state_tag: str | None = None,
+    axis_size: int | None = None,
+    state_out_axes: Any = None,
+    spmd_axis_name: Any = None,
+) -> dict[int | None, list[State[Any]]]:
+    """Make the States of a module for many lanes at once, by its ``init_all_states``.
+
+    Parameters
+    ----------
+    module : Module
+        The module; every lane draws random numbers of its own.
+    init_kwargs : mapping, optional
+        What ``init_all_states`` is called with.
+    state_tag : str, optional
+        A label for the States.
+    axis_size : int
+        How many lanes.
+    state_out_axes : filter, or {axis: filter}, optional
+        Where States have their lanes; in front unless something else is said. None as an axis is
+        for those of which there is one for all lanes.
+    spmd_axis_name
+        As for `vmap`.
+
+    Returns
+    -------
+    dict
+        The new States, by their axis. A ``NonBatchState``, and one with the tag
+        ``"INIT_NO_BATCHING"``, has None.
+
+    Raises
+    ------
+    ValueError
+        If ``axis_size`` is not a positive integer, or a State without lanes would differ.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> neuron = brainir.nn.LIF(2)
+    >>> new = brainir.transform.vmap2_new_states(neuron, {}, axis_size=3)
+    >>> new[0] == [neuron.V], neuron.V.value.shape
+    (True, (3, 2))
+    """
+    check_lanes("axis_size of vmap2_new_states", axis_size)
+    return new_states("vmap2_new_states", module, init_kwargs, state_tag, axis_size, state_out_axes)
+
+
+def new_states(
+    what: str,
+    module: Any,
+    init_kwargs: Mapping[str, Any] | None,
+    state_tag: str | None,
+    axis_size: int | None,
+    state_out_axes: Any,
+    axis_name: Any = None,
+    devices: Placing | None = None,
+) -> dict[int | None, list[State[Any]]]:
+    """Make the States of a module for many lanes; return them by their axis."""
+    groups = state_out_axes if _is_by_axis(state_out_axes) else {0: state_out_axes}
+    axis_of, found = kept({**groups, "else": ...}, state_tag), dict[int | None, list[State[Any]]]()
+
+    def born(state: State[Any]) -> Leaving:
+        axis: Any = axis_of(state)
+        axis = 0 if axis == "else" else axis
+        found.setdefault(axis, []).append(state)
+        return axis
+
+    def init() -> None:
+        module.init_all_states(**(init_kwargs or {}))
+
+    states = Treatment(born=born)
+    Lanes(what, init, states, axis_size=axis_size, axis_name=axis_name, devices=devices)()
+    return found
+
+
+def call_in_lanes(
+    what: str,
+    call: Callable[[], None],
+    states: Collection[State[Any]],
+    axis_size: int | None,
+    state_tag: str | None = None,
+    excluded: Filter = None,
+) -> None:
+    """Call something once for each lane, which makes States, or makes some ``states`` anew."""
+    check_lanes(f"axis_size of {what}", axis_size)
+    known, unbatched = set(states), to_predicate(UNBATCHED)
+
+    def choose(state: State[Any]) -> Axes | None:
+        return Axes(None, Mark.OPEN) if state in known else None
+
+    def settle(written: Written) -> Axes:
+        if unbatched((), written.state) or not (written.differs or written.row):
+            return Axes(None, None)
+        return Axes(0, 0) if written.differs and written.fits else Axes(None, 0)
+
+    treatment = Treatment({}, choose, settle, kept({0: ...}, state_tag, excluded))
+    Lanes(what, call, treatment, axis_size=axis_size)()
+
+
+def in_new_state_probe() -> bool:
+    """Whether a throw-away run of a function is under way, which is to find its new States.
+
+    There never is one: a function is traced once, and what it creates is kept. So this is False.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> brainir.transform.in_new_state_probe()
+    False
+    """
+    return False
+
+
+# --- what the doors say of States -----------------------------------------------------------------
+
+
+def kept(
+    axes: Mapping[Any, Filter], state_tag: str | None = None, excluded: Filter = None
+) -> Callable[[State[Any]], Leaving]:
+    """Return what says where a new State has its lanes, and gives it a label.
+
+    Parameters
+    ----------
+    axes : mapping
+        From each axis to what is there; the first that fits counts.
+    state_tag : str, optional
+        The label.
+    excluded : filter
+        States that stay inside.
+    """
+    leave_out, unbatched = to_predicate(excluded), to_predicate(UNBATCHED)
+    groups = [(axis, _predicate(group)) for axis, group in axes.items()]
+
+    def born(state: State[Any]) -> Leaving:
+        if leave_out((), state):
+            return Mark.LOCAL
+        if state_tag is not None:
+            state.add_tag(state_tag)
+        if unbatched((), state):
+            return None
+        return next((axis for axis, fits in groups if fits((), state)), Mark.LOCAL)
+
+    return born
+
+
+def _chosen(entering: Any, leaving: Any, policy: str) -> Treatment:
+    """Return the treatment of States that filters choose, others by a policy."""
+    if policy not in ("auto", "raise", "warn", "ignore"):
+        raise ValueError(
+            f"unexpected_out_state_mapping is 'auto', 'raise', 'warn' or 'ignore', not {policy!r}"
+        )
+    ways = [
+        [(axis, _predicate(group)) for axis, group in _by_axis(given).items()]
+        for given in (entering, leaving)
+    ]
+    undeclared = None if policy == "raise" else Axes(None, Mark.OPEN)
+    nowhere = Mark.LOCAL  # no group has it
+
+    def choose(state: State[Any]) -> Axes | None:
+        into, out = (
+            next((axis for axis, fits in groups if fits((), state)), nowhere) for groups in ways
+        )
+        if isinstance(into, int):
+            if isinstance(out, int) and out != into:
+                raise BatchAxisError(
+                    f"{state.describe()} has its lanes at axis {into} in state_in_axes but at axis "
+                    f"{out} in state_out_axes"
+                )
+            return Axes(into, into)
+        return undeclared if out is nowhere else Axes(None, out)
+
+    return Treatment(choose=choose, settle=_Policy(policy).settle)
+
+
+class _Policy:
+    """What becomes of a State that nobody declared and that lanes leave different."""
+
+    def __init__(self, policy: str) -> None:
+        self.policy = policy
+        self.told: weakref.WeakSet[State[Any]] = weakref.WeakSet()
+
+    def settle(self, written: Written) -> Axes:
+        """Return the axes of a State."""
+        if not written.differs:
+            return Axes(None, None)
+        if self.policy == "auto" and written.fits:
+            return Axes(0, 0)
+        state = written.state
+        tell = self.policy == "warn"
+        if self.policy == "auto" and not written.rows and state not in self.told:
+            self.told.add(state)
+            tell = True
+        if tell:
+            warnings.warn(
+                f"{state.describe()} is left with another value by each lane, but is not in "
+                "state_out_axes: it gets an axis of lanes in front. Declare it, or choose "
+                "unexpected_out_state_mapping='ignore'",
+                stacklevel=2,
+            )
+        return Axes(None, 0)
+
+
+def _is_by_axis(given: Any) -> bool:
+    """Whether it is said for each axis what is there."""
+    axes = isinstance(given, Mapping) and all(k is None or isinstance(k, int) for k in given)
+    return axes and bool(given)
+
+
+def _by_axis(given: Any) -> Mapping[int | None, Any]:
+    return given if _is_by_axis(given) else {0: given}
+
+
+def _predicate(group: Any) -> Predicate:
+    """Return a predicate of a filter, a State, or a collection of both."""
+    if isinstance(group, State):
+        return lambda path, state: state is group
+    if isinstance(group, Mapping):
+        group = list(group.values())
+    if isinstance(group, list | tuple):
+        parts = list(map(_predicate, group))
+        return lambda path, state: any(part(path, state) for part in parts)
+    return to_predicate(group)
 
 
 def _state_axes(what: str, given: Any) -> dict[State[Any], int]:
-    """Return where each declared State has its lanes."""
+    """Return where each State that was named has its lanes."""
     if given is None:
         return {}
-    if isinstance(given, Mapping) and given and all(isinstance(k, int) for k in given):
-        groups: Iterable[tuple[int, Any]] = given.items()
-    else:
-        groups = [(0, given)]
+    groups = given.items() if _is_by_axis(given) and None not in given else [(0, given)]
     axes: dict[State[Any], int] = {}
     for axis, tree in groups:
         for leaf in jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, State)):
@@ -139,320 +552,35 @@ def _state_axes(what: str, given: Any) -> dict[State[Any], int]:
     return axes
 
 
-class _Mapped:
-    """A function over lanes."""
-
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        in_axes: Axes,
-        out_axes: Axes,
-        axis_size: int | None,
-        in_states: dict[State[Any], int],
-        out_states: dict[State[Any], int],
-    ) -> None:
-        self.fn, self.in_axes, self.out_axes, self.axis_size = fn, in_axes, out_axes, axis_size
-        self.in_states, self.out_states = in_states, out_states
-
-    def __call__(self, *args: Any) -> Any:
-        if plain.jit_is_disabled():
-            return self._plain(args)
-        return in_capture(self._bind, *args, name=name_of(self.fn))
-
-    # --- arguments --------------------------------------------------------------------------------
-
-    def _arguments(self, args: tuple[Any, ...]) -> tuple[list[Any], Any, list[int | None]]:
-        """Return leaves, structure, and where every leaf has its lanes."""
-        if isinstance(self.in_axes, tuple) and len(self.in_axes) != len(args):
-            raise ValueError(
-                f"in_axes of vmap names {len(self.in_axes)} arguments, but "
-                f"{name_of(self.fn)} was called with {len(args)}"
-            )
-        leaves, tree = jax.tree.flatten(args)
-        prefix = self.in_axes if isinstance(self.in_axes, tuple) else (self.in_axes,) * len(args)
-        axes = _broadcast("in_axes", prefix, args)
-        return (
-            leaves,
-            tree,
-            [
-                _normal_axis(f"argument {leaf!r}", axis, _shape(leaf), 0)
-                for leaf, axis in zip(leaves, axes, strict=True)
-            ],
-        )
-
-    def _size(self, leaves: list[Any], axes: list[int | None], states: Any) -> int:
-        """Return the number of lanes.
-
-        Raises
-        ------
-        ValueError
-            If nothing tells, or sources disagree.
-        """
-        sizes: dict[str, int] = {}
-        for i, (leaf, axis) in enumerate(zip(leaves, axes, strict=True)):
-            if axis is not None:
-                sizes[f"argument array {i}"] = _shape(leaf)[axis]
-        for state, axis in self.in_states.items():
-            for shape in states(state):
-                where = _normal_axis(state.describe(), axis, shape, 0)
-                sizes[state.describe()] = shape[where or 0]
-        if self.axis_size is not None:
-            sizes["axis_size"] = self.axis_size
-        if not sizes:
-            raise ValueError("vmap needs a mapped argument, a State in in_states, or axis_size")
-        if len(set(sizes.values())) > 1:
-            shown = ", ".join(f"{where}: {n}" for where, n in sizes.items())
-            raise ValueError(f"the sources of vmap's lanes disagree about their number: {shown}")
-        return next(iter(sizes.values()))
-
-    # --- as a region ------------------------------------------------------------------------------
-
-    def _bind(self, *args: Any) -> Any:
-        frame = frame_here()
-        leaves, tree, axes = self._arguments(args)
-        avals = [aval_of(leaf) for leaf in leaves]
-
-        def shapes(state: State[Any]) -> list[tuple[int, ...]]:
-            return [a.shape for a in frame.view(frame.resolve(state.handle)).avals]
-
-        size = self._size(leaves, axes, shapes)
-        lanes, views, declared = self._lane_views()
-        body = trace(
-            self.fn,
-            jax.tree.unflatten(tree, [_lane(a, x) for a, x in zip(avals, axes, strict=True)]),
-            lanes,
-            views,
-        )
-        out_axes = [
-            _normal_axis("a result", axis, aval.shape, 1)
-            for axis, aval in zip(self._result_axes(body), body.out_avals, strict=True)
-        ]
-        outs = [_batched(a, x, size) for a, x in zip(body.out_avals, out_axes, strict=True)]
-        attrs = {
-            "size": size,
-            "in_axes": tuple(axes),
-            "out_axes": tuple(out_axes),
-            "axis_name": None,
-            **self._declare(body, declared, size),
-        }
-        spec = Region("vmap", attrs, (body,), len(leaves), tuple(outs), name_of(self.fn))
-        results = bind_region(spec, leaves)
-        leave(body, frame)
-        return jax.tree.unflatten(body.out_tree, results)
-
-    def _result_axes(self, body: Traced) -> list[int | None]:
-        out = jax.tree.unflatten(body.out_tree, body.out_avals)
-        return _broadcast("out_axes", self.out_axes, out)
-
-    def _lane_views(self) -> tuple[dict[Handle, Handle], dict[Handle, View], list[_Declared]]:
-        """Return what declared States look like from inside a lane."""
-        frame = frame_here()
-        views: dict[Handle, View] = {}
-        declared: list[_Declared] = []
-        for state, leaving in self.out_states.items():
-            handle = frame.resolve(state.handle)
-            outside = frame.view(handle)
-            rank = len(outside.avals[0].shape)
-            entering = self.in_states.get(state)
-            if entering is not None:
-                entering, leaving = entering % rank, leaving % rank
-            lane = Handle(state, outer=handle)
-            views[lane] = View(outside.tree, tuple(_lane(a, entering) for a in outside.avals))
-            declared.append(_Declared(handle, lane, outside, views[lane], entering, leaving))
-        return {d.handle: d.lane for d in declared}, views, declared
-
-    def _declare(
-        self, body: Traced, declared: list[_Declared], size: int
-    ) -> dict[str, tuple[Any, ...]]:
-        """Return the attributes that tell the pass about declared States; note their new views."""
-        frame = frame_here()
-        entering: list[Any] = []
-        leaving: list[Any] = []
-        for d in declared:
-            # The importer leaves out what nothing touches, not even a custom rule.
-            outside, inside = state_ref(d.handle, d.outside), state_ref(d.lane, d.inside)
-            entering.append((outside, inside, d.entering))
-            if d.lane in body.frame.written:
-                inside = body.frame.views[d.lane]
-                after = View(inside.tree, tuple(_batched(a, d.leaving, size) for a in inside.avals))
-                leaving.append((state_ref(d.handle, after), state_ref(d.lane, inside), d.leaving))
-                frame.views[d.handle] = after
-                frame.written.setdefault(d.handle, body.frame.written[d.lane])
-        return {"in_states": tuple(entering), "out_states": tuple(leaving)}
-
-    # --- as plain Python --------------------------------------------------------------------------
-
-    def _plain(self, args: tuple[Any, ...]) -> Any:
-        leaves, tree, axes = self._arguments(args)
-
-        def shapes(state: State[Any]) -> list[tuple[int, ...]]:
-            return [_shape(x) for x in jax.tree.leaves(state.value)]
-
-        size = self._size(leaves, axes, shapes)
-        lanes = [
-            jax.tree.unflatten(
-                tree,
-                [
-                    x if a is None else jnp.take(jnp.asarray(x), i, a)
-                    for x, a in zip(leaves, axes, strict=True)
-                ],
-            )
-            for i in range(size)
-        ]
-        results = plain.vmap(self.fn, lanes, self.in_states, self.out_states)
-        if not results:
-            raise ValueError("vmap ran no lane, so plain Python cannot tell what it would return")
-        out_axes = _broadcast("out_axes", self.out_axes, results[0])
-        columns = zip(*(jax.tree.leaves(r) for r in results), strict=True)
-        stacked = [
-            column[0] if axis is None else jnp.stack([jnp.asarray(x) for x in column], axis)
-            for column, axis in zip(columns, out_axes, strict=True)
-        ]
-        return jax.tree.unflatten(jax.tree.structure(results[0]), stacked)
+# --- what the doors share -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Declared:
-    """A State that was declared to hold one value a lane, from outside and from inside a lane."""
-
-    handle: Handle
-    lane: Handle
-    outside: View
-    inside: View
-    entering: int | None
-    leaving: int
+def _axes(in_axes: Prefix) -> Prefix:
+    return tuple(in_axes) if isinstance(in_axes, list) else in_axes
 
 
-def _shape(leaf: Any) -> tuple[int, ...]:
-    return tuple(getattr(leaf, "shape", ()))
-
-
-def _broadcast(what: str, prefix: Any, tree: Any) -> list[Any]:
-    """Return one axis for each leaf of a tree, from a prefix of it."""
-    try:
-        full = jax.tree.broadcast(prefix, tree, is_leaf=lambda x: x is None)
-    except ValueError as error:
-        raise ValueError(f"{what} of vmap does not fit the structure it is for: {error}") from None
-    return jax.tree.structure(tree).flatten_up_to(full)
-
-
-def _normal_axis(what: str, axis: int | None, shape: tuple[int, ...], extra: int) -> int | None:
-    """Return an axis counted from the front.
+def check_lanes(what: str, size: Any) -> None:
+    """Refuse what is not a number of lanes.
 
     Raises
     ------
     ValueError
-        If the array has no such axis.
+        If it is not a positive integer.
     """
-    if axis is None:
-        return None
-    rank = len(shape) + extra
-    if not -rank <= axis < rank:
-        raise ValueError(f"vmap maps axis {axis} of {what}, which has only {rank} axes")
-    return axis % rank
+    if isinstance(size, bool) or not hasattr(size, "__index__") or operator.index(size) < 1:
+        raise ValueError(f"{what} is a positive integer, not {size!r}")
 
 
-def _lane(aval: Any, axis: int | None) -> Any:
-    return aval if axis is None else with_shape(aval, (*aval.shape[:axis], *aval.shape[axis + 1 :]))
+def _by_position(lanes: Lanes) -> Callable[..., Any]:
+    """Return a function of a mapping that takes no keyword arguments."""
 
+    @functools.wraps(lanes.fn, updated=())
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            raise NotImplementedError(
+                f"a function returned by {lanes.what} takes no keyword arguments: pass them by "
+                "position"
+            )
+        return lanes(*args)
 
-def _batched(aval: Any, axis: int | None, size: int) -> Any:
-    if axis is None:
-        return aval
-    return with_shape(aval, (*aval.shape[:axis], size, *aval.shape[axis:]))
-
-
-def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
-    """Run a function over leading axes, a batch at a time: `vmap` with bounded memory.
-
-    Parameters
-    ----------
-    f : callable
-        Takes one slice of each of ``xs``.
-    *xs : pytrees of arrays
-        Of shape ``(length, ...)``.
-    batch_size : int, optional
-        How many to run at once. None runs them one after the other, and States go from each to the
-        next; otherwise only random States may be written.
-
-    Returns
-    -------
-    pytree
-        What ``f`` returns, each array with a new leading axis of ``length``.
-
-    Raises
-    ------
-    ValueError
-        If lengths are missing or disagree, ``batch_size`` is not a positive integer, or a batch
-        writes a State.
-
-    Examples
-    --------
-    >>> import brainir, jax.numpy as jnp
-    >>> brainir.transform.map(lambda x: x ** 2, jnp.arange(5.0), batch_size=2)
-    Array([ 0.,  1.,  4.,  9., 16.], dtype=float32)
-    """
-    check_callable("the function given to map", f)
-    length = leading_length("map", xs, None)
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(f"batch_size of map is a positive integer or None, not {batch_size!r}")
-    if plain.jit_is_disabled():
-        return _plain_map(f, xs, length, batch_size)
-    return in_capture(lambda *xs: _bind_map(f, xs, length, batch_size), *xs, name=name_of(f))
-
-
-def _bind_map(
-    f: Callable[..., Any], xs: tuple[Any, ...], length: int, batch_size: int | None
-) -> Any:
-    frame = frame_here()
-    slices = jax.tree.map(lambda x: with_shape(aval_of(x), x.shape[1:]), xs)
-    if batch_size is None:
-        body = trace_stable("map", f, slices)
-    else:
-        body = trace(f, slices)
-        _check_only_random_writes(body)
-    outs = tuple(with_shape(a, (length, *a.shape)) for a in body.out_avals)
-    leaves = jax.tree.leaves(xs)
-    attrs = {"length": length, "batch_size": batch_size}
-    results = bind_region(Region("map", attrs, (body,), len(leaves), outs, name_of(f)), leaves)
-    leave(body, frame)
-    return jax.tree.unflatten(body.out_tree, results)
-
-
-def _check_only_random_writes(body: Traced) -> None:
-    for handle, loc in body.frame.written.items():
-        if handle not in body.frame.created and handle.state.kind != "rng":
-            raise ValueError(_batch_writes(handle.state, f" at {loc}" if loc else ""))
-
-
-def _batch_writes(state: Any, where: str) -> str:
-    return (
-        f"{state.describe()} is written{where} inside map with a batch_size, where the order of "
-        "runs is not defined. Use batch_size=None to carry it, or vmap with out_states."
-    )
-
-
-def _plain_batch(f: Callable[..., Any], chunk: tuple[Any, ...]) -> Any:
-    with Recorder() as recorder:
-        out = vmap(f)(*chunk)
-        left = {state: state.peek() for state in recorder.written}
-    for state in left:
-        if state.kind != "rng":
-            raise ValueError(_batch_writes(state, ""))
-    for state, value in left.items():
-        state.settle(value)
-    return out
-
-
-def _plain_map(
-    f: Callable[..., Any], xs: tuple[Any, ...], length: int, batch_size: int | None
-) -> Any:
-    if batch_size is None:
-        return plain.for_loop(f, xs, length, False, None)
-    parts: list[Any] = []
-    for start in range(0, length, batch_size):
-        chunk = jax.tree.map(lambda x, start=start: x[start : start + batch_size], xs)
-        parts.append(_plain_batch(f, chunk))
-    if not parts:
-        raise ValueError("map ran nothing, so plain Python cannot tell what it would return")
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    return mapped

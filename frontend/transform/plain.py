@@ -118,6 +118,16 @@ def pass_by(function: Callable[..., Any], *operands: Any) -> None:
 # --- vmap -----------------------------------------------------------------------------------------
 
 
+class LanesMeet(BaseException):
+    """Raised in a lane that asks for what others have: one after the other, lanes cannot tell."""
+
+
+def meet() -> None:
+    """Tell a mapping that runs lanes one after the other, if there is any, that they meet."""
+    if any(recorder.needs_mentions for recorder in recorders()):
+        raise LanesMeet
+
+
 class _Lanes:
     """What lanes that run one after the other make of the States that they touch."""
 

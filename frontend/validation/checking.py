@@ -26,9 +26,9 @@ FAULTS = (
 def can_be_run(graph: Graph) -> bool:
     """Whether the reference backend knows what a graph means.
 
-    It runs lanes one after the other, so it does not where states are changed inside a `vmap`; and
-    it leaves derivatives to JAX, so not where they touch states. After the pass ``hoist-state``
-    there are no such graphs any more.
+    It runs lanes one after the other, so it does not where states are changed inside a `vmap`, or
+    lanes meet; and it leaves derivatives to JAX, so not where they touch states. After the pass
+    ``expand-vmap`` there are no such graphs any more.
     """
     return all(map(_is_plain, walk(graph)))
 
@@ -41,7 +41,7 @@ def _is_plain(node: Node) -> bool:
         touched = touched_by(*node.regions)
         declared = node.attrs.get("in_states") or node.attrs.get("out_states")
         return not (declared or touched.writes or any(s.kind == "rng" for s in touched.reads))
-    return True
+    return name not in ("gather_lanes", "sum_lanes", "lane_index")
 
 
 def outcome_of(inputs: Inputs) -> Outcome:

@@ -7,6 +7,7 @@ from . import convolution as convolution
 from . import elementwise as elementwise
 from . import indexing as indexing
 from . import joining as joining
+from . import lanes as lanes
 from . import random as random
 from . import reduction as reduction
 from . import region as region

@@ -100,6 +100,7 @@ def lax_vmap(
     size: int,
     in_axes: Sequence[int | None],
     out_axes: Sequence[int | None],
+    axis_name: str | None = None,
     **_: Any,
 ) -> tuple[Any, ...]:
     """Map a region over lanes by ``jax.vmap``."""
@@ -112,5 +113,6 @@ def lax_vmap(
         in_axes=tuple(in_axes),
         out_axes=tuple(out_axes),
         axis_size=size,
+        axis_name=axis_name,
     )
     return tuple(mapped(*arrays))

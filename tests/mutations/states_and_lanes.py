@@ -6,6 +6,22 @@ from .mutant import LANES, PASSES, PROGRAMS, STATES, Mutant
 
 MUTANTS = (
     Mutant(
+        "what one lane gathers is taken for the lane's own",
+        "passes/lane_dependence.py",
+        'return named and node.attrs["axis_name"] == axis_name',
+        "return False",
+        ("tests/test_collectives.py",),
+    ),
+    Mutant(
+        "a State that has a row for each lane gains an axis at every call",
+        "frontend/transform/mapping.py",
+        'if self.policy == "auto" and written.fits:',
+        'if self.policy == "auto" and not written.fits:',
+        (
+            "tests/test_mapping_states.py::test_what_already_has_a_row_for_each_lane_keeps_its_shape",
+        ),
+    ),
+    Mutant(
         "states that a loop carries come out in the wrong order",
         "passes/hoist_state.py",
         "return _Region(new, tuple(entered), _values(leave, scope))",
