@@ -140,13 +140,16 @@ def test_shares_add_up_and_have_their_means():
 
 
 def test_multinomial_counts_add_up_and_the_last_outcome_has_the_rest():
-    counts = random.multinomial(50, [0.1, 0.3, 0.0], N // 10, key=3)
+    counts = random.multinomial(50, np.array([0.1, 0.3, 0.0]), N // 10, key=3)
     assert counts.dtype == jnp.int32
     assert np.all(counts.sum(-1) == 50)
     assert np.allclose(counts.mean(0), [5, 15, 30], atol=0.3)
-    assert random.multinomial(np.array([3, 9]), [0.5, 0.5], key=3).sum(-1).tolist() == [3, 9]
+    assert random.multinomial(np.array([3, 9]), np.array([0.5, 0.5]), key=3).sum(-1).tolist() == [
+        3,
+        9,
+    ]
     with pytest.raises(ValueError, match="must be 0 or more"):
-        random.multinomial(5, [0.8, 0.8, 0.1])
+        random.multinomial(5, np.array([0.8, 0.8, 0.1]))
 
 
 def test_orthogonal_matrices_are_so_and_have_no_preferred_direction():

@@ -141,16 +141,16 @@ def test_profiles_combine_by_arithmetic_and_functions():
         np.testing.assert_allclose(made.weight_scaling(D), want, rtol=1e-5, atol=1e-6)
         assert repr(made) == text
     with pytest.raises(TypeError, match="joined with"):
-        g | e
+        print(g | e)
 
 
 def test_weight_scaling_of_ones_own_goes_through_what_is_made_of_it():
     class Signed(init.DistanceProfile):
         def probability(self, distances):
-            return jnp.ones(np.shape(distances))
+            return jnp.ones(jnp.shape(u.get_mantissa(distances)))
 
         def weight_scaling(self, distances):
-            return -jnp.ones(np.shape(distances))
+            return -jnp.ones(jnp.shape(u.get_mantissa(distances)))
 
     made = (Signed() * 2.0 | jnp.square).clip(0.0, 3.0) - 1.0
     assert made(D).tolist() == [2.0] * 5
@@ -170,7 +170,7 @@ def test_weights_are_modulated_by_distances_or_positions_through_what_is_made_of
     np.testing.assert_allclose(
         made.to_decimal(u.nS), [[2, 1.2, 0], [1, 1.4, 1]], rtol=1e-5, atol=1e-6
     )
-    twice = (init.Scaled(weight, 2.0) + C(1.0 * u.nS)).clip(0.0 * u.nS, 4.5 * u.nS)
+    twice: Any = (init.Scaled(weight, 2.0) + C(1.0 * u.nS)).clip(0.0 * u.nS, 4.5 * u.nS)
     near = twice((2,), distances=np.array([0.0, 5.0], np.float32) * um)
     np.testing.assert_allclose(near.to_decimal(u.nS), [4.5, 3.0], rtol=1e-5)
     with pytest.raises(ValueError, match="needs distances="):
@@ -212,8 +212,8 @@ def test_mixtures_that_are_none_are_refused(make):
 
 
 def test_compose_maps_from_left_to_right_and_takes_only_functions_after_the_first():
-    made = init.Compose(C(2.0), jnp.square, lambda x: x + 1)
-    assert made((2,)).tolist() == [5.0, 5.0]
+    made = init.Compose(C(2.0), jnp.square, jnp.negative)
+    assert made((2,)).tolist() == [-4.0, -4.0]
     for wrong in ((jnp.square, C(1.0)), (C(1.0), C(2.0)), (C(1.0), BAD)):
         with pytest.raises(TypeError, match="part"):
             init.Compose(*wrong)

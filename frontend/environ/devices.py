@@ -89,7 +89,7 @@ def get_host_device_count() -> int:
 
 def _has_started() -> bool:
     """Whether JAX has started devices, which is when it refuses another number of them."""
-    present = jax.config.jax_num_cpu_devices
+    present: int = getattr(jax.config, "jax_num_cpu_devices")  # noqa: B009  (JAX adds it)
     try:
         jax.config.update("jax_num_cpu_devices", present + 1 if present > 0 else 1)
     except RuntimeError:

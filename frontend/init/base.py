@@ -51,7 +51,10 @@ class Initialization:
     (((Constant(value=1.0) + 2.0) * 2.0), [6.0, 6.0])
     """
 
-    uses: frozenset[str] = frozenset()
+    @property
+    def uses(self) -> frozenset[str]:
+        """What it may be called with, beside the size, `rng` and `dtype`."""
+        return frozenset()
 
     def __call__(
         self, size: Size, *, rng: RandomState = DEFAULT, dtype: DTypeLike | None = None

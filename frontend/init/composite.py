@@ -204,7 +204,7 @@ class DistanceModulated(Composite):
         return super().uses | {"distances", "pre_positions", "post_positions"}
 
     def _make(self, size, options):
-        distances = options.get("distances")
+        distances: Any = options.get("distances")
         if distances is None:
             pre, post = options.get("pre_positions"), options.get("post_positions")
             if pre is None or post is None:

@@ -32,20 +32,21 @@ def _number(scale: ArrayLike) -> Any:
 
 
 def _bell(distances: ArrayLike, sigma: ArrayLike, center: ArrayLike = 0.0) -> jax.Array:
-    d = in_scale(distances, sigma) - to_unit(center, u.get_unit(sigma))
+    d = in_scale(distances, sigma) - _number(to_unit(center, u.get_unit(sigma)))
     return jnp.exp(-((d / _number(sigma)) ** 2) / 2)
 
 
 def _falling(distances: ArrayLike, midpoint: ArrayLike, slope: ArrayLike) -> jax.Array:
+    by = slope
     if isinstance(slope, u.Quantity):
-        slope = slope.in_unit(u.get_unit(midpoint).reverse()).mantissa
-    return jax.nn.sigmoid(-slope * (in_scale(distances, midpoint) - _number(midpoint)))
+        by = slope.in_unit(u.get_unit(midpoint).reverse()).mantissa
+    return jax.nn.sigmoid(_number(by) * (_number(midpoint) - in_scale(distances, midpoint)))
 
 
 class _Shape(DistanceProfile):
     """A shape that ends at its `max_distance`, if it has one."""
 
-    max_distance: ArrayLike | None = None
+    max_distance: Any = None
 
     def probability(self, distances: ArrayLike) -> jax.Array:
         """Return the value at distances, 0 beyond `max_distance`."""

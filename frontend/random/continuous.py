@@ -405,9 +405,9 @@ class Continuous(Generator):
             check(np.subtract(high, top), "right - mode", NOT_NEGATIVE)
             check(np.subtract(high, low), "right - left", POSITIVE)
         dtype = real_type(dtype)
-        parts = [jnp.asarray(part, dtype) for part in (low, top, high)]
-        shape = fit(size, *parts)
-        return with_unit(jr.triangular(self.take_key(key), *parts, shape, dtype), unit)
+        low, top, high = (jnp.asarray(part, dtype) for part in (low, top, high))
+        shape = fit(size, low, top, high)
+        return with_unit(jr.triangular(self.take_key(key), low, top, high, shape, dtype), unit)
 
     def wald(
         self,
@@ -427,5 +427,5 @@ class Continuous(Generator):
         (3,)
         """
         unit, parts = in_one_unit(mean, scale)
-        names = dict(zip(("mean", "scale"), ((part, POSITIVE) for part in parts), strict=True))
+        names: Any = {"mean": (parts[0], POSITIVE), "scale": (parts[1], POSITIVE)}
         return with_unit(self.draw_with(formulas.wald, names, size, key, dtype), unit)

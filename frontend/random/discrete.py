@@ -241,12 +241,13 @@ class Discrete(Generator):
         """
         dtype = integer_type(dtype)
         given = {"ngood": ngood, "nbad": nbad, "nsample": nsample}
-        numbers = [bare(n, name, dtype, NOT_NEGATIVE) for name, n in given.items()]
-        if not any(isinstance(n, Tracer) for n in given.values()):
-            left = np.add(ngood, nbad) - np.asarray(nsample)
+        good, bad, taken = (bare(n, name, dtype, NOT_NEGATIVE) for name, n in given.items())
+        known = [u.get_mantissa(n) for n in given.values()]
+        if not any(isinstance(n, Tracer) for n in known):
+            left = np.asarray(known[0]) + np.asarray(known[1]) - np.asarray(known[2])
             check(left, "ngood + nbad - nsample", NOT_NEGATIVE)
-        shape = fit(size, *numbers)
-        return formulas.hypergeometric(self.take_key(key), *numbers, shape, dtype)
+        shape = fit(size, good, bad, taken)
+        return formulas.hypergeometric(self.take_key(key), good, bad, taken, shape, dtype)
 
     def multinomial(
         self,

@@ -197,8 +197,9 @@ def check(value: Any, name: str, must: Range | None) -> None:
     ValueError
         If it is.
     """
-    known = must is not None and not any(isinstance(p, Tracer) for p in jax.tree.leaves(value))
-    if known and not np.all(must.holds(np.asarray(value))):
+    if must is None or any(isinstance(part, Tracer) for part in jax.tree.leaves(value)):
+        return
+    if not np.all(must.holds(np.asarray(value))):
         raise ValueError(f"the parameter {name!r} must be {must.words}, got {value}")
 
 

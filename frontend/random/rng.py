@@ -257,7 +257,7 @@ class RandomState(State[jax.Array], Continuous, Shaped, Discrete):
         return jax.random.key_data(key).tolist() if _is_known_key(key) else summary(key)
 
 
-def _is_known_key(value: object) -> bool:
+def _is_known_key(value: Any) -> bool:
     known = isinstance(value, jax.Array) and not isinstance(value, Tracer)
     return known and value.ndim == 0 and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
