@@ -1,8 +1,12 @@
 """The environment: layers, precision, threads, and noticing that a value has changed."""
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
+from pathlib import Path
+from typing import Any
 
 import brainunit as u
 import jax
@@ -13,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainir import environ, transform
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -101,14 +107,40 @@ def test_dt_must_be_a_real_scalar(dt):
     assert environ.get("dt", "unset") == "unset"
 
 
-def test_options_of_jax_are_refused_with_the_call_that_sets_them():
-    with pytest.raises(ValueError, match="jax_platforms"):
-        environ.set(platform="cpu")
-    with (
-        pytest.raises(ValueError, match="jax_num_cpu_devices"),
-        environ.context(host_device_count=2),
-    ):
+@pytest.mark.parametrize("option", [{"platform": "cpu"}, {"host_device_count": 2}])
+def test_options_of_jax_are_not_for_a_context_nor_for_an_environment_of_its_own(option):
+    with pytest.raises(ValueError, match="option of JAX"), environ.context(**option):
         pass
+    with pytest.raises(ValueError, match="hold for the process"):
+        environ.set(**option, env=environ.EnvironmentState())
+
+
+def test_devices_that_are_there_can_be_chosen_and_others_no_more():
+    platform, count = environ.get_platform(), environ.get_host_device_count()
+    environ.set(platform=platform, host_device_count=count)
+    assert (environ.get("platform"), environ.get("host_device_count")) == (platform, count)
+    assert "platform" not in environ.all()
+    other = next(p for p in environ.SUPPORTED_PLATFORMS if p != platform)
+    with pytest.raises(RuntimeError, match="at the start of the program"):
+        environ.set_platform(other)
+    with pytest.raises(RuntimeError, match="at the start of the program"):
+        environ.set(host_device_count=count + 1)
+    with pytest.raises(ValueError, match="one of"):
+        environ.set_platform("abacus")
+    wrongs: list[Any] = [0, -1, 1.0, True, "2"]
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match="positive integer"):
+            environ.set_host_device_count(wrong)
+
+
+def test_devices_are_chosen_before_jax_starts():
+    program = (
+        "import jax\n"
+        "from brainir import environ\n"
+        "environ.set(platform='cpu', host_device_count=3)\n"
+        "assert len(jax.devices()) == 3 == environ.get_host_device_count()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_pop_removes_what_was_set_and_nothing_that_a_context_holds():
@@ -168,20 +200,18 @@ def test_contexts_belong_to_one_thread():
         assert in_another_thread(lambda: environ.get("fit", "unset")) == "unset"
 
 
-def test_what_the_main_thread_sets_is_the_default_of_all():
+def test_what_any_thread_sets_is_seen_by_all():
     environ.set(dt=0.1)
     assert in_another_thread(environ.get_dt) == 0.1
+    in_another_thread(lambda: environ.set(dt=0.5))
+    assert environ.get_dt() == 0.5
 
 
-def test_what_another_thread_sets_is_its_own():
-    environ.set(dt=0.1)
-
-    def other():
-        environ.set(dt=0.5)
-        return environ.get_dt()
-
-    assert in_another_thread(other) == 0.5
-    assert environ.get_dt() == 0.1
+def test_a_context_of_one_thread_hides_what_another_sets():
+    with environ.context(dt=0.1):
+        in_another_thread(lambda: environ.set(dt=0.5))
+        assert environ.get_dt() == 0.1
+    assert environ.get_dt() == 0.5
 
 
 # Fingerprints -----------------------------------------------------------------------------------
@@ -288,10 +318,9 @@ def test_reads_that_hold_here_need_not_hold_in_another_thread():
     assert environ.unchanged(reads)
 
     def other():
-        environ.set(dt=0.2)
-        here = environ.unchanged(reads)
-        environ.set(dt=0.1)
-        return here, environ.unchanged(reads)
+        with environ.context(dt=0.2):
+            inside = environ.unchanged(reads)
+        return inside, environ.unchanged(reads)
 
     assert in_another_thread(other) == (False, True)
     assert environ.unchanged(reads)
@@ -343,3 +372,117 @@ def test_a_traced_value_in_a_context_inside_a_loop_needs_no_new_trace():
     for _ in range(2):
         assert run(steps).tolist() == [0.0, 1.5, 3.0]
     assert len(traces) == 1
+
+
+# Environments of their own ----------------------------------------------------------------------
+
+
+def test_an_environment_of_its_own_is_seen_only_where_it_is_given():
+    sandbox = environ.EnvironmentState()
+    environ.set(dt=0.1)
+    environ.set(dt=0.5, precision=64, env=sandbox)
+    assert not jax.config.read("jax_enable_x64")
+    assert environ.get_dt() == 0.1
+    assert environ.get_dt(env=sandbox) == 0.5
+    assert environ.dftype(env=sandbox) is np.float64
+    assert environ.dftype() is np.float32
+    with environ.context(a=1, env=sandbox) as inside:
+        assert inside == {"a": 1, "dt": 0.5, "precision": 64} == environ.all(env=sandbox)
+        assert environ.get("a", "unset") == "unset"
+        with environ.context(a=2):
+            assert environ.get("a", env=sandbox) == 1
+        with pytest.raises(ValueError, match="holds it"):
+            environ.pop("a", env=sandbox)
+    assert "dt=0.5" in repr(sandbox)
+    assert environ.pop("dt", env=sandbox) == 0.5
+    with pytest.raises(KeyError):
+        environ.get_dt(env=sandbox)
+    assert environ.get_dt() == 0.1
+
+
+def test_a_change_of_an_environment_of_its_own_is_noticed_too():
+    sandbox = environ.EnvironmentState()
+    traces = []
+
+    @transform.jit
+    def scaled(x):
+        traces.append(x)
+        return x * environ.get("gain", 1.0, env=sandbox)
+
+    x = jnp.float32(3.0)
+    assert scaled(x) == 3.0
+    environ.set(gain=2.0, env=sandbox)
+    assert scaled(x) == 6.0
+    with environ.context(gain=5.0, env=sandbox):
+        assert scaled(x) == 15.0
+    environ.set(gain=7.0)
+    assert scaled(x) == 6.0
+    assert len(traces) == 3
+
+
+def test_a_context_inside_a_trace_provides_for_its_own_environment_only():
+    sandbox = environ.EnvironmentState()
+    with environ.watch() as reads, environ.context(gain=2.0, env=sandbox):
+        environ.get("gain", None)
+        environ.get("gain", env=sandbox)
+    assert list(reads) == ["gain"]
+
+
+def test_reset_forgets_values_and_behaviors_and_leaves_contexts_alone():
+    environ.set(dt=0.1, precision=64)
+    environ.register_default_behavior("dt", lambda value: None)
+    with environ.watch() as reads:
+        environ.get_dt()
+    with environ.context(fit=True):
+        environ.reset()
+        assert environ.get("fit")
+    assert environ.all() == {"precision": 32}
+    assert environ.list_registered_behaviors() == []
+    assert not environ.unchanged(reads)
+
+
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [(8, 1e-2), ("bf16", 1e-2), (32, 1e-5), (64, 1e-12)]
+)
+def test_the_tolerance_goes_with_the_precision(precision, tolerance):
+    with environ.context(precision=precision):
+        assert float(environ.tolerance()) == pytest.approx(tolerance, rel=1e-3)
+
+
+# Behaviors --------------------------------------------------------------------------------------
+
+
+def test_a_behavior_is_told_every_value_that_comes_into_force():
+    told = []
+    environ.register_default_behavior("gain", told.append)
+    try:
+        with environ.context(gain=0):
+            pass
+        environ.set(gain=1)
+        with pytest.raises(ZeroDivisionError), environ.context(gain=2, other=3):
+            raise ZeroDivisionError
+        environ.set(gain=9, env=environ.EnvironmentState())
+    finally:
+        assert environ.unregister_default_behavior("gain")
+    environ.set(gain=5)
+    assert told == [0, 1, 2, 1]
+    assert not environ.unregister_default_behavior("gain")
+
+
+def test_a_behavior_that_fails_warns_and_the_value_is_set():
+    def fail(value):
+        raise ZeroDivisionError("no")
+
+    environ.register_default_behavior("gain", print)
+    with pytest.raises(ValueError, match="already"):
+        environ.register_default_behavior("gain", fail)
+    environ.register_default_behavior("gain", fail, replace_if_exist=True)
+    try:
+        with pytest.warns(RuntimeWarning, match="ZeroDivisionError: no"):
+            environ.set(gain=1)
+        assert environ.get("gain") == 1
+    finally:
+        environ.unregister_default_behavior("gain")
+    wrong: Any = 3
+    with pytest.raises(TypeError, match="a function"):
+        environ.register_default_behavior("gain", wrong)

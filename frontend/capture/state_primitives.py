@@ -116,8 +116,9 @@ def write(handle: Handle, value: Any) -> None:
 
 
 def _write(frame: Frame, handle: Handle, value: Any, loc: Loc | None) -> None:
-    view, lifted = _bind_value(frame, state_write_p, handle, value)
-    if lifted or handle in frame.lifted:
+    view, arrays = _arrays_of(state_write_p, handle, value)
+    # What was lifted once is not in the program, so that nothing there can be written any more.
+    if handle in frame.lifted or _lifts(frame, state_write_p, handle, arrays):
         check_local(frame, handle)
         frame.lifted[handle] = value
     frame.views[handle] = view
@@ -144,7 +145,8 @@ def check_local(frame: Frame, handle: Handle) -> None:
 def create(handle: Handle, value: Any) -> None:
     """Bind the creation of a State inside the captured program."""
     frame, token = _here(handle)
-    frame.views[handle], lifted = _bind_value(frame, state_new_p, handle, value)
+    frame.views[handle], arrays = _arrays_of(state_new_p, handle, value)
+    lifted = _lifts(frame, state_new_p, handle, arrays)
     frame.created.append(handle)
     frame.born[handle] = token
     if lifted:
@@ -169,8 +171,8 @@ def is_local(frame: Frame, handle: Handle) -> bool:
     return token != frame.trace and frame.born.get(handle) == token
 
 
-def _bind_value(frame: Frame, primitive: Any, handle: Handle, value: Any) -> tuple[View, bool]:
-    """Bind a primitive of a State; return what that looks like now, and whether it was lifted."""
+def _arrays_of(primitive: Any, handle: Handle, value: Any) -> tuple[View, list[Any]]:
+    """Return what a State with that value looks like, and the arrays that its primitive binds."""
     leaves, tree = jax.tree.flatten(value)
     avals: list[Any] = []
     for leaf in leaves:
@@ -187,7 +189,7 @@ def _bind_value(frame: Frame, primitive: Any, handle: Handle, value: Any) -> tup
         leaf.astype(aval.dtype) if isinstance(leaf, np.ndarray | np.generic) else leaf
         for leaf, aval in zip(leaves, avals, strict=True)
     ]
-    return View(tree, tuple(avals)), _lifts(frame, primitive, handle, arrays)
+    return View(tree, tuple(avals)), arrays
 
 
 def _lifts(frame: Frame, primitive: Any, handle: Handle, leaves: Sequence[Any]) -> bool:

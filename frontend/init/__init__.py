@@ -1,6 +1,6 @@
 """Initialisers of parameters and states, and :func:`param`, which applies them."""
 
-from .base import Initialization
+from .base import Clipped, Initialization, Initializer
 from .basic import (
     Beta,
     Constant,
@@ -13,8 +13,29 @@ from .basic import (
     Weibull,
     ZeroInit,
 )
+from .composite import Compose, Conditional, DistanceModulated, Mixture, Scaled
 from .param import param
+from .profile_shapes import (
+    BimodalProfile,
+    DoGProfile,
+    ExponentialProfile,
+    GaussianProfile,
+    LinearProfile,
+    LogisticProfile,
+    MexicanHatProfile,
+    PowerLawProfile,
+    SigmoidProfile,
+    StepProfile,
+)
+from .profiles import (
+    ApplyProfile,
+    ClipProfile,
+    ComposedProfile,
+    DistanceProfile,
+    PipeProfile,
+)
 from .weights import (
+    DeltaOrthogonal,
     Identity,
     KaimingNormal,
     KaimingUniform,
@@ -27,19 +48,42 @@ from .weights import (
 )
 
 __all__ = [
+    "ApplyProfile",
     "Beta",
+    "BimodalProfile",
+    "ClipProfile",
+    "Clipped",
+    "Compose",
+    "ComposedProfile",
+    "Conditional",
     "Constant",
+    "DeltaOrthogonal",
+    "DistanceModulated",
+    "DistanceProfile",
+    "DoGProfile",
     "Exponential",
+    "ExponentialProfile",
     "Gamma",
+    "GaussianProfile",
     "Identity",
     "Initialization",
+    "Initializer",
     "KaimingNormal",
     "KaimingUniform",
     "LecunNormal",
     "LecunUniform",
+    "LinearProfile",
     "LogNormal",
+    "LogisticProfile",
+    "MexicanHatProfile",
+    "Mixture",
     "Normal",
     "Orthogonal",
+    "PipeProfile",
+    "PowerLawProfile",
+    "Scaled",
+    "SigmoidProfile",
+    "StepProfile",
     "TruncatedNormal",
     "Uniform",
     "VarianceScaling",

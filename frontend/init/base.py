@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import brainunit as u
@@ -13,7 +13,7 @@ import numpy as np
 from ..random import DEFAULT, RandomState
 from ..typing import ArrayLike, DTypeLike, Size
 
-__all__ = ["Initialization", "to_size"]
+__all__ = ["Clipped", "Composite", "Initialization", "Initializer", "made", "to_size"]
 
 
 def to_size(size: Size) -> tuple[int, ...]:
@@ -50,6 +50,11 @@ class Initialization:
     >>> doubled, doubled((2,)).tolist()
     (((Constant(value=1.0) + 2.0) * 2.0), [6.0, 6.0])
     """
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """What it may be called with, beside the size, `rng` and `dtype`."""
+        return frozenset()
 
     def __call__(
         self, size: Size, *, rng: RandomState = DEFAULT, dtype: DTypeLike | None = None
@@ -130,8 +135,38 @@ class Initialization:
         return f"{type(self).__name__}({given})"
 
 
+def made(part: Any, size: Size, options: Mapping[str, Any]) -> Any:
+    """Return what a part of an initialiser makes, or the part itself if it is a value."""
+    if not isinstance(part, Initialization):
+        return part
+    given = {k: v for k, v in options.items() if k in (*part.uses, "rng", "dtype")}
+    return part(size, **given)
+
+
+class Composite(Initialization):
+    """An initialiser that is made of others, and hands on to each what that one uses."""
+
+    def _parts(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, f.name) for f in dataclasses.fields(self))  # pyright: ignore[reportArgumentType]
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """What the parts may be called with, beside the size, `rng` and `dtype`."""
+        parts = (part for part in self._parts() if isinstance(part, Initialization))
+        return frozenset[str]().union(*(part.uses for part in parts))
+
+    def __call__(self, size: Size, **options: Any) -> Any:
+        unknown = options.keys() - self.uses - {"rng", "dtype"}
+        if unknown:
+            raise TypeError(f"nothing in {self} uses {', '.join(sorted(unknown))}")
+        return self._make(size, options)
+
+    def _make(self, size: Size, options: Mapping[str, Any]) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not say what it makes")
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Combined(Initialization):
+class Combined(Composite):
     """Two operands, of which at least one is an initialiser, joined by an operator."""
 
     function: Callable[[Any, Any], Any]
@@ -139,42 +174,45 @@ class Combined(Initialization):
     left: Initialization | ArrayLike
     right: Initialization | ArrayLike
 
-    def __call__(self, size, *, rng=DEFAULT, dtype=None):
-        def made(operand):
-            is_init = isinstance(operand, Initialization)
-            return operand(size, rng=rng, dtype=dtype) if is_init else operand
-
-        return self.function(made(self.left), made(self.right))
+    def _make(self, size, options):
+        return self.function(made(self.left, size, options), made(self.right, size, options))
 
     def __repr__(self) -> str:
         return f"({self.left} {self.symbol} {self.right})"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Applied(Initialization):
+class Applied(Composite):
     """A function of what another initialiser makes."""
 
     function: Callable[[Any], Any]
     base: Initialization
 
-    def __call__(self, size, *, rng=DEFAULT, dtype=None):
-        return self.function(self.base(size, rng=rng, dtype=dtype))
+    def _make(self, size, options):
+        return self.function(made(self.base, size, options))
 
     def __repr__(self) -> str:
         return f"{self.base}.apply({getattr(self.function, '__name__', self.function)})"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Clipped(Initialization):
-    """What another initialiser makes, kept between two bounds."""
+class Clipped(Composite):
+    """What another initialiser makes, kept between two bounds, which have its unit.
 
-    base: Initialization
-    min_val: ArrayLike | None
-    max_val: ArrayLike | None
+    Examples
+    --------
+    >>> from brainir.init import Clipped, Constant
+    >>> Clipped(Constant(3.0), max_val=2.0)((2,)).tolist()
+    [2.0, 2.0]
+    """
 
-    def __call__(self, size, *, rng=DEFAULT, dtype=None):
-        made = self.base(size, rng=rng, dtype=dtype)
-        return u.math.clip(made, self.min_val, self.max_val)
+    base_dist: Initialization
+    min_val: ArrayLike | None = None
+    max_val: ArrayLike | None = None
 
-    def __repr__(self) -> str:
-        return f"{self.base}.clip({self.min_val}, {self.max_val})"
+    def _make(self, size, options):
+        return u.math.clip(made(self.base_dist, size, options), self.min_val, self.max_val)
+
+
+Initializer = Initialization | ArrayLike
+"""What :func:`~brainir.init.param` takes for a parameter: an initialiser, or a value."""

@@ -19,6 +19,7 @@ from ..random.parameters import with_unit
 from .base import Initialization, to_size
 
 __all__ = [
+    "DeltaOrthogonal",
     "Identity",
     "KaimingNormal",
     "KaimingUniform",
@@ -275,6 +276,43 @@ class Orthogonal(Initialization):
         q = q * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(q.dtype)
         q = q if rows >= columns else q.T
         return with_unit(self.scale * q.reshape(size), self.unit)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DeltaOrthogonal(Initialization):
+    """An orthogonal matrix at the middle of a convolution's kernel, and zeros around it.
+
+    The convolution then keeps the norm of a signal, whatever its extent. The size is that of the
+    weights of a convolution: the kernel's extent, the inputs, the outputs. Source: Xiao et al.
+    2018, *Dynamical isometry and a mean field theory of CNNs*.
+
+    Raises
+    ------
+    ValueError
+        For a size of fewer than three axes, or of more inputs than outputs.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir.init import DeltaOrthogonal
+    >>> w = DeltaOrthogonal()((3, 3, 4, 4))
+    >>> bool(jnp.allclose(w[1, 1] @ w[1, 1].T, jnp.eye(4), atol=1e-5))
+    True
+    """
+
+    scale: float = 1.0
+    unit: u.Unit = u.UNITLESS
+
+    def __call__(self, size, *, rng=DEFAULT, dtype=None):
+        size = to_size(size)
+        if len(size) < 3 or size[-2] > size[-1]:
+            raise ValueError(
+                "DeltaOrthogonal needs a size of the kernel's extent, the inputs, and at least as "
+                f"many outputs, got {size}"
+            )
+        middle = tuple((extent - 1) // 2 for extent in size[:-2])
+        matrix = Orthogonal(self.scale)(size[-2:], rng=rng, dtype=dtype)
+        return with_unit(jnp.zeros(size, matrix.dtype).at[middle].set(matrix), self.unit)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

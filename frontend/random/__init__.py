@@ -36,19 +36,32 @@ __all__ = [
     "choice",
     "clone_rng",
     "default_rng",
+    "dirichlet",
     "exponential",
+    "f",
     "gamma",
     "geometric",
     "get_key",
+    "get_key_data",
     "gumbel",
+    "hypergeometric",
     "laplace",
+    "loggamma",
     "logistic",
     "lognormal",
+    "logseries",
+    "maxwell",
+    "multinomial",
     "multivariate_normal",
+    "negative_binomial",
+    "noncentral_chisquare",
+    "noncentral_f",
     "normal",
+    "orthogonal",
     "pareto",
     "permutation",
     "poisson",
+    "power",
     "rand",
     "rand_like",
     "randint",
@@ -57,9 +70,14 @@ __all__ = [
     "randn_like",
     "random",
     "random_integers",
+    "random_sample",
+    "ranf",
     "rayleigh",
+    "restore_key",
+    "sample",
     "seed",
     "seed_context",
+    "self_assign_multi_keys",
     "set_key",
     "shuffle",
     "split_key",
@@ -69,9 +87,15 @@ __all__ = [
     "standard_gamma",
     "standard_normal",
     "standard_t",
+    "t",
+    "triangular",
     "truncated_normal",
     "uniform",
+    "vonmises",
+    "wald",
     "weibull",
+    "weibull_min",
+    "zipf",
 ]
 
 DEFAULT = RandomState.lazy("random.DEFAULT")
@@ -84,18 +108,30 @@ categorical = DEFAULT.categorical
 cauchy = DEFAULT.cauchy
 chisquare = DEFAULT.chisquare
 choice = DEFAULT.choice
+dirichlet = DEFAULT.dirichlet
 exponential = DEFAULT.exponential
+f = DEFAULT.f
 gamma = DEFAULT.gamma
 geometric = DEFAULT.geometric
 gumbel = DEFAULT.gumbel
+hypergeometric = DEFAULT.hypergeometric
 laplace = DEFAULT.laplace
+loggamma = DEFAULT.loggamma
 logistic = DEFAULT.logistic
 lognormal = DEFAULT.lognormal
+logseries = DEFAULT.logseries
+maxwell = DEFAULT.maxwell
+multinomial = DEFAULT.multinomial
 multivariate_normal = DEFAULT.multivariate_normal
+negative_binomial = DEFAULT.negative_binomial
+noncentral_chisquare = DEFAULT.noncentral_chisquare
+noncentral_f = DEFAULT.noncentral_f
 normal = DEFAULT.normal
+orthogonal = DEFAULT.orthogonal
 pareto = DEFAULT.pareto
 permutation = DEFAULT.permutation
 poisson = DEFAULT.poisson
+power = DEFAULT.power
 rand = DEFAULT.rand
 rand_like = DEFAULT.rand_like
 randint = DEFAULT.randint
@@ -104,7 +140,12 @@ randn = DEFAULT.randn
 randn_like = DEFAULT.randn_like
 random = DEFAULT.random
 random_integers = DEFAULT.random_integers
+random_sample = DEFAULT.random_sample
+ranf = DEFAULT.ranf
 rayleigh = DEFAULT.rayleigh
+restore_key = DEFAULT.restore_key
+sample = DEFAULT.sample
+self_assign_multi_keys = DEFAULT.self_assign_multi_keys
 shuffle = DEFAULT.shuffle
 split_key = DEFAULT.split_key
 standard_cauchy = DEFAULT.standard_cauchy
@@ -112,9 +153,15 @@ standard_exponential = DEFAULT.standard_exponential
 standard_gamma = DEFAULT.standard_gamma
 standard_normal = DEFAULT.standard_normal
 standard_t = DEFAULT.standard_t
+t = DEFAULT.t
+triangular = DEFAULT.triangular
 truncated_normal = DEFAULT.truncated_normal
 uniform = DEFAULT.uniform
+vonmises = DEFAULT.vonmises
+wald = DEFAULT.wald
 weibull = DEFAULT.weibull
+weibull_min = DEFAULT.weibull_min
+zipf = DEFAULT.zipf
 
 
 def seed(seed_or_key: SeedOrKey | None = None) -> None:
@@ -161,13 +208,20 @@ def seed_context(seed_or_key: SeedOrKey) -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
-def split_keys(n: int) -> jax.Array:
+def split_keys(n: int, backup: bool = False) -> jax.Array:
     """Return an array of `n` fresh keys of the default generator.
+
+    Parameters
+    ----------
+    n : int
+        How many keys, at least 1.
+    backup : bool, optional
+        Whether to put the generator's key aside first, for :func:`restore_key`.
 
     Raises
     ------
     ValueError
-        If `n` is not a positive integer.
+        If `n` is not a positive integer, or a key has been put aside already.
 
     Examples
     --------
@@ -177,7 +231,7 @@ def split_keys(n: int) -> jax.Array:
     """
     if not isinstance(n, int | np.integer):
         raise ValueError(f"the number of keys must be a positive integer, got {n!r}")
-    return DEFAULT.split_key(int(n))
+    return DEFAULT.split_key(int(n), backup)
 
 
 def get_key() -> jax.Array:
@@ -190,6 +244,18 @@ def get_key() -> jax.Array:
     ()
     """
     return DEFAULT.value
+
+
+def get_key_data() -> jax.Array:
+    """Return the words of the key of the default generator, ``uint32`` of shape ``(2,)``.
+
+    Examples
+    --------
+    >>> from brainir import random
+    >>> random.get_key_data().dtype
+    dtype('uint32')
+    """
+    return jax.random.key_data(DEFAULT.value)
 
 
 def set_key(seed_or_key: SeedOrKey) -> None:

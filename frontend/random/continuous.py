@@ -14,9 +14,23 @@ import jax.numpy as jnp
 import numpy as np
 from brainunit import get_mantissa
 from jax import random as jr
+from jax.core import Tracer
 
 from ..typing import ArrayLike, DTypeLike, SeedOrKey, Size
-from .parameters import Generator, bare, fit, in_one_unit, real_type, to_unit, with_unit
+from . import formulas
+from .parameters import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Generator,
+    bare,
+    check,
+    explained,
+    fit,
+    in_one_unit,
+    real_type,
+    to_unit,
+    with_unit,
+)
 
 __all__ = ["Continuous"]
 
@@ -106,29 +120,9 @@ def _moved(
     return with_unit(sample, unit)
 
 
-def _rayleigh(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
-    return jr.rayleigh(key, jnp.ones((), dtype), shape, dtype)
-
-
-def _weibull(key: jax.Array, a: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    return jr.weibull_min(key, jnp.ones((), dtype), a, shape, dtype)
-
-
+@explained("dftype")
 class Continuous(Generator):
-    """Samples of real numbers.
-
-    All methods take
-
-    size
-        The shape of the sample, to which the parameters must broadcast; by default theirs.
-    key
-        A key or seed to use instead of the generator's own, which then stays as it is.
-    dtype
-        The type of the sample; by default ``environ.dftype()``.
-
-    and raise ``ValueError`` for parameters that do not fit the size or that have a unit where none
-    is taken, and ``brainunit.UnitMismatchError`` for units that do not go together.
-    """
+    """Samples of real numbers that are moved and stretched, and take the unit of what does that."""
 
     normal = _located(
         "normal",
@@ -159,7 +153,7 @@ class Continuous(Generator):
         "exponential", "Draw from the exponential distribution of mean `scale` (1).", jr.exponential
     )
     rayleigh = _scaled(
-        "rayleigh", "Draw from the Rayleigh distribution of mode `scale` (1).", _rayleigh
+        "rayleigh", "Draw from the Rayleigh distribution of mode `scale` (1).", formulas.rayleigh
     )
     standard_normal = _standard(
         "standard_normal",
@@ -171,6 +165,9 @@ class Continuous(Generator):
     )
     standard_exponential = _standard(
         "standard_exponential", "Draw from the exponential distribution of mean 1.", jr.exponential
+    )
+    maxwell = _standard(
+        "maxwell", "Draw the length of a vector of three standard normal numbers.", jr.maxwell
     )
 
     def uniform(
@@ -205,6 +202,8 @@ class Continuous(Generator):
         """
         shape = fit(size)
         return jr.uniform(self.take_key(key), shape, real_type(dtype))
+
+    sample = ranf = random_sample = random
 
     def rand(
         self, *shape: int, key: SeedOrKey | None = None, dtype: DTypeLike | None = None
@@ -261,6 +260,7 @@ class Continuous(Generator):
         scale: ArrayLike | None = None,
         key: SeedOrKey | None = None,
         dtype: DTypeLike | None = None,
+        check_valid: bool = True,
     ) -> Any:
         """Draw from the normal distribution restricted to the interval from `lower` to `upper`.
 
@@ -272,6 +272,8 @@ class Continuous(Generator):
         True
         """
         unit, parts = in_one_unit(lower, upper, 0.0 if loc is None else loc, scale)
+        if check_valid and not any(isinstance(part, Tracer) for part in parts[:2]):
+            check(np.subtract(parts[1], parts[0]), "upper - lower", NOT_NEGATIVE)
         dtype = real_type(dtype)
         a, b, mean, deviation = (jnp.asarray(1.0 if p is None else p, dtype) for p in parts)
         shape = fit(size, a, b, mean, deviation)
@@ -337,7 +339,7 @@ class Continuous(Generator):
         >>> random.gamma(2.0, size=3).shape
         (3,)
         """
-        a = bare(shape, "shape", real_type(dtype))
+        a = bare(shape, "shape", real_type(dtype), POSITIVE)
 
         def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
             return jr.gamma(key, a, shape, dtype)
@@ -359,96 +361,71 @@ class Continuous(Generator):
         """
         return self.gamma(shape, None, size, key, dtype)
 
-    def beta(
+    def weibull_min(
         self,
         a: ArrayLike,
-        b: ArrayLike,
+        scale: ArrayLike | None = None,
         size: Size | None = None,
         key: SeedOrKey | None = None,
         dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from the beta distribution, whose mean is ``a / (a + b)``.
+    ) -> Any:
+        """Draw from the Weibull distribution of shape `a` and of that `scale` (1).
 
+        >>> import brainunit as u
         >>> from brainir import random
-        >>> random.beta(2.0, 3.0, size=3).shape
+        >>> random.weibull_min(1.5, 20.0 * u.ms, size=3).shape
         (3,)
         """
+        a = bare(a, "a", real_type(dtype), POSITIVE)
+
+        def draw(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+            return formulas.weibull(key, a, shape, dtype)
+
+        return _moved(self, draw, None, scale, size, key, dtype, a)
+
+    def triangular(
+        self,
+        left: ArrayLike = 0.0,
+        mode: ArrayLike = 0.5,
+        right: ArrayLike = 1.0,
+        size: Size | None = None,
+        key: SeedOrKey | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
+        """Draw from `left` to `right` with a density that rises to `mode` and then falls.
+
+        >>> import brainunit as u
+        >>> from brainir import random
+        >>> random.triangular(-70.0 * u.mV, -65.0 * u.mV, -50.0 * u.mV, size=3).shape
+        (3,)
+        """
+        unit, (low, top, high) = in_one_unit(left, mode, right)
+        if not any(isinstance(part, Tracer) for part in (low, top, high)):
+            check(np.subtract(top, low), "mode - left", NOT_NEGATIVE)
+            check(np.subtract(high, top), "right - mode", NOT_NEGATIVE)
+            check(np.subtract(high, low), "right - left", POSITIVE)
         dtype = real_type(dtype)
-        a, b = bare(a, "a", dtype), bare(b, "b", dtype)
-        shape = fit(size, a, b)
-        return jr.beta(self.take_key(key), a, b, shape, dtype)
+        low, top, high = (jnp.asarray(part, dtype) for part in (low, top, high))
+        shape = fit(size, low, top, high)
+        return with_unit(jr.triangular(self.take_key(key), low, top, high, shape, dtype), unit)
 
-    def standard_t(
+    def wald(
         self,
-        df: ArrayLike,
+        mean: ArrayLike,
+        scale: ArrayLike,
         size: Size | None = None,
         key: SeedOrKey | None = None,
         dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from Student's distribution with `df` degrees of freedom.
+    ) -> Any:
+        """Draw when a drifting Brownian motion first reaches a level: the inverse Gaussian.
 
+        Its variance is ``mean ** 3 / scale``.
+
+        >>> import brainunit as u
         >>> from brainir import random
-        >>> random.standard_t(3.0, size=3).shape
+        >>> random.wald(20.0 * u.ms, 50.0 * u.ms, size=3).shape
         (3,)
         """
-        return self._shaped(jr.t, df, "df", size, key, dtype)
-
-    def chisquare(
-        self,
-        df: ArrayLike,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from the chi-square distribution with `df` degrees of freedom.
-
-        >>> from brainir import random
-        >>> random.chisquare(3.0, size=3).shape
-        (3,)
-        """
-        return self._shaped(jr.chisquare, df, "df", size, key, dtype)
-
-    def weibull(
-        self,
-        a: ArrayLike,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from the Weibull distribution of shape `a` and scale 1.
-
-        >>> from brainir import random
-        >>> random.weibull(1.5, size=3).shape
-        (3,)
-        """
-        return self._shaped(_weibull, a, "a", size, key, dtype)
-
-    def pareto(
-        self,
-        a: ArrayLike,
-        size: Size | None = None,
-        key: SeedOrKey | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> jax.Array:
-        """Draw from the Pareto distribution of shape `a`, from 1 upwards (NumPy's starts at 0).
-
-        >>> from brainir import random
-        >>> bool((random.pareto(3.0, size=10) >= 1).all())
-        True
-        """
-        return self._shaped(jr.pareto, a, "a", size, key, dtype)
-
-    def _shaped(
-        self,
-        draw: Callable[..., jax.Array],
-        parameter: ArrayLike,
-        name: str,
-        size: Size | None,
-        key: SeedOrKey | None,
-        dtype: DTypeLike | None,
-    ) -> jax.Array:
-        """Draw from a distribution with one parameter, which takes no unit."""
-        dtype = real_type(dtype)
-        parameter = bare(parameter, name, dtype)
-        shape = fit(size, parameter)
-        return draw(self.take_key(key), parameter, shape, dtype)
+        unit, parts = in_one_unit(mean, scale)
+        names: Any = {"mean": (parts[0], POSITIVE), "scale": (parts[1], POSITIVE)}
+        return with_unit(self.draw_with(formulas.wald, names, size, key, dtype), unit)

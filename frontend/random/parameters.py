@@ -1,10 +1,11 @@
-"""What all distributions do with their parameters: shapes, units, dtypes."""
+"""What all distributions do with their parameters: shapes, units, dtypes, ranges, docstrings."""
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import brainunit as u
 import jax
@@ -16,9 +17,16 @@ from .. import environ
 from ..typing import ArrayLike, DTypeLike, SeedOrKey, Size
 
 __all__ = [
+    "ABOVE_ONE",
+    "BELOW_ONE",
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "PROBABILITY",
     "Generator",
+    "Range",
     "bare",
-    "check_probability",
+    "check",
+    "explained",
     "fit",
     "in_one_unit",
     "integer_type",
@@ -27,6 +35,22 @@ __all__ = [
     "with_unit",
 ]
 
+C = TypeVar("C", bound=type)
+
+
+class Range(NamedTuple):
+    """Which values a parameter may have, in words and as a test of an array."""
+
+    words: str
+    holds: Callable[[np.ndarray], Any]
+
+
+POSITIVE = Range("positive", lambda x: x > 0)
+NOT_NEGATIVE = Range("0 or more", lambda x: x >= 0)
+PROBABILITY = Range("between 0 and 1", lambda x: (x >= 0) & (x <= 1))
+BELOW_ONE = Range("0 or more and below 1", lambda x: (x >= 0) & (x < 1))
+ABOVE_ONE = Range("above 1", lambda x: x > 1)
+
 
 class Generator:
     """Something that has random keys to give."""
@@ -34,6 +58,70 @@ class Generator:
     def take_key(self, key: SeedOrKey | None = None) -> jax.Array:
         """Return `key` as a typed key, or, without one, a fresh key of the generator."""
         raise NotImplementedError(f"{type(self).__name__} has no keys to give")
+
+    def draw_with(
+        self,
+        draw: Callable[..., jax.Array],
+        parameters: Mapping[str, tuple[ArrayLike, Range | None]],
+        size: Size | None,
+        key: SeedOrKey | None,
+        dtype: DTypeLike | None,
+    ) -> jax.Array:
+        """Draw real numbers from a distribution none of whose parameters takes a unit."""
+        dtype = real_type(dtype)
+        arrays = [bare(value, name, dtype, must) for name, (value, must) in parameters.items()]
+        shape = fit(size, *arrays)
+        return draw(self.take_key(key), *arrays, shape, dtype)
+
+
+SECTIONS = {
+    "size": """\
+size : int or tuple of int, optional
+    The shape of the sample, to which the parameters must broadcast; by default theirs.""",
+    "key": """\
+key : int or key, optional
+    A key or seed to use instead of the generator's own, which then stays as it is.""",
+    "dtype": """\
+dtype : dtype, optional
+    The type of the sample; by default ``environ.{default}()``.""",
+    "check_valid": """\
+check_valid : bool, optional
+    Whether to look at the values of parameters, as far as they are known.""",
+}
+
+RAISES = """\
+Raises
+------
+ValueError
+    For parameters that do not fit the size, are out of their range as far as their values are
+    known when the code is traced, or have a unit where none is taken.
+brainunit.UnitMismatchError
+    For units that do not go together.
+TypeError
+    If `key` is neither a seed nor a key."""
+
+
+def explained(default: str) -> Callable[[C], C]:
+    """Return a decorator that says in the docstring of every draw what all draws have in common."""
+
+    def explain(cls: C) -> C:
+        for name, method in vars(cls).items():
+            if name.startswith("_") or not inspect.isfunction(method):
+                continue
+            taken = inspect.signature(method).parameters
+            doc = inspect.getdoc(method)
+            if "key" in taken and doc is not None and "Raises\n------" not in doc:
+                method.__doc__ = _explained(doc, [*taken], default)
+        return cls
+
+    return explain
+
+
+def _explained(doc: str, taken: Sequence[str], default: str) -> str:
+    text, prompt, example = doc.partition(">>> ")
+    entries = [words for name, words in SECTIONS.items() if name in taken]
+    parameters = "\n".join(["Parameters", "----------", *entries]).format(default=default)
+    return f"{text}{parameters}\n\n{RAISES}\n\nExamples\n--------\n{prompt}{example}"
 
 
 def fit(size: Size | None, *parameters: Any) -> tuple[int, ...]:
@@ -85,31 +173,34 @@ def with_unit(sample: jax.Array, unit: u.Unit) -> Any:
     return sample if unit.is_unitless else u.Quantity(sample, unit=unit)
 
 
-def bare(value: ArrayLike, name: str, dtype: DTypeLike) -> jax.Array:
+def bare(value: ArrayLike, name: str, dtype: DTypeLike, must: Range | None = None) -> jax.Array:
     """Return a parameter that takes no unit as an array.
 
     Raises
     ------
     ValueError
-        If it has a unit.
+        If it has a unit, or its value is known and not in the range that it must be in.
     """
     if isinstance(value, u.Quantity):
         if not value.unit.dim.is_dimensionless:
             raise ValueError(f"the parameter {name!r} takes no unit, got one in {value.unit}")
         value = value.to_decimal()
+    check(value, name, must)
     return jnp.asarray(value, dtype)
 
 
-def check_probability(p: jax.Array) -> None:
-    """Refuse a probability outside of 0 to 1, where its value is known.
+def check(value: Any, name: str, must: Range | None) -> None:
+    """Refuse a parameter outside of its range, where its value is known.
 
     Raises
     ------
     ValueError
         If it is.
     """
-    if not isinstance(p, Tracer) and not bool(((p >= 0) & (p <= 1)).all()):
-        raise ValueError(f"a probability must lie between 0 and 1, got {p}")
+    if must is None or any(isinstance(part, Tracer) for part in jax.tree.leaves(value)):
+        return
+    if not np.all(must.holds(np.asarray(value))):
+        raise ValueError(f"the parameter {name!r} must be {must.words}, got {value}")
 
 
 def real_type(dtype: DTypeLike | None, like: ArrayLike | None = None) -> DTypeLike:

@@ -131,4 +131,18 @@ MUTANTS = (
         "base = SHARDED_PIPELINE if not is_sharded and is_sharded() else",
         FOREIGN,
     ),
+    Mutant(
+        "what is lifted out of a program is written in it all the same",
+        "frontend/capture/state_primitives.py",
+        "if handle in frame.lifted or _lifts(frame, state_write_p, handle, arrays):",
+        "if _lifts(frame, state_write_p, handle, arrays):",
+        ("tests/test_distributions.py",),
+    ),
+    Mutant(
+        "a zipf number is one too large",
+        "frontend/random/formulas.py",
+        "reached = zeta(a, middle.astype(a.dtype) + 1) <= beyond",
+        "reached = zeta(a, middle.astype(a.dtype)) <= beyond",
+        ("tests/test_distributions.py",),
+    ),
 )
