@@ -4,26 +4,16 @@ from .automatic_checks import has_bad
 from .avals import View, aval_of, view_of
 from .cells import Cell, Handle, reject_states
 from .checks import Checks, Site, check, plant
-from .containers import Held, held, is_container, merge
-from .equations import state_ref
-from .frames import Frame, current_frame, trace_token
-from .gathering import Sites, gather_checks
-from .importer import Imported, import_traced, unit_name
-from .explain import user_loc
-from .frames import Frame, current_frame, frames, trace_token
-from .importer import import_traced, unit_name
-from .naming import describe_tree, name_of, parameter_names
-from .opaque import PREFIX, resolve_opaque
-from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
-from .state_primitives import create, read, read_leaves, settle, write, write_leaves
 from .collectives import LaneAxis, all_lanes
 from .containers import Held, held, is_container, merge
 from .equations import state_ref
-from .frames import Frame, Unnamed, current_frame, trace_token
-from .importer import import_traced, unit_name
+from .explain import user_loc
+from .frames import Frame, Unnamed, current_frame, frames, trace_token
+from .gathering import Sites, gather_checks
+from .importer import Imported, import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
-from .regions import Region, bind_region, evaluate_by, leave, region_p
+from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
 from .state_primitives import (
     create,
     new_primitive,
@@ -61,9 +51,9 @@ __all__ = [
     "current_frame",
     "describe_tree",
     "evaluate_by",
+    "frames",
     "gather_checks",
     "has_bad",
-    "frames",
     "held",
     "import_traced",
     "is_container",

@@ -14,8 +14,6 @@ from .delays import Delay, DelayAccess, StateWithDelay
 from .dynamics import Dynamics, not_receive_update_output, receive_update_input
 from .integrate import exp_euler_step
 from .layers import Sequential
-from .metrics import *  # noqa: F403
-from .layers import Linear, Sequential
 from .mapped import (
     Map,
     Vmap,
@@ -23,6 +21,7 @@ from .mapped import (
     vmap_init_all_states,
     vmap_reset_all_states,
 )
+from .metrics import *  # noqa: F403
 from .module import Module
 from .neurons import LIF
 from .parameters import *  # noqa: F403
@@ -40,7 +39,6 @@ __all__ = [
     "DelayAccess",
     "Dynamics",
     "FlattedDict",
-    "Linear",
     "Map",
     "Module",
     "NestedDict",

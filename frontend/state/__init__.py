@@ -1,10 +1,9 @@
 """States, their kinds, and the tree that a model makes of them."""
 
 from . import kinds
-from .catching import NewStateCatcher, catch_new_states, catching_nothing
+from .catching import NewStateCatcher, catch_new_states, catching_nothing, caught_so_far
 from .checks import check_state_jax_tracer, check_state_value_tree
 from .dictionaries import DictManager, StateDictManager
-from .catching import NewStateCatcher, catch_new_states, catching_nothing, caught_so_far
 from .epoch import Loss, epoch
 from .flatted_dict import FlattedDict, NestedDict, as_flat
 from .hooked import hook_marks
@@ -36,9 +35,9 @@ __all__ = [
     "assign_all",
     "catch_new_states",
     "catching_nothing",
+    "caught_so_far",
     "check_state_jax_tracer",
     "check_state_value_tree",
-    "caught_so_far",
     "class_of_kind",
     "epoch",
     "hook_marks",

@@ -17,6 +17,7 @@ from .checks import (
     nan_checks,
     user_checks,
 )
+from .chunks import map
 from .debugging import breakpoint_if, debug_nan, debug_nan_if
 from .derivatives import (
     GradientTransform,
@@ -30,7 +31,6 @@ from .derivatives import (
     vector_grad,
     vjp,
 )
-from .chunks import map
 from .devices import pmap2, pmap2_new_states
 from .jit import Jitted, jit
 from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, while_loop
@@ -50,16 +50,15 @@ __all__ = [
     "GradientTransform",
     "Jitted",
     "ProgressBar",
+    "StatefulMapping",
     "all_checks",
     "automatic_checks",
     "bounded_while_loop",
     "breakpoint_if",
+    "call_in_lanes",
     "check",
     "check_error",
     "checkify",
-    "StatefulMapping",
-    "bounded_while_loop",
-    "call_in_lanes",
     "checkpoint",
     "checkpointed_for_loop",
     "checkpointed_scan",
@@ -73,26 +72,23 @@ __all__ = [
     "grad",
     "hessian",
     "ifelse",
+    "in_new_state_probe",
     "index_checks",
     "jacfwd",
     "jacobian",
     "jacrev",
-    "in_new_state_probe",
     "jit",
     "jit_error_if",
     "jvp",
     "map",
     "nan_checks",
-    "remat",
-    "scan",
-    "switch",
-    "user_checks",
     "pmap2",
     "pmap2_new_states",
     "remat",
     "scan",
     "switch",
     "unvmap",
+    "user_checks",
     "vector_grad",
     "vjp",
     "vmap",
