@@ -241,7 +241,7 @@ class Importer:
         outer = self.loc
         self.scopes.append(env)
         for eqn in eqns:
-            builder.loc = self.loc = loc_of(eqn.source_info) or outer
+            builder.loc = self.loc = loc_of(eqn.source_info, outer)
             operands = [self.operand(v, env) for v in eqn.invars]
             special = SPECIAL.get(eqn.primitive.name)
             if special is not None:

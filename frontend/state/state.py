@@ -100,6 +100,9 @@ class State(Cell, Generic[T]):
     1
     """
 
+    # Of one that is created in a capture: once that is over, a value comes from outside.
+    _trace: Any = _OUTSIDE
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Register what a State is made as again when only its kind is known."""
         super().__init_subclass__(**options)
