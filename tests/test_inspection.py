@@ -108,7 +108,7 @@ def test_states_are_found_by_usage() -> None:
     a, b, c, f = touching()
 
     def found(**options: Any) -> Any:
-        return transform.StateFinder(f, **options)  # pyright: ignore[reportArgumentType](1.0)
+        return transform.StateFinder(f, **options)(1.0)
 
     assert found() == {0: a, 1: c, 2: b}
     assert found(usage="read", return_type="list") == [a]
