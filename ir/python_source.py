@@ -384,18 +384,22 @@ class _Writer:
         if written is not None:
             return written, len(node.results) != 1
         if node.op.opaque:
-            return self._opaque(node, texts), True
+            return self._opaque(node, texts)
         infix = self._infix(node)
         if infix is not None:
             return infix, False
         types = tuple(operand.type for operand in node.operands)
         several = not isinstance(node.op.infer(*types, **node.attrs), Type)
+        text, in_tuple = self._recorded(node, texts)
+        return text, several or in_tuple
+
+    def _recorded(self, node: Node, texts: Sequence[str]) -> tuple[str, bool]:
+        """Return what the rule of an op calls, and whether it makes a tuple of what that gives."""
         arrays = [_Array(t, o.type) for t, o in zip(texts, node.operands, strict=True)]
         found = node.op.lax(_Path("jax"), *arrays, **node.attrs)
         if isinstance(found, tuple):
-            (item,) = found
-            return item.whole.text, True
-        return _text(found), several
+            (found,) = found
+        return (found.whole.text, True) if isinstance(found, _Item) else (_text(found), False)
 
     def _infix(self, node: Node) -> str | None:
         """Return a node as an operator of Python between arrays, or an array and a number."""
@@ -409,12 +413,19 @@ class _Writer:
             parts.append(_number(operand.value) if plain else self._operand(operand))
         return f" {operator} ".join(parts)
 
-    def _opaque(self, node: Node, texts: Sequence[str]) -> str:
-        """Put an op that only JAX knows among the constants, as a function of arrays."""
+    def _opaque(self, node: Node, texts: Sequence[str]) -> tuple[str, bool]:
+        """Write an op that only JAX knows; what has no text becomes one of the constants.
+
+        JAX does not show all of its primitives, and some have parameters that are not plain data.
+        """
+        try:
+            return self._recorded(node, texts)
+        except (GraphError, TypeError):
+            pass
         name = self._names.take(node.op.name)
         rule, attrs = node.op.lax, node.attrs
         self._constants[name] = lambda *arrays: rule(None, *arrays, **attrs)
-        return f'constants["{name}"]({", ".join(texts)})'
+        return f'constants["{name}"]({", ".join(texts)})', True
 
     # --- regions ----------------------------------------------------------------------------------
 

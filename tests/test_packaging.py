@@ -29,7 +29,7 @@ LAYERS = {
     "frontend": Layer(
         {"ir", "passes", "backends"},
         {"numpy", "jax", "brainunit", "networkx"},
-        lazily=frozenset({"tqdm", "rich", "hypothesis"}),
+        lazily=frozenset({"tqdm", "rich", "hypothesis", "IPython"}),
     ),
 }
 
@@ -39,6 +39,7 @@ ROOMS = (
     {"capture"},
     {"state"},
     {"program"},
+    {"export"},
     {"random", "init", "surrogate"},
     {"transform"},
     {"nn"},

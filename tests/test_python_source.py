@@ -103,11 +103,11 @@ graph @f.g(%x: f32[3] "mV", %n: i32[], %def: f32[3]) -> (f32[3], i32[], f32[3]) 
     }
     yield %m2
   }
-  %last, %rows = for_loop carry(%s = 0.0:f32) over(%o = %k) {length=3, reverse=true} : f32[], f32[3] do {
+  %z, %ys = for_loop carry(%s = 0.0:f32) over(%o = %k) {length=3,reverse=true} : f32[], f32[3] do {
     %t = add %s, %o : f32[]
     yield %t, %s
   }
-  return %rows, 7:i32, %k
+  return %ys, 7:i32, %k
 }
 """
 
@@ -215,8 +215,9 @@ def test_what_passes_have_not_expanded_yet_has_no_source(stage: str) -> None:
     run = transform.jit(lambda: transform.vmap(lambda x: state.value.sum() + x)(jnp.ones(2)))
     with pytest.raises(GraphError, match="has no Python source"):
         run.trace().graph(stage).to_python()
+    x, build = Value(Type("float32"), "x"), Builder()
+    body = Builder().graph([y := Value(Type("float32"))], [y])
+    outs = build.emit(get_op("grad"), [x], {"wrt": (0,), "states": (), "losses": 1}, [body])
+    graph = build.graph([x], outs)
     with pytest.raises(GraphError, match="has no Python source"):
-        x, build = Value(Type("float32"), "x"), Builder()
-        body = Builder().graph([y := Value(Type("float32"))], [y])
-        outs = build.emit(get_op("grad"), [x], {"wrt": (0,), "states": (), "losses": 1}, [body])
-        build.graph([x], outs).to_python()
+        graph.to_python()

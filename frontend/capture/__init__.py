@@ -3,9 +3,9 @@
 from .avals import View, aval_of, view_of
 from .cells import Cell, Handle, reject_states
 from .containers import Held, held, is_container, merge
-from .equations import state_ref
+from .equations import open_jaxpr, state_ref
 from .frames import Frame, current_frame, trace_token
-from .importer import import_traced, unit_name
+from .importer import import_jaxpr, import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
 from .regions import Region, bind_region, evaluate_by, leave, region_p
@@ -30,12 +30,14 @@ __all__ = [
     "describe_tree",
     "evaluate_by",
     "held",
+    "import_jaxpr",
     "import_traced",
     "is_container",
     "leave",
     "merge",
     "name_of",
     "new_frame",
+    "open_jaxpr",
     "parameter_names",
     "read",
     "read_leaves",

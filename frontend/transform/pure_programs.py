@@ -13,45 +13,26 @@ import jax.extend.core as jex
 from ...backends import lax
 from ...passes import PIPELINE, Options
 from ..capture import Handle, View
+from ..export import OPTIMIZATIONS, optimizations_of
 from ..program import Compiled, Program, compile_program
 from ..state import State
 from .entries import Captured
 from .watch import Watch
 
-OPTIMIZATIONS = {
-    "constant_fold": ("simplify", "simplify-again"),
-    "algebraic_simplification": ("simplify", "simplify-again"),
-    "copy_propagation": ("simplify", "simplify-again"),
-    "cse": ("common-subexpressions",),
-    "dce": ("dead-code",),
-}
-"""Our passes that do what an optimization of that name promises."""
 
-
-def passes_of(optimizations: str | Sequence[str] | None) -> frozenset[str]:
-    """Return the optional passes that optimizations ask for.
+def leaving_out(optimizations: str | Sequence[str] | None) -> Options:
+    """Return options that leave out all optional passes but those that are asked for.
 
     Raises
     ------
     ValueError
-        If one of them does not exist.
+        If there is no such optimization.
     """
-    if optimizations is None:
-        return frozenset()
     if optimizations == "all":
-        return frozenset(step.name for step in PIPELINE if step.optional)
-    names = [optimizations] if isinstance(optimizations, str) else list(optimizations)
-    for name in names:
-        if name not in OPTIMIZATIONS:
-            known = ", ".join(OPTIMIZATIONS)
-            raise ValueError(f"no optimization is called {name!r}; there are {known}, and 'all'")
-    return frozenset(step for name in names for step in OPTIMIZATIONS[name])
-
-
-def leaving_out(optimizations: str | Sequence[str] | None) -> Options:
-    """Return options that leave out all optional passes but those that are asked for."""
-    wanted = passes_of(optimizations)
-    return Options(leave_out=[p.name for p in PIPELINE if p.optional and p.name not in wanted])
+        return Options()
+    names = () if optimizations is None else optimizations_of(optimizations)
+    wanted = {OPTIMIZATIONS[name] for name in names}
+    return Options(leave_out=[p.name for p in PIPELINE if p.optional and p.family not in wanted])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
