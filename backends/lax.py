@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -54,6 +55,7 @@ class _Emitter:
 
     def __init__(self) -> None:
         self.environment: dict[Value, Any] = {}
+        self.scope = ""
 
     def __call__(self, region: Graph, *arrays: Any) -> tuple[Any, ...]:
         """Emit a region; this is the `run` that region ops are given."""
@@ -85,7 +87,7 @@ class _Emitter:
         try:
             for node in graph.nodes:
                 try:
-                    results = self._emit(node)
+                    results = self._emit_named(node)
                 except Exception as error:
                     error.add_note(f"while emitting {describe(node)}")
                     raise
@@ -102,6 +104,18 @@ class _Emitter:
         if isinstance(operand, Literal):
             return jax.numpy.asarray(literal_array(operand))
         return self.environment[operand]
+
+    def _emit_named(self, node: Node) -> Any:
+        """Emit a node under the name of its part of the computation, as far as none is there."""
+        scope, around = node.loc.scope if node.loc else "", self.scope
+        if scope == around:
+            return self._emit(node)
+        self.scope = scope
+        try:
+            with jax.named_scope(scope.removeprefix(f"{around}/")) if scope else nullcontext():
+                return self._emit(node)
+        finally:
+            self.scope = around
 
     def _emit(self, node: Node) -> Any:
         environment = self.environment

@@ -40,6 +40,7 @@ from .ops.indexing import default_fill
 from .ops.rules import move_axis, repeat
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
+from .python_source import Handler, PythonSource, to_python
 from .structure import Fingerprint, equal, fingerprint, first_difference
 from .types import Const, Literal, Loc, Operand, StateVar, Type, Value, at
 from .verify import FORMS, Form, VerificationError, verify
@@ -99,6 +100,7 @@ __all__ = [
     "Gradient",
     "Graph",
     "GraphError",
+    "Handler",
     "Lane",
     "Lanes",
     "Linear",
@@ -116,6 +118,7 @@ __all__ = [
     "Printer",
     "Pushed",
     "Pushforward",
+    "PythonSource",
     "Replacements",
     "Rewrite",
     "Round",
@@ -172,6 +175,7 @@ __all__ = [
     "target",
     "targets",
     "temporary_ops",
+    "to_python",
     "touched_by",
     "touched_by_node",
     "traffic",

@@ -10,6 +10,7 @@ from .types import Const, Loc, Operand, StateVar, Value
 
 if TYPE_CHECKING:
     from .op import Cost, Op
+    from .python_source import PythonSource
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +63,12 @@ class Graph:
     def with_(self, **changes: Any) -> Graph:
         """Return a copy of this graph in which some fields are changed."""
         return replace(self, **changes)
+
+    def to_python(self) -> PythonSource:
+        """Return Python source that computes the same with `jax.lax`; see `to_python`."""
+        from .python_source import to_python
+
+        return to_python(self)
 
     def __str__(self) -> str:
         from .printer import print_graph

@@ -335,4 +335,5 @@ def _listed(prefix: str, items: Iterable[str]) -> str:
 
 def _place(loc: Loc) -> str:
     file = re.split(r"[/\\]", loc.file)[-1]
-    return " ".join(f"{file}:{loc.line} {loc.function}".split())
+    scope = f"[{loc.scope}]" if loc.scope else ""
+    return " ".join(f"{file}:{loc.line} {loc.function} {scope}".split())

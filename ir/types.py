@@ -109,12 +109,16 @@ def _itemsize(dtype: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Loc:
-    """A place in the user's own source."""
+    """A place in the user's own source.
+
+    ``scope`` is what the user calls that part of the computation, such as ``layer/attention``.
+    """
 
     file: str
     line: int
     column: int = 0
     function: str = ""
+    scope: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}"

@@ -5,13 +5,16 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from command_samples import in_process, line_of
 
 import brainir
 from brainir import ir
+from brainir.backends import reference
 from brainir.frontend.program import listeners
 from brainir.frontend.tools.graph_files import parse_graphs
+from brainir.passes import PIPELINE
 
 
 def test_dump_prints_each_graph_that_an_unmodified_script_compiles_once(script, brainir_command):
@@ -179,3 +182,27 @@ def test_graphviz_reads_the_drawings(script, brainir_command):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "@V" in done.stdout
+
+
+def test_dump_writes_python_that_computes_what_the_script_does(script, brainir_command):
+    code, out, _ = brainir_command("dump", script(), "--format", "python", "--select", "run")
+    assert code == 0
+    assert "import brainir" not in out
+    names = {}
+    exec(out, names)
+    (program,) = [
+        p for p in brainir.tools.run_script(script(), []).programs if p.graph.name == "run"
+    ]
+    given = [np.ones(a.shape, a.dtype) for a in program.in_avals]
+    held = [np.zeros(t.shape, t.dtype) for state in program.graph.states for t in state.types]
+    found = names["run"](*given, *held)
+    expected = reference.run(brainir.passes.run_pipeline(program.graph, PIPELINE), *given, *held)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_dump_says_that_a_graph_with_states_has_no_python_source(script, brainir_command):
+    code, out, err = brainir_command("dump", script(), "--format", "python", "--stage", "capture")
+    assert code == 1
+    assert out == ""
+    assert "has no Python source" in err

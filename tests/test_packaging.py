@@ -29,7 +29,7 @@ LAYERS = {
     "frontend": Layer(
         {"ir", "passes", "backends"},
         {"numpy", "jax", "brainunit", "networkx"},
-        lazily=frozenset({"tqdm", "rich", "hypothesis"}),
+        lazily=frozenset({"tqdm", "rich", "hypothesis", "IPython"}),
     ),
 }
 
@@ -41,6 +41,7 @@ ROOMS = (
     {"graph"},
     {"util", "mixin"},
     {"program"},
+    {"export"},
     {"random", "init", "surrogate"},
     {"transform"},
     {"nn"},

@@ -6,11 +6,11 @@ from .cells import Cell, Handle, reject_states
 from .checks import Checks, Site, check, plant
 from .collectives import LaneAxis, all_lanes
 from .containers import Held, held, is_container, merge
-from .equations import state_ref
+from .equations import open_jaxpr, state_ref
 from .explain import user_loc
 from .frames import Frame, Unnamed, current_frame, frames, trace_token
 from .gathering import Sites, gather_checks
-from .importer import Imported, import_traced, unit_name
+from .importer import Imported, import_jaxpr, import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .opaque import PREFIX, resolve_opaque
 from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
@@ -55,6 +55,7 @@ __all__ = [
     "gather_checks",
     "has_bad",
     "held",
+    "import_jaxpr",
     "import_traced",
     "is_container",
     "leave",
@@ -62,6 +63,7 @@ __all__ = [
     "name_of",
     "new_frame",
     "new_primitive",
+    "open_jaxpr",
     "parameter_names",
     "plant",
     "read",

@@ -112,6 +112,34 @@ def import_traced(
     return Imported(graph, handles, importer.custom, importer.checks)
 
 
+def import_jaxpr(jaxpr: Any, name: str = "jaxpr", *, rules: int = 2) -> Graph:
+    """Turn a jaxpr that somebody else has made into a graph; calls of ``jax.jit`` are inlined.
+
+    Parameters
+    ----------
+    jaxpr
+        Its parameters become those of the graph. What a closed one closes over becomes consts of
+        the graph; the open variables of another one become its first parameters.
+    name : str
+        The graph's name.
+    rules : int
+        As for `import_traced`.
+    """
+    body, consts = open_jaxpr(jaxpr), getattr(jaxpr, "consts", None)
+    importer, env, builder = Importer(), Env(), Builder()
+    importer.rules = rules
+    params: tuple[Value, ...] = ()
+    if consts is None:
+        params = new_params(body.constvars, env)
+    else:
+        env.update(zip(body.constvars, map(importer.const, consts), strict=True))
+    params += new_params(body.invars, env)
+    importer.run(builder, body.eqns, env)
+    results = tuple(importer.operand(v, env) for v in body.outvars)
+    kept = tuple(Const(v, d) for v, d, _ in importer.consts.values())
+    return Graph(name, params, tuple(builder.nodes), results, (), kept)
+
+
 def import_function(
     builder: Builder, function: Callable[..., Any], operands: Sequence[Operand]
 ) -> list[Operand]:
@@ -278,7 +306,7 @@ class Importer:
         outer = self.loc
         self.scopes.append(env)
         for eqn in eqns:
-            builder.loc = self.loc = loc_of(eqn.source_info) or outer
+            builder.loc = self.loc = loc_of(eqn.source_info, outer)
             operands = [self.operand(v, env) for v in eqn.invars]
             special = SPECIAL.get(eqn.primitive.name)
             if special is not None:

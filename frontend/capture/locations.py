@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import os
@@ -18,9 +19,16 @@ for _library in (HERE, os.path.dirname(inspect.getfile(brainunit.Quantity))):
     source_info_util.register_exclusion(_library)
 
 
-def loc_of(source_info: Any) -> Loc | None:
-    """Return the user's line of an equation, our own frames left out."""
-    return _loc_of_traceback(_ByTraceback(source_info))
+def loc_of(source_info: Any, outer: Loc | None) -> Loc | None:
+    """Return the user's line of an equation, our own frames left out.
+
+    Without one, it is where what holds the equation stands, ``outer``. Names that the user gave to
+    parts of the computation follow those that were given around it.
+    """
+    loc = _loc_of_traceback(_ByTraceback(source_info)) or outer
+    around = outer.scope if outer else ""
+    names = "/".join(filter(None, (around, str(getattr(source_info, "name_stack", "")))))
+    return loc if loc is None or loc.scope == names else dataclasses.replace(loc, scope=names)
 
 
 class _ByTraceback:

@@ -7,6 +7,7 @@ differentiation.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -109,7 +110,7 @@ def opaque_op(primitive: Any, effectful: bool) -> Op:
             f"The JAX primitive {primitive.name}; its rules are derived from JAX.",
             infer=_infer(primitive),
             numpy=_numpy(primitive),
-            lax=lambda jax, *arrays, **params: bind(primitive, params, arrays),
+            lax=_lax(primitive),
             batch=_batch(primitive),
             derivative=Rules(_reverse(primitive), _forward(primitive), selective=True),
             effects=frozenset({Effect.IO}) if effectful else PURE,
@@ -134,6 +135,29 @@ def resolve_opaque(name: str) -> Op | None:
             if isinstance(item, jax.extend.core.Primitive) and item.name == wanted:
                 return opaque_op(item, effectful=False)
     return None
+
+
+def _place(primitive: Any) -> str | None:
+    """Return where JAX shows a primitive, such as ``lax.lu_p``; None if it does not."""
+    for path, module in (("lax", jax.lax), ("extend.core.primitives", jax.extend.core.primitives)):
+        name = f"{primitive.name}_p"
+        if getattr(module, name, None) is primitive:
+            return f"{path}.{name}"
+    return None
+
+
+def _lax(primitive: Any) -> Callable[..., tuple[Any, ...]]:
+    place = None if primitive.name in _AXES else _place(primitive)
+    if place is None:
+        return lambda jax, *arrays, **params: bind(primitive, params, arrays)
+    of = operator.attrgetter(place)
+
+    def lax(jax: Any, *arrays: Any, **params: Any) -> tuple[Any, ...]:
+        """Bind the primitive where it is shown, so that it can be written as Python as well."""
+        out = of(jax).bind(*arrays, **primitive.get_bind_params(dict(params)))
+        return tuple(out) if primitive.multiple_results else (out,)
+
+    return lax
 
 
 def _infer(primitive: Any) -> Callable[..., tuple[Type, ...]]:

@@ -170,6 +170,8 @@ def capture(
     args: tuple[Any, ...],
     name: str,
     names: Sequence[str] | None = None,
+    *,
+    foreign: bool | None = None,
 ) -> Program:
     """Trace ``function(*args)`` into a program; no State changes.
 
@@ -181,6 +183,8 @@ def capture(
         What the graph is called.
     names : sequence of str, optional
         What the graph calls the arguments; by default as the function's own parameters.
+    foreign : bool, optional
+        Whether somebody else may differentiate it; by default, whether somebody else is tracing.
 
     Raises
     ------
@@ -192,7 +196,7 @@ def capture(
     reject_states(f"an argument of {name}", args)
     leaves, in_tree = jax.tree.flatten(args)
     avals = tuple(argument_aval(name, leaf) for leaf in leaves)
-    foreign = in_foreign_trace()
+    foreign = in_foreign_trace() if foreign is None else foreign
     with environ.watch() as reads, new_frame() as frame:
         traced = trace_within(frame, function, jax.tree.unflatten(in_tree, avals), names)
         # Custom derivative rules are Python that runs now, so States must still be captured.

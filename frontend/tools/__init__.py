@@ -1,5 +1,6 @@
 """Tools that look at graphs: what they cost, as drawings, as data, and beside the user's source."""
 
+from ..export import annotated_text, to_dot, to_networkx
 from ..validation import ValidationReport, validate
 from .costs import (
     LoopStatistics,
@@ -9,10 +10,8 @@ from .costs import (
     statistics,
     xla_statistics,
 )
-from .drawing import to_dot, to_networkx
 from .graph_data import graph_data
 from .scripts import ScriptRun, run_script
-from .source_text import annotated_text
 
 __all__ = [
     "LoopStatistics",

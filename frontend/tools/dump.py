@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ...ir import Graph
 from ...passes import DEFAULTS, Options
+from ..export import annotated_text, to_dot
 from .command import (
     Command,
     add_options,
@@ -17,16 +18,23 @@ from .command import (
     asked_options,
     shown_options,
 )
-from .drawing import to_dot
 from .graph_data import graph_data
 from .scripts import graphs_of_script
-from .source_text import annotated_text
 
 FORMATS: dict[str, Callable[[Graph, Options], str]] = {
     "text": lambda graph, asked: f"{shown_options(asked, '# ')}{annotated_text(graph)}\n",
     "json": lambda graph, asked: json.dumps({**graph_data(graph), **options_data(asked)}),
+    "python": lambda graph, asked: f"{shown_options(asked, '# ')}{_python(graph)}",
     "dot": lambda graph, asked: f"{shown_options(asked, '// ')}{to_dot(graph)}",
 }
+
+
+def _python(graph: Graph) -> str:
+    """Return a graph as Python source, which ends by saying what it needs beside it."""
+    source = graph.to_python()
+    if not source.constants:
+        return source.text
+    return f"{source.text}# needs constants: {', '.join(source.constants)}\n"
 
 
 def options_data(asked: Options) -> dict[str, str]:
@@ -44,7 +52,8 @@ def _configure(parser: ArgumentParser) -> None:
         choices=FORMATS,
         default="text",
         help="text: with your source lines as comments; brainir reads it back (the default); "
-        "json: one line for each graph; dot: for Graphviz",
+        "json: one line for each graph; python: source that needs nothing but JAX; dot: for "
+        "Graphviz",
     )
 
 
@@ -69,6 +78,7 @@ COMMAND = Command(
         "dump model.py --stage capture --select 'update*'",
         "dump model.py -- --steps 100",
         "dump model.py -O 'distribute-loops{rows=4}' --leave-out simplify",
+        "dump model.py --select update --format python > update.py",
         "dump model.py --select update --format dot | dot -Tsvg > update.svg",
     ),
     _configure,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir import Graph, Loc, Node, Printer, StateVar, Type
-from .source_text import source_line
+from ..export import source_line
 from .work import node_cost
 
 

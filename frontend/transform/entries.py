@@ -33,55 +33,25 @@ class Mismatch(Exception):
     """Arguments or States do not look as they did when this was compiled."""
 
 
-class Entry:
-    """A program of a jitted function, compiled: what is kept, as `KeptPrograms` says.
+class Captured:
+    """A captured program that is kept, as `KeptPrograms` says.
 
     Attributes
     ----------
-    context : Options
-        Those in force around the last call for which it was looked up: as long as they are the same
-        object, it is the one to run.
+    program : Program
+        What was captured.
     """
 
     used = 0
 
-    def __init__(
-        self,
-        program: Program,
-        names: Sequence[str],
-        donate: Sequence[int | str],
-        watch: Watch,
-        context: Options,
-    ) -> None:
-        self.context = context
-        self._names = sorted(names)
-        self._program, self._watch = program, watch
+    def __init__(self, program: Program, watch: Watch) -> None:
+        self.program, self._watch = program, watch
         self._epoch: int | None = None
         self._checks = self._always = tuple(_checks(program, watch))
         self.views = {slot.handle: slot.before for slot in program.slots}
         self.fleeting = any(map(holds_array, program.reads.values()))
-        self._held = [slot.handle.reference for slot in program.slots]
-        self._io, self._custom = program.has_io, program.custom
-        self._array = array_type()
-        self._compiled = compile_program(program)
-        self._consts = program.consts(self._compiled.consts)
-        slots = [program.slots[i] for i in self._compiled.written]
-        left = [slot.handle for slot in slots if slot.final]
-        self._left = left if program.checks else None
-        self._written = [handle for handle in left if handle.kind != "check"]
-        kept = program.changed_in_place()
-        self._kept = kept
-        self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
-        self._given_back = [handle.reference for handle in self._written]
         self._states = [handle.reference for handle in self.views]
         self._hooks = self._hook_marks()
-        self._watched = any(map(any, self._hooks))
-        # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
-        first = len(self._held) + len(self._consts)
-        donated = tuple(i if isinstance(i, str) else first + i for i in donate)
-        executable = self._compiled.executable(donated, self._around)
-        self._inner = executable.inside
-        self._outer = outermost(executable, self._compiled.backend)
 
     def usable(self) -> bool:
         """Whether what was assumed while tracing still holds; types apart, which JAX compares."""
@@ -104,7 +74,7 @@ class Entry:
 
     def hopeless(self) -> bool:
         """Whether something that it depends on is gone for ever."""
-        return any(map(is_gone, self._program.reads.values()))
+        return any(map(is_gone, self.program.reads.values()))
 
     def fits(self) -> bool:
         """Whether every State looks as it did when this was traced."""
@@ -117,12 +87,55 @@ class Entry:
         if guarded:
             self._checks += (lambda: all(looks_like(*pair) for pair in guarded),)
 
+
+class Entry(Captured):
+    """A program of a jitted function, compiled.
+
+    Attributes
+    ----------
+    context : Options
+        Those in force around the last call for which it was looked up: as long as they are the same
+        object, it is the one to run.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        names: Sequence[str],
+        donate: Sequence[int | str],
+        watch: Watch,
+        context: Options,
+    ) -> None:
+        super().__init__(program, watch)
+        self.context = context
+        self._names = sorted(names)
+        self._held = [slot.handle.reference for slot in program.slots]
+        self._io, self._custom = program.has_io, program.custom
+        self._array = array_type()
+        self._compiled = compile_program(program)
+        self._consts = program.consts(self._compiled.consts)
+        slots = [program.slots[i] for i in self._compiled.written]
+        left = [slot.handle for slot in slots if slot.final]
+        self._left = left if program.checks else None
+        self._written = [handle for handle in left if handle.kind != "check"]
+        kept = program.changed_in_place()
+        self._kept = kept
+        self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
+        self._given_back = [handle.reference for handle in self._written]
+        self._watched = any(map(any, self._hooks))
+        # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
+        first = len(self._held) + len(self._consts)
+        donated = tuple(i if isinstance(i, str) else first + i for i in donate)
+        executable = self._compiled.executable(donated, self._around)
+        self._inner = executable.inside
+        self._outer = outermost(executable, self._compiled.backend)
+
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
         if self._custom and self._others_differentiate(args, kwargs):
             raise Mismatch
         if recording.stack:
-            tell_recorders(self._program, self._compiled.written)
+            tell_recorders(self.program, self._compiled.written)
         held = [state()._value for state in self._held]  # pyright: ignore
         try:
             *values, result = self._outer(*held, *self._consts, *args, **kwargs)
@@ -134,7 +147,7 @@ class Entry:
         if self._io:
             jax.block_until_ready((values, result))
         if self._left is not None:
-            pairs = self._program.checked([*zip(self._left, values, strict=True)])
+            pairs = self.program.checked([*zip(self._left, values, strict=True)])
             values = [value for _, value in pairs]
         array = self._array
         for value in values:
@@ -154,7 +167,7 @@ class Entry:
         """Whether custom derivatives matter otherwise than they did when this was compiled."""
         for arg in (*args, *kwargs.values()):
             if type(arg) is not self._array:
-                return in_foreign_trace() != self._program.foreign
+                return in_foreign_trace() != self.program.foreign
         return False
 
     def _check_writable(self, values: Sequence[Any]) -> None:
@@ -170,7 +183,7 @@ class Entry:
         """Check that it is the signature we know, and run the graph: what JAX traces, for XLA."""
         if plain.jit_is_disabled():
             raise Mismatch
-        program = self._program
+        program = self.program
         first = len(self._held)
         last = first + len(self._consts)
         values, consts, args = given[:first], given[first:last], given[last:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
@@ -16,18 +16,11 @@ from ..capture import (
     current_frame,
     frames,
     name_of,
-    parameter_names,
     reject_states,
 )
-from ..options import combined, given, in_force
-from ..program import (
-    Program,
-    argument_aval,
-    capture,
-    is_sharded,
-    is_wide,
-)
-from ..state import COMPILED_METHODS, epoch, in_foreign_trace
+from ..options import combined, in_force
+from ..program import Program
+from ..state import COMPILED_METHODS, epoch
 from ..typing import Missing
 from . import plain
 from .arguments import Arguments
@@ -35,6 +28,7 @@ from .binding import bind_call, check_callable
 from .entries import Entry, Mismatch
 from .kept_programs import KeptPrograms
 from .placement import Placement
+from .signatures import Signatures
 from .stages import Stages
 from .watch import Watch
 
@@ -149,6 +143,7 @@ class Jitted:
         self.origin_fun, self.options, self.placement = fun, options, placement
         self._name = name or name_of(fun)
         self.arguments = arguments
+        self._signatures = Signatures(fun, arguments, self._name)
         self._lock = threading.RLock()
         self._only: Entry | None = None
         self._kept: KeptPrograms[Entry] = KeptPrograms(weakref.WeakMethod(self._forget))
@@ -215,15 +210,6 @@ class Jitted:
 
     # --- what was compiled ------------------------------------------------------------------------
 
-    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-        static = self.arguments.static_values(args, kwargs)
-        dynamic = self.arguments.dynamic(args, kwargs)
-        reject_states(f"an argument of {self._name}", dynamic)
-        leaves, tree = jax.tree.flatten(dynamic)
-        avals = [argument_aval(self._name, leaf) for leaf in leaves]
-        shapes = tuple((a.shape, a.dtype, a.weak_type) for a in avals)
-        return static, tree, shapes, in_foreign_trace(), is_wide(), is_sharded()
-
     def _asked(self) -> Options:
         return combined(in_force.options, self.options)
 
@@ -231,7 +217,7 @@ class Jitted:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], unlike: Entry | None = None
     ) -> Entry:
         context, asked = in_force.options, self._asked()
-        key = asked, self._key(args, kwargs)
+        key = asked, self._signatures.key(args, kwargs)
         with self._lock:
             entry = self._kept.find(key, unlike)
             if entry is None:
@@ -259,22 +245,7 @@ class Jitted:
             self._only = None
 
     def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
-        closed = self.arguments.closed(args, kwargs)
-        positional, named = self.arguments.dynamic(args, kwargs)
-        keys = sorted(named)
-
-        def function(*arrays: Any) -> Any:
-            rest = dict(zip(keys, arrays[len(positional) :], strict=True))
-            return closed(*arrays[: len(positional)], **rest)
-
-        function.__name__ = self._name
-        function.__wrapped__ = self.origin_fun  # pyright: ignore[reportFunctionMemberAccess]
-        names = parameter_names(self.origin_fun)[: len(args)]
-        names = [name for i, name in enumerate(names) if i not in self.arguments.static]
-        names += [""] * (len(positional) - len(names))
-        flat = (*positional, *(named[key] for key in keys))
-        with given(self._asked()):
-            return capture(function, flat, self._name, [*names, *keys])
+        return self._signatures.capture(args, kwargs, self._asked())
 
     # --- inside another capture -------------------------------------------------------------------
 
@@ -291,7 +262,10 @@ class Jitted:
 
         Stages are those of the options that are in force here.
         """
-        return Stages(self._program(args, kwargs), sorted(self.arguments.dynamic(args, kwargs)[1]))
+        return Stages(
+            self._program(args, kwargs),
+            sorted(self.arguments.dynamic(args, kwargs)[1]),
+        )
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """Return what `jax.jit` calls lowered: its text, and ``compile()`` for cost and memory.

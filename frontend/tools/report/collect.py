@@ -16,11 +16,10 @@ from ....backends import backend_named
 from ....ir import Effect, Graph, GraphError, Loc, StateVar, walk
 from ....passes import CAPTURE, DEFAULT_BACKEND, DEFAULTS, Pass
 from ...errors import BrainIRError
+from ...export import annotated_text, node_title
 from ...program import Program, optimise
 from ..costs import statistics, statistics_of_executable
-from ..drawing import node_title
 from ..residuals import residuals
-from ..source_text import annotated_text
 from .alignment import aligned_texts
 from .drawn import Drawn
 from .tracks import carried_results, state_of, state_tracks

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ....ir import Effect, Graph, Loc, Node, Operand, Printer, StateVar, Value, walk
-from ..drawing import node_title, region_title
+from ...export import node_title, region_title
 from ..work import node_cost, runs
 from .tracks import bound_operands, state_of, state_tracks
 

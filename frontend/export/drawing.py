@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import networkx
@@ -32,8 +35,15 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
     return drawn
 
 
-def to_dot(graph: Graph) -> str:
+def to_dot(graph: Graph, types: bool = True) -> str:
     """Return a graph in the language of Graphviz; regions are boxes around what is in them.
+
+    Parameters
+    ----------
+    graph : Graph
+        At any stage.
+    types : bool
+        Whether arrows show the types of what flows along them.
 
     Examples
     --------
@@ -53,8 +63,52 @@ def to_dot(graph: Graph) -> str:
     ]
     lines += _clusters((), tree, drawn.graph["titles"])
     for start, end, data in drawn.edges(data=True):
-        lines.append(f"  {start} -> {end} [label={_quoted(data['type'])}];")
+        label = f" [label={_quoted(data['type'])}]" if types else ""
+        lines.append(f"  {start} -> {end}{label};")
     return "\n".join([*lines, "}"])
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing in the language of Graphviz, which notebooks show where Graphviz is installed.
+
+    Attributes
+    ----------
+    text : str
+        What Graphviz reads.
+    """
+
+    text: str
+
+    @classmethod
+    def of(cls, graph: Graph, types: bool = True) -> Drawing:
+        """Return the drawing of a graph; see `to_dot`."""
+        return cls(to_dot(graph, types))
+
+    def to_string(self) -> str:
+        """Return the text."""
+        return self.text
+
+    def create_svg(self) -> str:
+        """Return the drawing as SVG.
+
+        Raises
+        ------
+        NotImplementedError
+            If Graphviz is not installed.
+        """
+        program = shutil.which("dot")
+        if program is None:
+            raise NotImplementedError(
+                "drawings are made by Graphviz, whose program dot is not installed"
+            )
+        done = subprocess.run(
+            [program, "-Tsvg"], input=self.text, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    def _repr_svg_(self) -> str | None:
+        return self.create_svg() if shutil.which("dot") else None
 
 
 class _Drawer:
