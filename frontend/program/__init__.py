@@ -10,7 +10,7 @@ from .executables import (
     optimise_graph,
     outermost,
 )
-from .foreign import evaluate, import_region, read_entering
+from .foreign import evaluate, import_region, read_entering, run_graph
 from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide
 from .running import give_back, in_capture, tell_recorders
 
@@ -35,4 +35,5 @@ __all__ = [
     "outermost",
     "read_entering",
     "tell_recorders",
+    "run_graph",
 ]

@@ -47,7 +47,7 @@ def evaluate(spec: Region, *args: Any, rewrite: Rewrite | None = None) -> list[A
         with refusals():
             graph = rewrite(graph, imported.handles)
     held = read_entering(frame, imported, graph)
-    outs = lax.emit(graph)(*args, *held, *(const.data for const in graph.consts))
+    outs = run_graph(graph, *args, *held, *(const.data for const in graph.consts))
     rest = iter(outs[len(spec.avals) :])
     left = {imported.handles[var]: [next(rest) for _ in var.types] for var in graph.writes}
     if imported.checks:
@@ -56,6 +56,14 @@ def evaluate(spec: Region, *args: Any, rewrite: Rewrite | None = None) -> list[A
         if handle.kind != "check":
             write_leaves(frame, handle, leaves)
     return [*outs[: len(spec.avals)], *rest]
+
+
+def run_graph(graph: Graph, *arrays: Any) -> Sequence[Any]:
+    """Run a pure graph as plain JAX code in whatever trace is under way, or in none.
+
+    It takes what the graph does, and then the data of its consts.
+    """
+    return lax.emit(graph)(*arrays)
 
 
 def import_region(spec: Region, args: Sequence[Any], rules: int) -> tuple[Frame, Imported]:

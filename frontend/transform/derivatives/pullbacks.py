@@ -6,16 +6,16 @@ part of the program at hand. The rest is a graph of its own, which waits until i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
-from ....backends import lax
 from ....ir import Graph
 from ...capture import aval_of, name_of
-from ...program import in_capture, is_sharded
+from ...program import in_capture, is_sharded, run_graph
 from .. import plain
 from ..binding import check_callable
 from .gradient_transform import as_pair, refuse_untouched
@@ -137,7 +137,8 @@ class _Reversed:
     smooth: tuple[int, ...]
 
     def __call__(self, kept: Sequence[Any], seeds: Sequence[Any]) -> Sequence[Any]:
-        run, given = lax.emit(self.graph), [seeds[i] for i in self.smooth]
+        run = functools.partial(run_graph, self.graph)
+        given = [seeds[i] for i in self.smooth]
         if plain.jit_is_disabled():
             return run(*kept, *given)
         return in_capture(lambda *xs: list(run(*xs)), *kept, *given, name=self.graph.name)
