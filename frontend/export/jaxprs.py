@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 
-from ...backends import lax
 from ...ir import Graph, equal
 from ...passes import FOREIGN_PIPELINE
 from ..capture import import_jaxpr, open_jaxpr
 from ..errors import IRValidationError
+from ..program import run_graph
 
 OPTIMIZATIONS = {
     "constant_fold": "simplify",
@@ -97,9 +97,8 @@ def _as_jaxpr(graph: Graph, like: Any) -> Any:
     old, is_closed = open_jaxpr(like), hasattr(like, "consts")
     inputs = [*([] if is_closed else old.constvars), *old.invars]
     consts = [const.data for const in graph.consts]
-    run = lax.emit(graph)
     structs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in inputs]
-    made: Any = jax.make_jaxpr(lambda *given: run(*given, *consts))(*structs)
+    made: Any = jax.make_jaxpr(lambda *given: run_graph(graph, *given, *consts))(*structs)
     new = open_jaxpr(made)
     names: Names = dict(zip(new.invars, inputs, strict=True))
     if not is_closed:  # an open jaxpr has no place for what it closes over

@@ -34,6 +34,6 @@ __all__ = [
     "optimise_graph",
     "outermost",
     "read_entering",
-    "tell_recorders",
     "run_graph",
+    "tell_recorders",
 ]

@@ -50,7 +50,7 @@ class Captured:
         self._checks = self._always = tuple(_checks(program, watch))
         self.views = {slot.handle: slot.before for slot in program.slots}
         self.fleeting = any(map(holds_array, program.reads.values()))
-        self._states = [handle.reference for handle in self.views]
+        self._states = [h.reference for h in self.views if h.kind != "check"]
         self._hooks = self._hook_marks()
 
     def usable(self) -> bool:

@@ -10,11 +10,10 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 
-from ...backends import lax
 from ...passes import PIPELINE, Options
 from ..capture import Handle, View
 from ..export import OPTIMIZATIONS, optimizations_of
-from ..program import Compiled, Program, compile_program
+from ..program import Compiled, Program, compile_program, run_graph
 from ..state import State
 from .entries import Captured
 from .watch import Watch
@@ -119,7 +118,7 @@ class PureProgram(Captured):
         checks = {h: h.state.peek() for h in self.views if h not in self.order}
         entering = {**before, **checks}
         held = [x for slot in program.slots for x in slot.entry_leaves(entering[slot.handle])]
-        outs = lax.emit(compiled.graph)(*given, *held, *program.consts(compiled.consts))
+        outs = run_graph(compiled.graph, *given, *held, *program.consts(compiled.consts))
         count = len(program.out_avals)
         final = dict(program.checked(program.written_values(compiled.written, outs[count:])))
         kept = [handle for handle in self.order if not self.leaves_out(handle)]
