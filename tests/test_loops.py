@@ -269,8 +269,8 @@ def test_a_progress_bar_does_not_compile_anew(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_progress_bar_is_described() -> None:
-    assert transform.ProgressBar(2, desc="run").text(1) == "run"
-    assert transform.ProgressBar(2, desc=("step {i}", lambda d: d)).text(5) == "step 5"
+    assert transform.ProgressBar(2, desc="run").text(1, {}) == "run"
+    assert transform.ProgressBar(2, desc=("step {i}", lambda d: d)).text(9, {"i": 5}) == "step 5"
     for bad in ({"freq": 0}, {"freq": 1, "count": 1}):
         with pytest.raises(ValueError, match="progress bar"):
             transform.ProgressBar(**bad)
