@@ -52,7 +52,7 @@ def test_models_that_are_compiled_and_dropped_leave_nothing_behind() -> None:
         late = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert live_states() == before
+    assert live_states() <= before
     assert len(jax.live_arrays()) == arrays
     # JAX's own caches keep some 3000 bytes of every trace for a while, but no State and no array.
     assert late - early < 50 * 8000, f"each model leaves {(late - early) / 50:.0f} bytes"

@@ -65,9 +65,9 @@ def test_a_doc_that_is_no_sentence_is_noticed(doc: str) -> None:
 PRODUCTS = {"dot_general", "conv_general_dilated"}
 SORTS = {"sort", "top_k"}
 REDUCTIONS = {f"reduce_{name}" for name in ("sum", "prod", "max", "min", "and", "or", "xor")}
-REDUCTIONS |= {"argmax", "argmin"}
+REDUCTIONS |= {"argmax", "argmin", "sum_lanes"}
 SCANS = {f"cum{name}" for name in ("sum", "prod", "max", "min", "logsumexp")}
-MOVES = {"gather", "dynamic_slice", "dynamic_update_slice", "scatter"}
+MOVES = {"gather", "gather_lanes", "dynamic_slice", "dynamic_update_slice", "scatter"}
 UPDATES = {f"scatter-{name}" for name in ("add", "mul", "min", "max")}
 HASHES = {"random_bits", "random_split", "random_fold_in", "threefry2x32"}
 ROUNDS = 20 * 5

@@ -117,7 +117,8 @@ def test_what_is_printed_is_read_back(graph):
 
 def test_every_op_without_regions_has_a_recipe_for_random_graphs():
     names = {op.name for op in all_ops() if not op.has_regions and not op.effects and not op.opaque}
-    assert names == set(RECIPES)
+    assert names - set(RECIPES) == {"gather_lanes", "sum_lanes", "lane_index"}  # need named lanes
+    assert set(RECIPES) <= names
 
 
 def test_all_region_ops_are_read_back():

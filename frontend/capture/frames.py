@@ -76,7 +76,7 @@ class Frame:
             found = frame.views.get(handle)
             if found is not None:
                 return found
-        with jex.set_current_trace(frames[-1].outside):
+        with jex.set_current_trace(frames[-1].outside), within(None):
             handle.state.note_touch(written=False)
         view = frames[-1].views[handle] = view_of(handle.state)
         container = handle.state.peek()
@@ -104,8 +104,8 @@ def current_frame() -> Frame | None:
 
 
 @contextmanager
-def within(frame: Frame) -> Iterator[None]:
-    """Go back into a frame: what code in the block says of States is meant as code in it does."""
+def within(frame: Frame | None) -> Iterator[None]:
+    """Go back into a frame, or out of all: what code in the block says of States is meant as code in it does."""
     around = frames.top
     frames.top = frame
     try:

@@ -115,6 +115,9 @@ class State(Cell, Hooked, Generic[T]):
     make_value: ClassVar[Callable[..., Any]]
     """What makes a value of an initialiser and a size; the room ``init`` puts it here."""
 
+    _trace: Any = OUTSIDE
+    """The JAX trace that it belongs to; a value that replaces a lost one comes from outside."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Register what a State is made as again when only its kind is known."""
         super().__init_subclass__(**options)
@@ -201,9 +204,10 @@ class State(Cell, Hooked, Generic[T]):
         self._value = value
 
     def note_touch(self, written: bool) -> None:
-        """Tell who records what Python does to States that this one is read or written."""
+        """Tell who records what Python does to States, around all captures, that this is touched."""
         for recorder in recording.stack:
-            recorder.touch(self, written)
+            if recorder.inside is None:
+                recorder.touch(self, written)
 
     def _present(self) -> Any:
         """Return what the State holds here, or None if it has no value; no hook is called."""

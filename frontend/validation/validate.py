@@ -322,7 +322,7 @@ class _Validation:
         backend = program.options.backend
         self._run = _Run(self.inputs, comparison, folder, backend=backend)
         try:
-            self._run.through(pipeline_for(program.options))
+            self._run.through(pipeline_for(program.options, PIPELINE))
         except REFUSALS:
             optimise(program)  # says the same in the words that users know
             raise
@@ -344,7 +344,7 @@ class _Validation:
         inputs = replace(inputs, graph=self.inputs.graph)
         options = self.program.options
         run = _Run(inputs, self._comparison, self._folder, ties, options.backend)
-        run.through(pipeline_for(options))
+        run.through(pipeline_for(options, PIPELINE))
         report = run.report(smallest=True)
         return None if report.ok or report.sensitive else report
 

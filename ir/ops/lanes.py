@@ -19,8 +19,12 @@ from ..types import Operand, Type
 from .rules import Array, Types, move_axis, repeat, require
 
 
-def _cost(operands: Types, results: Types, attrs: Any) -> Cost:
-    return Cost(sum(t.size for t in results), traffic(operands, results), Weight.HEAVY)
+def _cost_of_move(operands: Types, results: Types, attrs: Any) -> Cost:
+    return Cost(0, traffic(operands, results), Weight.HEAVY)
+
+
+def _cost_of_sum(operands: Types, results: Types, attrs: Any) -> Cost:
+    return Cost(results[0].size, traffic(operands, results), Weight.HEAVY)
 
 
 def _one_lane(meaning: Callable[..., Array]) -> Callable[..., Array]:
@@ -51,7 +55,7 @@ def _itself(x: Array) -> Array:
 
 
 def _lax_gather(jax: Any, x: Any, *, axis_name: str, lanes: int) -> Any:
-    return x[None] if lanes == 1 else jax.lax.all_gather(x, axis_name)
+    return jax.lax.expand_dims(x, (0,)) if lanes == 1 else jax.lax.all_gather(x, axis_name)
 
 
 def _batch_gather(b: Builder, operands: Any, batched: Any, size: int, **attrs: Any) -> Operand:
@@ -76,7 +80,7 @@ define(
     batch=_batch_gather,
     derivative=Linear(_gather_transpose),
     effects=PURE,
-    cost=_cost,
+    cost=_cost_of_move,
 )
 
 
@@ -106,7 +110,7 @@ define(
     batch=_batch_sum,
     derivative=Linear(_sum_transpose),
     effects=PURE,
-    cost=_cost,
+    cost=_cost_of_sum,
 )
 
 
@@ -131,5 +135,5 @@ define(
     batch=_batch_index,
     derivative=ZERO,
     effects=PURE,
-    cost=_cost,
+    cost=lambda operands, results, attrs: Cost(0, traffic(operands, results), Weight.FREE),
 )
