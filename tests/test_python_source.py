@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -192,12 +193,22 @@ def test_the_source_of_a_model_runs_in_a_process_without_brainir(tmp_path: Any) 
     assert done.stdout.strip() == str(state.value.tolist())
 
 
-def test_operations_that_only_jax_knows_are_given_beside_the_text() -> None:
+def test_operations_that_only_jax_knows_are_bound_by_their_names() -> None:
     graph = transform.jit(lambda x: jnp.linalg.eigh(x)[0]).trace(jnp.eye(3)).graph()
     source = graph.to_python()
+    assert "jax.extend.core.primitives.eigh_p.bind(" in source.text
+    assert not source.constants
+    np.testing.assert_allclose(source.function()(2 * jnp.eye(3))[0], [2.0, 2.0, 2.0])
+
+
+def test_operations_without_a_public_name_are_given_beside_the_text() -> None:
+    twice = jax.extend.core.Primitive("twice")
+    twice.def_abstract_eval(lambda x: x)
+    twice.def_impl(lambda x: x + x)
+    source = transform.jit(lambda x: twice.bind(x) + 1).trace(jnp.ones(3)).graph().to_python()
     (name,) = source.constants
     assert f'constants["{name}"](' in source.text
-    np.testing.assert_allclose(source.function()(2 * jnp.eye(3))[0], [2.0, 2.0, 2.0])
+    np.testing.assert_allclose(source.function()(jnp.ones(3))[0], [3.0, 3.0, 3.0])
 
 
 def test_ops_can_be_written_in_another_way() -> None:
