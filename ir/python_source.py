@@ -10,7 +10,7 @@ import keyword
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -224,13 +224,13 @@ def _short(path: str) -> str:
 def _text(value: Any) -> str:
     """Return Python data, or what was recorded, as an expression."""
     if isinstance(value, tuple):
-        return _tuple(map(_text, value))
+        return _tuple(map(_text, cast(tuple[Any, ...], value)))
     if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
+        return f"[{', '.join(map(_text, cast(list[Any], value)))}]"
     if isinstance(value, np.dtype):
-        return f'jnp.dtype("{value.name}")'
+        return f'jnp.dtype("{cast(Any, value).name}")'
     if isinstance(value, (np.ndarray, np.generic)):
-        return _array_text(np.asarray(value))
+        return _array_text(np.asarray(cast(Any, value)))
     if isinstance(value, (bool, int, float, complex)):
         return _number(value)
     if isinstance(value, str):
@@ -260,7 +260,9 @@ def _array_text(array: Array) -> str:
 
 
 def _nested(items: Any) -> str:
-    return f"[{', '.join(map(_nested, items))}]" if isinstance(items, list) else _number(items)
+    if not isinstance(items, list):
+        return _number(items)
+    return f"[{', '.join(map(_nested, cast(list[Any], items)))}]"
 
 
 def _reshaped(array: Array) -> str:
@@ -396,9 +398,9 @@ class _Writer:
     def _recorded(self, node: Node, texts: Sequence[str]) -> tuple[str, bool]:
         """Return what the rule of an op calls, and whether it makes a tuple of what that gives."""
         arrays = [_Array(t, o.type) for t, o in zip(texts, node.operands, strict=True)]
-        found = node.op.lax(_Path("jax"), *arrays, **node.attrs)
+        found: Any = node.op.lax(_Path("jax"), *arrays, **node.attrs)
         if isinstance(found, tuple):
-            (found,) = found
+            (found,) = cast(tuple[Any], found)
         return (found.whole.text, True) if isinstance(found, _Item) else (_text(found), False)
 
     def _infix(self, node: Node) -> str | None:
@@ -409,8 +411,10 @@ class _Writer:
             return None
         parts: list[str] = []
         for operand in node.operands:
-            plain = isinstance(operand, Literal) and kind(operand.type) in "iuf"
-            parts.append(_number(operand.value) if plain else self._operand(operand))
+            if isinstance(operand, Literal) and kind(operand.type) in "iuf":
+                parts.append(_number(operand.value))
+            else:
+                parts.append(self._operand(operand))
         return f" {operator} ".join(parts)
 
     def _opaque(self, node: Node, texts: Sequence[str]) -> tuple[str, bool]:
@@ -424,7 +428,11 @@ class _Writer:
             pass
         name = self._names.take(node.op.name)
         rule, attrs = node.op.lax, node.attrs
-        self._constants[name] = lambda *arrays: rule(None, *arrays, **attrs)
+
+        def run(*arrays: Any) -> Any:
+            return rule(None, *arrays, **attrs)
+
+        self._constants[name] = run
         return f'constants["{name}"]({", ".join(texts)})', True
 
     # --- regions ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import brainunit as u
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 import pytest

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import brainir.mixin
 import pytest
-from brainir.mixin import (
-    Batching,
-    JointMode,
-    JointTypes,
-    Mode,
-    OneOfTypes,
-    ParamDesc,
-    ParamDescriber,
-    Training,
-)
 
 import brainir
+
+mixin = brainir.mixin
+Batching, JointMode, JointTypes, Mode = (
+    mixin.Batching,
+    mixin.JointMode,
+    mixin.JointTypes,
+    mixin.Mode,
+)
+OneOfTypes, ParamDesc, Training = mixin.OneOfTypes, mixin.ParamDesc, mixin.Training
+ParamDescriber: Any = mixin.ParamDescriber
 
 
 class Both(Batching, Training): ...

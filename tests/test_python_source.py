@@ -30,11 +30,14 @@ class FromSource:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
+    def advice(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
     def compile(
         self,
         graph: Graph,
         *,
-        donate: Sequence[int] = (),
+        donate: Sequence[int | str] = (),
         options: Mapping[str, Any] | None = None,
         around: Any = None,
     ) -> Executable:

@@ -20,7 +20,7 @@ transform: Any = brainir.transform
 
 
 def test_a_group_gives_and_takes_its_variables_by_number_and_name() -> None:
-    group = brainir.HiddenGroupState(np.zeros((2, 3), np.float32) * u.mV)
+    group: Any = brainir.HiddenGroupState(np.zeros((2, 3), np.float32) * u.mV)
     group.set_value({0: jnp.ones(2) * u.volt, "2": np.full(2, 5.0, np.float32) * u.mV})
     np.testing.assert_array_equal(
         group.value.to_decimal(u.mV), [[1000.0, 0.0, 5.0], [1000.0, 0.0, 5.0]]

@@ -67,7 +67,7 @@ def test_a_state_takes_over_a_reference() -> None:
     assert (state.name, state.tag, state.new) == ("n", {"t"}, 2)  # pyright: ignore
     assert not hasattr(state, "old")
     with pytest.raises(ValueError, match="own class"):
-        state.update_from_ref(brainir.ParamState(1.0).to_state_ref())
+        state.update_from_ref(brainir.ParamState(jnp.ones(1)).to_state_ref())
 
 
 def test_a_state_takes_over_another_of_its_class_only() -> None:

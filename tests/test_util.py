@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 from typing import Any
 
-import brainir.util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from brainir.util import filter, struct
-from brainir.util.filter import OfType
-from brainir.util.struct import FrozenDict
 from hypothesis import given
 from hypothesis import strategies as st
 
 import brainir
 
 util: Any = brainir.util  # some tests pass what its types forbid
+filter, struct, FrozenDict = brainir.util.filter, brainir.util.struct, brainir.util.FrozenDict
 
 LEAVES = st.integers() | st.text(max_size=2)
 KEYS = st.text("abc", min_size=1, max_size=2)
@@ -28,7 +26,9 @@ NESTS = st.dictionaries(KEYS, INNER, max_size=3)
 
 
 def test_the_rooms_are_imported_by_their_names() -> None:
-    assert filter.OfType is OfType is brainir.util.OfType
+    assert importlib.import_module("brainir.util.filter") is filter
+    assert importlib.import_module("brainir.util.struct") is struct
+    assert filter.OfType is brainir.util.OfType
     assert brainir.util.struct is struct
     assert brainir.util.freeze is struct.freeze
     assert filter.to_predicate(brainir.ParamState)((), brainir.ParamState(1.0))
@@ -139,7 +139,7 @@ def test_merging_changes_none_of_the_dictionaries() -> None:
 def test_a_dictionary_with_attributes() -> None:
     config: Any = util.DotDict({"a": {"b": 1}}, items_=[{"c": 2}])
     config.a.d = {"e": 3}
-    assert config.a.d.e == 3
+    assert config["a"].d.e == 3
     assert config.items_[0].c == 2
     config.update(a={"b": 5})
     assert config.a == {"b": 5, "d": {"e": 3}}

@@ -168,11 +168,15 @@ class Check(Cell):
     """A hidden state of a program; for Python it holds zeros for ever."""
 
     kind = "check"
-    losses = ()
 
     def __init__(self, types: Sequence[Type]) -> None:
         self.handle, self.types = Handle(self), tuple(types)
         self._value = [np.zeros(type.shape, numpy_dtype(type.dtype)) for type in types]
+
+    @property
+    def losses(self) -> Iterable[Any]:
+        """Return nothing: nothing else ever stands in its place."""
+        return ()
 
     def describe(self) -> str:
         """Return what error messages call it."""

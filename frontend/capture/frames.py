@@ -105,7 +105,10 @@ def current_frame() -> Frame | None:
 
 @contextmanager
 def within(frame: Frame | None) -> Iterator[None]:
-    """Go back into a frame, or out of all: what code in the block says of States is meant as code in it does."""
+    """Go back into a frame, or out of all of them.
+
+    What code in the block says of States is meant as code in that frame does.
+    """
     around = frames.top
     frames.top = frame
     try:

@@ -144,8 +144,10 @@ def trace_within(
     stand_for(flat, function, names if len(names) == len(avals) else ())
     around = frame.trace, frame.origin
     try:
-        named = frame.axis is not None and not isinstance(frame.axis[0], Unnamed)
-        closed = jax.make_jaxpr(flat, axis_env=[frame.axis] if named else None)(*avals)
+        axes: Any = None
+        if frame.axis is not None and not isinstance(frame.axis[0], Unnamed):
+            axes = [frame.axis]
+        closed = jax.make_jaxpr(flat, axis_env=axes)(*avals)
     except Exception as error:
         explain(error)
         raise

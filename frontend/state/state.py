@@ -204,7 +204,7 @@ class State(Cell, Hooked, Generic[T]):
         self._value = value
 
     def note_touch(self, written: bool) -> None:
-        """Tell who records what Python does to States, around all captures, that this is touched."""
+        """Tell who records what Python does to States, around all captures, of a touch."""
         for recorder in recording.stack:
             if recorder.inside is None:
                 recorder.touch(self, written)

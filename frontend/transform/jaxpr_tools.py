@@ -405,7 +405,7 @@ def view_pydot(dot_graph: Drawing) -> None:
         If IPython or Graphviz is not installed.
     """
     try:
-        from IPython.display import SVG, display
+        from IPython.display import SVG, display  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise NotImplementedError("view_pydot shows drawings in notebooks, by IPython") from None
     display(SVG(dot_graph.create_svg()))

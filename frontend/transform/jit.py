@@ -42,7 +42,7 @@ def jit(
     static_argnames: str | Iterable[str] | None = None,
     donate_argnames: str | Iterable[str] | None = None,
     keep_unused: bool = False,
-    device: jax.Device | None = None,
+    device: Any = None,
     backend: str | None = None,
     inline: bool = False,
     name: str | None = None,

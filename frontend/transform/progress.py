@@ -126,7 +126,7 @@ class ProgressBar:
             shown.close()
 
 
-def _checked_desc(desc: Any) -> str | Describe | None:
+def _checked_desc(desc: Any) -> Any:
     if desc is None or isinstance(desc, str):
         return desc
     if not isinstance(desc, tuple | list):
@@ -137,7 +137,8 @@ def _checked_desc(desc: Any) -> str | Describe | None:
         raise ValueError(f"desc of a progress bar is a (format, function) pair, not {desc!r}")
     if not isinstance(desc[0], str) or not callable(desc[1]):
         raise TypeError(f"desc of a progress bar is a (format, function) pair, not {desc!r}")
-    return desc[0], desc[1]
+    form, fill = desc
+    return form, fill
 
 
 def as_progress_bar(pbar: Any, length: int) -> ProgressBar | None:
