@@ -15,8 +15,8 @@ MUTANTS = (
     Mutant(
         "a State that was replaced by another one goes on being used",
         "frontend/transform/entries.py",
-        "return all(handle.alive for handle in self.views) and self._watch.in_place(self.views)",
-        "return all(h.alive for h in self._states)",
+        "alive = all(handle.alive for handle in self.views) and self._watch.in_place(self.views)",
+        "alive = all(handle.alive for handle in self.views)",
         ("tests/test_replaced_states.py",),
     ),
     Mutant(

@@ -75,8 +75,8 @@ MUTANTS = (
     Mutant(
         "a node is taken for shared by all lanes although its region captures one",
         "passes/batching.py",
-        "return any(map(self.differs, (*node.operands, *captures(*node.regions))))",
-        "return any(map(self.differs, node.operands))",
+        "        if any(map(self.differs, (*node.operands, *captures(*node.regions)))):\n",
+        "        if any(map(self.differs, node.operands)):\n",
         LANES,
     ),
     Mutant(
