@@ -8,7 +8,7 @@ from .collectives import LaneAxis, all_lanes
 from .containers import Held, held, is_container, merge
 from .equations import open_jaxpr, state_ref
 from .explain import user_loc
-from .frames import Frame, Unnamed, current_frame, frames, trace_token
+from .frames import Frame, Unnamed, current_frame, frames, trace_token, within
 from .gathering import Sites, gather_checks
 from .importer import Imported, import_jaxpr, import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
@@ -79,6 +79,7 @@ __all__ = [
     "unit_name",
     "user_loc",
     "view_of",
+    "within",
     "write",
     "write_leaves",
 ]

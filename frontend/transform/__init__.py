@@ -64,6 +64,7 @@ from .mapping import (
 )
 from .names import named_call, named_scope
 from .progress import ProgressBar
+from .shards import shard_map
 from .stateful_function import StatefulFunction, make_jaxpr
 from .unvmap import unvmap
 
@@ -129,6 +130,7 @@ __all__ = [
     "register_prim_handler",
     "remat",
     "scan",
+    "shard_map",
     "switch",
     "unvmap",
     "user_checks",

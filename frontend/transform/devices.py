@@ -63,10 +63,15 @@ class Devices:
         return jax.lax.with_sharding_constraint(array, NamedSharding(self.mesh(size), spec))
 
     def gather(self, value: Any) -> Any:
-        """Return a value that all devices have, such as a random key, bound to none of them."""
-        leaves, tree = jax.tree.flatten(value)
-        free = [x if isinstance(x, Tracer) else to_jax(to_numpy(x)) for x in leaves]
-        return jax.tree.unflatten(tree, free)
+        """Return a value that all devices have, bound to none of them."""
+        return gather(value)
+
+
+def gather(value: Any) -> Any:
+    """Return a value that all devices have, such as a random key, bound to none of them."""
+    leaves, tree = jax.tree.flatten(value)
+    free = [x if isinstance(x, Tracer) else to_jax(to_numpy(x)) for x in leaves]
+    return jax.tree.unflatten(tree, free)
 
 
 def pmap2(

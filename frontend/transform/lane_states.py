@@ -156,7 +156,30 @@ class Sizes:
         return size
 
 
-class LaneViews(dict[Handle, Handle]):
+class Views(dict[Handle, Handle]):
+    """What stands for States inside a function; more views may be made when one is touched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: set[Handle] = set()
+
+    def owner(self, handle: Handle) -> Frame | None:
+        """Return the frame of the function; None for what was created in it, and for its views."""
+        view: Handle | None = handle
+        while view is not None:
+            if view in self.made:
+                return None
+            view = view.outer
+        here = current_frame()
+        for frame in () if here is None else here.chain():
+            if handle in frame.born:
+                return None
+            if frame.lanes is self:
+                return frame
+        return None
+
+
+class LaneViews(Views):
     """What stands for States in a lane; those that are not named get a view when first touched."""
 
     def __init__(self, states: Treatment, decided: Mapping[State[Any], Axes], sizes: Sizes) -> None:
@@ -164,7 +187,6 @@ class LaneViews(dict[Handle, Handle]):
         self.states, self.decided, self.sizes = states, decided, sizes
         self.around = frame_here()
         self.declared: list[Declared] = []
-        self._own: set[Handle] = set()
         for state, axes in states.named.items():
             self._see(self.around.resolve(state.handle), axes)
 
@@ -177,7 +199,7 @@ class LaneViews(dict[Handle, Handle]):
         """Return what stands for a State in a lane, or the default if it has no view of its own."""
         if handle in self:
             return self[handle]
-        owner = self._owner(handle)
+        owner = self.owner(handle)
         state = cast(State[Any], handle.state) if owner is not None and handle.alive else None
         if owner is None or state is None or state.kind == "rng":
             return default
@@ -193,21 +215,6 @@ class LaneViews(dict[Handle, Handle]):
         owner.views[found.lane] = found.inside
         return found.lane
 
-    def _owner(self, handle: Handle) -> Frame | None:
-        """Return the frame of the lane; None for what was created in it, and for its own views."""
-        view: Handle | None = handle
-        while view is not None:
-            if view in self._own:
-                return None
-            view = view.outer
-        here = current_frame()
-        for frame in () if here is None else here.chain():
-            if handle in frame.born:
-                return None
-            if frame.lanes is self:
-                return frame
-        return None
-
     def _see(self, handle: Handle, axes: Axes) -> Declared:
         """Make a view of a State."""
         outside = self.around.view(handle)
@@ -222,7 +229,7 @@ class LaneViews(dict[Handle, Handle]):
         found = Declared(handle, lane, outside, inside, entering, axes.leaving)
         self.declared.append(found)
         self[handle] = lane
-        self._own.add(lane)
+        self.made.add(lane)
         return found
 
 

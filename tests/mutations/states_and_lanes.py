@@ -22,6 +22,27 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a device may leave a State otherwise than the others do",
+        "frontend/transform/shards.py",
+        "if self.check and differs:",
+        "if not self.check and differs:",
+        ("tests/test_shard_map.py::test_on_the_devices_that_there_are",),
+    ),
+    Mutant(
+        "a container that a device changes in place is not written",
+        "frontend/transform/shards.py",
+        "if view in self.own.written or not same:",
+        "if view in self.own.written:",
+        ("tests/test_shard_map.py::test_on_the_devices_that_there_are",),
+    ),
+    Mutant(
+        "devices read what a State held before the function around them wrote it",
+        "frontend/transform/shards.py",
+        "            with jex.take_current_trace() as views.own.origin:\n                pass\n",
+        "            views.own.origin = frame.origin\n",
+        ("tests/test_shard_map.py::test_on_the_devices_that_there_are",),
+    ),
+    Mutant(
         "states that a loop carries come out in the wrong order",
         "passes/hoist_state.py",
         "return _Region(new, tuple(entered), _values(leave, scope))",
