@@ -55,7 +55,6 @@ from .jit import Jitted, jit
 from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, while_loop
 from .mapping import (
     StatefulMapping,
-    call_in_lanes,
     in_new_state_probe,
     vmap,
     vmap2,
@@ -82,7 +81,6 @@ __all__ = [
     "automatic_checks",
     "bounded_while_loop",
     "breakpoint_if",
-    "call_in_lanes",
     "check",
     "check_error",
     "checkify",
