@@ -72,6 +72,31 @@ def test_a_state_that_cannot_be_split_is_named(table: str) -> None:
         run(X)
 
 
+def test_an_axis_that_the_mesh_does_not_have_is_named() -> None:
+    s = brainir.State(X, name="gain")
+    run = transform.shard_map(lambda x: x, MESH, SPLIT, SPLIT, state_in_specs={s: P("other")})
+    with pytest.raises(ValueError, match=r"gain.*only the axes \('i',\)"):
+        run(X)
+
+
+def test_effects_on_devices_happen_whatever_ran_before() -> None:
+    def quiet(x: Any) -> Any:
+        return x
+
+    def loud(x: Any) -> Any:
+        jax.debug.callback(lambda _: seen.append(1), x)
+        return x
+
+    seen: list[int] = []
+    for wrap in (lambda f: f, transform.jit):
+        for body, count in ((quiet, 0), (loud, jax.device_count()), (quiet, 0)):
+            seen.clear()
+            run = transform.shard_map(body, MESH, SPLIT, SPLIT)
+            wrap(lambda x, run=run: (run(x), x)[1])(X)
+            jax.effects_barrier()
+            assert len(seen) == count, body
+
+
 def test_a_failed_call_leaves_all_states_as_they_were() -> None:
     s, v = brainir.State(jnp.float32(1)), brainir.State(X)
     key = jax.random.key_data(brainir.random.DEFAULT.value)

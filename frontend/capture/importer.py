@@ -38,7 +38,7 @@ from .equations import SPECIAL, Env, create_also, new_params, open_jaxpr
 from .explain import user_loc
 from .frames import within
 from .locations import loc_of
-from .opaque import import_by, opaque_op
+from .opaque import holds_code, import_by, opaque_op
 from .tracing import Traced
 from .translations import TRANSLATE
 
@@ -331,7 +331,7 @@ class Importer:
                     return builder.emit(op, operands, found[1])
                 except GraphError:
                     pass  # JAX takes what the op does not
-        op = opaque_op(eqn.primitive, bool(eqn.effects))
+        op = opaque_op(eqn.primitive, bool(eqn.effects), holds_code=holds_code(eqn.params))
         return builder.emit(op, operands, eqn.params)
 
     def inline(self, builder: Builder, jaxpr: Any, operands: Sequence[Operand]) -> list[Operand]:

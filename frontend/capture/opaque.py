@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.extend.core as jex
 import jax.extend.core.primitives
 import numpy as np
 
@@ -98,9 +99,17 @@ _AXES = {"pvary": _varying_more, "psum_invariant": _varying_first}
 that they were traced with: a capture does not follow over which."""
 
 
-def opaque_op(primitive: Any, effectful: bool) -> Op:
-    """Return the op of a JAX primitive, deriving it at the first use."""
-    name = f"{PREFIX}{primitive.name}"
+def holds_code(params: Mapping[str, Any]) -> bool:
+    """Whether an equation holds a jaxpr, so that its effects are those of what is in there."""
+    return any(isinstance(param, jex.Jaxpr | jex.ClosedJaxpr) for param in params.values())
+
+
+def opaque_op(primitive: Any, effectful: bool, holds_code: bool = False) -> Op:
+    """Return the op of a JAX primitive, deriving it at the first use.
+
+    A primitive that holds code is one op with effects, and another one without.
+    """
+    name = f"{PREFIX}{primitive.name}{'_with_effects' if effectful and holds_code else ''}"
     found = find_op(name)
     if found is not None:
         return found

@@ -381,8 +381,14 @@ class Shards:
         Raises
         ------
         ValueError
-            If it cannot be split like that.
+            If it cannot be split like that, or the mesh has no such axis.
         """
+        unknown = _axes_in(spec) - {*self.mesh.axis_names}
+        if unknown:
+            raise ValueError(
+                f"{state.describe()} is to be split by {spec}, but the mesh has only the axes "
+                f"{self.mesh.axis_names}"
+            )
         sizes = [math.prod(self.mesh.shape[a] for a in _axes_in([part])) for part in spec]
         even = len(sizes) <= len(shape) and not any(
             n % size for n, size in zip(shape, sizes, strict=False)

@@ -6,6 +6,13 @@ from .mutant import FOREIGN, GRADIENTS, PROGRAMS, RULES, Mutant
 
 MUTANTS = (
     Mutant(
+        "whether code on devices has effects is what the first such code had",
+        "frontend/capture/opaque.py",
+        "if effectful and holds_code else",
+        "if effectful and not holds_code else",
+        ("tests/test_shard_map.py::test_effects_on_devices_happen_whatever_ran_before",),
+    ),
+    Mutant(
         "a random State goes on with the key that it gave away",
         "frontend/random/rng.py",
         "        self.value = keys[0]\n",
