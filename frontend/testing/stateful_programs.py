@@ -1,13 +1,14 @@
 """Random stateful programs: recipes that hypothesis draws and shrinks, and what runs them.
 
 A recipe is plain data (nested tuples), so a failing one prints as something to read. It works on
-States of shape ``(3,)``, one integer State and brainir's random State, and calls the
-transformations that it names.
+States of shape ``(3,)``, one integer State and the default random State, and calls the
+transformations that it names: those of brainir, or of a library that has the same names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -26,6 +27,15 @@ CHAINED = ("float32", "bfloat16", "float16", "int8", "uint8", "complex64")
 INDICES = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 
 Recipe = tuple[Any, ...]
+
+OURS: Any = SimpleNamespace(
+    HiddenState=HiddenState,
+    ShortTermState=ShortTermState,
+    State=State,
+    random=random,
+    transform=transform,
+)
+"""What programs are written with, unless somebody says otherwise."""
 
 # Expressions: ("state", i) ("local", i) ("const", c) ("unary", name, e) ("binary", name, e, e)
 
@@ -105,6 +115,12 @@ def statements(depth: int) -> st.SearchStrategy[Recipe]:
         st.tuples(st.just("hold"), inner),
         st.tuples(st.just("while"), st.integers(0, 3), inner),
         st.tuples(st.just("jit"), inner),
+        st.tuples(st.just("checkpoint"), inner),
+        st.tuples(st.just("checkpointed"), st.integers(1, 5), inner),
+        st.tuples(st.just("bounded"), st.integers(0, 4), inner),
+        st.tuples(st.just("ifelse"), expressions(), inner, inner),
+        st.tuples(st.just("jacobian"), st.booleans(), inner),
+        st.tuples(st.just("products"), st.integers(0, STATES - 1), inner),
         st.tuples(st.just("vmap"), st.integers(1, 3), inner),
         st.tuples(st.just("lanes"), st.integers(0, STATES - 1), inner),
         st.tuples(st.just("map"), st.none(), inner),
@@ -161,22 +177,23 @@ def gradient_programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
 
 
 class World:
-    """The States that a program works on."""
+    """The States that a program works on, of ``library``."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: Any = OURS) -> None:
+        self.library = library
         self.states: list[State[Any]] = [
-            HiddenState(jnp.linspace(-1.0, 1.0, WIDTH) * (i + 1) / 2) for i in range(STATES)
+            library.HiddenState(jnp.linspace(-1.0, 1.0, WIDTH) * (i + 1) / 2) for i in range(STATES)
         ]
-        self.count = ShortTermState(jnp.int32(1))
+        self.count = library.ShortTermState(jnp.int32(1))
         self.chains: dict[str, list[State[Any]]] = {
-            dtype: [State(0) for _ in range(3)] for dtype in CHAINED
+            dtype: [library.State(0) for _ in range(3)] for dtype in CHAINED
         }
-        self.box = State({"v": jnp.ones(WIDTH), "deep": [jnp.zeros(WIDTH)]})
-        random.seed(7)
+        self.box = library.State({"v": jnp.ones(WIDTH), "deep": [jnp.zeros(WIDTH)]})
+        library.random.seed(7)
 
     def values(self) -> list[Any]:
         """Return everything that a program can have changed."""
-        key = random.get_key()
+        key = self.library.random.get_key()
         chains = [state.value for chain in self.chains.values() for state in chain]
         box = jax.tree.map(lambda leaf: leaf, self.box.value)  # which may change in place
         return [*(s.value for s in self.states), self.count.value, key, chains, box]
@@ -186,7 +203,8 @@ class Runner:
     """Runs recipes on a world; ``local`` values are those in scope, the newest last."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
+        self.world, self.library = world, world.library
+        self.transform, self.random = self.library.transform, self.library.random
         self.states = list(world.states)
 
     def value(self, expression: Recipe, local: Sequence[Any]) -> Any:
@@ -229,13 +247,13 @@ class Runner:
         return local[-1]
 
     def _random(self, local: Sequence[Any]) -> Any:
-        return random.uniform(-1.0, 1.0, (WIDTH,))
+        return self.random.uniform(-1.0, 1.0, (WIDTH,))
 
     def _maybe(self, local: Sequence[Any], test: Recipe) -> Any:
         """Draw only where an expression says so."""
-        return transform.cond(
+        return self.transform.cond(
             jnp.sum(self.value(test, local)) > 1.0,
-            lambda: random.uniform(-1.0, 1.0, (WIDTH,)),
+            lambda: self.random.uniform(-1.0, 1.0, (WIDTH,)),
             lambda: jnp.zeros(WIDTH),
         )
 
@@ -252,7 +270,7 @@ class Runner:
             second.value = second.value + first.value
             first.value = first.value + jnp.ones((), dtype)
 
-        transform.for_loop(lambda: step() or 0.0, length=2)
+        self.transform.for_loop(lambda: step() or 0.0, length=2)
         return jnp.full((WIDTH,), 0.1) * jnp.real(jnp.asarray(last.value)).astype(jnp.float32)
 
     def _box(self, local: Sequence[Any], expression: Recipe) -> Any:
@@ -273,11 +291,11 @@ class Runner:
     def _switch_by(self, local: Sequence[Any], dtype: str, index: int, *branches: Recipe) -> Any:
         run = [lambda branch=branch: self.block(branch, local) for branch in branches]
         by = jnp.asarray(np.array(index).astype(dtype))
-        return transform.switch(by + self.world.count.value.astype(dtype) % 2, run)
+        return self.transform.switch(by + self.world.count.value.astype(dtype) % 2, run)
 
     def _for_loop(self, local: Sequence[Any], length: int, reverse: bool, block: Recipe) -> Any:
         xs = jnp.linspace(0.0, 1.0, length * WIDTH).reshape(length, WIDTH)
-        ys = transform.for_loop(lambda x: self.block(block, [*local, x]), xs, reverse=reverse)
+        ys = self.transform.for_loop(lambda x: self.block(block, [*local, x]), xs, reverse=reverse)
         return ys.sum(0)
 
     def _scan(self, local: Sequence[Any], length: int, block: Recipe) -> Any:
@@ -285,11 +303,11 @@ class Runner:
             new = jnp.tanh(self.block(block, [*local, carry]))
             return new, carry
 
-        carry, ys = transform.scan(step, local[-1], None, length=length)
+        carry, ys = self.transform.scan(step, local[-1], None, length=length)
         return carry + ys[0]
 
     def _cond(self, local: Sequence[Any], test: Recipe, yes: Recipe, no: Recipe) -> Any:
-        return transform.cond(
+        return self.transform.cond(
             jnp.sum(self.value(test, local)) > 0,
             lambda x: self.block(yes, [*local, x]),
             lambda x: self.block(no, [*local, x]),
@@ -298,29 +316,66 @@ class Runner:
 
     def _switch(self, local: Sequence[Any], index: int, *branches: Recipe) -> Any:
         run = [lambda branch=branch: self.block(branch, local) for branch in branches]
-        return transform.switch(jnp.int32(index) + self.world.count.value % 2, run)
+        return self.transform.switch(jnp.int32(index) + self.world.count.value % 2, run)
 
     def _while(self, local: Sequence[Any], times: int, block: Recipe) -> Any:
         def step(carry: Any) -> Any:
             i, x = carry
             return i + 1, jnp.tanh(self.block(block, [*local, x]))
 
-        return transform.while_loop(lambda c: c[0] < times, step, (jnp.int32(0), local[-1]))[1]
+        return self.transform.while_loop(lambda c: c[0] < times, step, (jnp.int32(0), local[-1]))[1]
 
     def _jit(self, local: Sequence[Any], block: Recipe) -> Any:
-        return transform.jit(lambda x: self.block(block, [*local, x]))(local[-1])
+        return self.transform.jit(lambda x: self.block(block, [*local, x]))(local[-1])
+
+    def _checkpoint(self, local: Sequence[Any], block: Recipe) -> Any:
+        return self.transform.checkpoint(lambda x: self.block(block, [*local, x]))(local[-1])
+
+    def _checkpointed(self, local: Sequence[Any], length: int, block: Recipe) -> Any:
+        xs = jnp.linspace(0.0, 1.0, length * WIDTH).reshape(length, WIDTH)
+        run = lambda x: self.block(block, [*local, x])  # noqa: E731
+        return self.transform.checkpointed_for_loop(run, xs, base=2).sum(0)
+
+    def _bounded(self, local: Sequence[Any], times: int, block: Recipe) -> Any:
+        def step(carry: Any) -> Any:
+            i, x = carry
+            return i + 1, jnp.tanh(self.block(block, [*local, x]))
+
+        loop, start = self.transform.bounded_while_loop, (jnp.int32(0), local[-1])
+        return loop(lambda c: c[0] < times, step, start, max_steps=3, base=2)[1]
+
+    def _ifelse(self, local: Sequence[Any], test: Recipe, yes: Recipe, no: Recipe) -> Any:
+        positive = jnp.sum(self.value(test, local)) > 0
+        run = [lambda branch=branch: self.block(branch, local) for branch in (yes, no)]
+        return self.transform.ifelse([positive, ~positive], run)
+
+    def _jacobian(self, local: Sequence[Any], forward: bool, block: Recipe) -> Any:
+        kind = self.transform.jacfwd if forward else self.transform.jacrev
+        return jnp.tanh(kind(lambda x: jnp.tanh(self.block(block, [*local, x])))(local[-1]).sum(0))
+
+    def _products(self, local: Sequence[Any], i: int, block: Recipe) -> Any:
+        """Pull a cotangent back to a State and the argument, and push a tangent."""
+        state = self.states[i]
+
+        def run(x: Any) -> Any:
+            return jnp.tanh(self.block(block, [*local, x])) * state.value
+
+        y, pull = self.transform.vjp(run, local[-1], grad_states=[state], argnums=0)
+        (by_state,), by_argument = pull(jnp.linspace(-1.0, 1.0, WIDTH))
+        _, pushed = self.transform.jvp(jnp.tanh, (by_argument,), (y,))
+        return jnp.tanh(by_state + pushed)
 
     def _vmap(self, local: Sequence[Any], lanes: int, block: Recipe) -> Any:
         xs = jnp.linspace(-1.0, 1.0, lanes * WIDTH).reshape(lanes, WIDTH)
-        return transform.vmap(lambda x: self.block(block, [*local, x]))(xs).mean(0)
+        return self.transform.vmap(lambda x: self.block(block, [*local, x]))(xs).mean(0)
 
     def _lanes(self, local: Sequence[Any], i: int, block: Recipe) -> Any:
         """Work on a State that holds a value for each of two lanes."""
         outer = self.states[i]
-        batched = HiddenState(jnp.stack([outer.value, -outer.value]))
+        batched = self.library.HiddenState(jnp.stack([outer.value, -outer.value]))
         self.states[i] = batched
         try:
-            run = transform.vmap(
+            run = self.transform.vmap(
                 lambda x: self.block(block, [*local, x]), in_axes=None, in_states=batched
             )
             out = run(local[-1])
@@ -332,12 +387,12 @@ class Runner:
     def _map(self, local: Sequence[Any], batch_size: int | None, block: Recipe) -> Any:
         xs = jnp.linspace(-1.0, 1.0, 3 * WIDTH).reshape(3, WIDTH)
         run = lambda x: self.block(block, [*local, x])  # noqa: E731
-        return transform.map(run, xs, batch_size=batch_size).sum(0)
+        return self.transform.map(run, xs, batch_size=batch_size).sum(0)
 
     def _new(self, local: Sequence[Any], first: Recipe, block: Recipe) -> Any:
         """Put a State that is created here in the place of another one."""
         outer = self.states[0]
-        self.states[0] = ShortTermState(self.value(first, local))
+        self.states[0] = self.library.ShortTermState(self.value(first, local))
         try:
             return self.block(block, local)
         finally:
@@ -349,7 +404,7 @@ class Runner:
         def loss(x: Any) -> Any:
             return jnp.sum(jnp.tanh(self.block(block, [*local, x])) * state.value)
 
-        (by_state, by_argument), value = transform.grad(
+        (by_state, by_argument), value = self.transform.grad(
             loss, grad_states=[state], argnums=0, return_value=True
         )(local[-1])
         return jnp.tanh(by_state[0] + by_argument + value)
@@ -363,14 +418,14 @@ class Runner:
 
         def lane(one: Any) -> Any:
             outside, inside = (lambda: weight * one), lambda: weight * GUARDED[name](one)
-            return transform.cond(one > 0, inside, outside)
+            return self.transform.cond(one > 0, inside, outside)
 
-        return jnp.tanh(transform.vmap(lane)(above_zero(x)))
+        return jnp.tanh(self.transform.vmap(lane)(above_zero(x)))
 
     def _guarded_net(self, local: Sequence[Any], i: int, expression: Recipe) -> Any:
         """Let each lane choose how a State of its own goes on from step to step."""
         start = above_zero(self.value(expression, local))
-        held = ShortTermState(start)
+        held = self.library.ShortTermState(start)
         gain = jnp.mean(self.states[i].value)
 
         def step(x: Any) -> Any:
@@ -378,13 +433,15 @@ class Runner:
             run = [lambda f=f: gain * f(held.value) + x for f in kinds]
             near = jnp.where(held.value > 0.5, 2, 1)
             which = jnp.where(held.value > 0, near, 3)
-            held.value = above_zero(jnp.tanh(transform.switch(which, [*run, lambda: x * gain])))
+            held.value = above_zero(
+                jnp.tanh(self.transform.switch(which, [*run, lambda: x * gain]))
+            )
             return held.value
 
         def lane(x: Any) -> Any:
-            return transform.for_loop(step, x * jnp.array([1.0, -1.0, 0.5])).sum()
+            return self.transform.for_loop(step, x * jnp.array([1.0, -1.0, 0.5])).sum()
 
-        return jnp.tanh(transform.vmap(lane, in_states=held)(local[-1]))
+        return jnp.tanh(self.transform.vmap(lane, in_states=held)(local[-1]))
 
     def _nested(self, local: Sequence[Any], i: int, expression: Recipe, read: bool) -> Any:
         """Go over the same rows in each step of a loop, with sums of them and two products."""
@@ -398,7 +455,9 @@ class Runner:
             state.value = jnp.tanh(state.value * 0.5 + kept @ matrix)
             return large, (state.value if read else x) @ matrix
 
-        large, read_out = transform.for_loop(lambda: transform.for_loop(inner, rows), length=2)
+        large, read_out = self.transform.for_loop(
+            lambda: self.transform.for_loop(inner, rows), length=2
+        )
         return (read_out * large[..., None].astype(read_out.dtype)).sum((0, 1))
 
 
