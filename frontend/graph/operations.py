@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..capture import Cell
 from ..filter import Filter
 from ..state import FlattedDict, State, TreefyState, as_flat, tree
 from ..state.flatted_dict import Path
@@ -137,7 +138,7 @@ def update_states(
         elif isinstance(given, TreefyState):
             present.update_from_ref(given)
         else:
-            present.value = given.value if isinstance(given, State) else given
+            present.value = given.value if isinstance(given, Cell) else given
 
 
 def _place(root: Any, path: Path) -> tuple[Any, State | None]:
@@ -150,7 +151,7 @@ def _place(root: Any, path: Path) -> tuple[Any, State | None]:
             raise ValueError(f"the path {path} leads nowhere: nothing is at {path[: depth + 1]}")
     if found is None and (tree.is_node(holder) or isinstance(holder, dict)):
         return holder, None
-    if not isinstance(found, State):
+    if not isinstance(found, Cell):
         raise ValueError(f"what is at {path} is no State but {found!r}")
     return holder, found
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..capture import Cell
 from .state import State, T
 
 __all__ = [
@@ -57,7 +58,7 @@ class HiddenState(ShortTermState[T]):
     kind = "hidden"
 
     def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
-        held = value.peek() if isinstance(value, State) else value
+        held = value.peek() if isinstance(value, Cell) else value
         if not isinstance(held, ARRAYS):
             raise TypeError(
                 f"a {type(self).__name__} holds an array or a Quantity, not "

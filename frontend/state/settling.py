@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..capture import frames
+from ..capture import Cell, frames
 from .recording import recording
 from .state import State
 
@@ -42,4 +42,4 @@ def telling_hooks(values: Sequence[tuple[State[Any], Any]]) -> Iterator[None]:
 
 def maybe_state(value: Any) -> Any:
     """Return the value of a State, and anything else as it is."""
-    return value.value if isinstance(value, State) else value
+    return value.value if isinstance(value, Cell) else value

@@ -12,6 +12,7 @@ from ...backends import Flat
 from ...passes import Options
 from .. import environ
 from ..capture import (
+    Cell,
     Handle,
     merge,
 )
@@ -110,6 +111,7 @@ class Entry(Captured):
         self.context = context
         self._names = sorted(names)
         self._held = [slot.handle.reference for slot in program.slots]
+        self._adopted = any(isinstance(slot.handle.state, Cell.adopted) for slot in program.slots)
         self._io, self._custom = program.has_io, program.custom
         self._array = array_type()
         self._compiled = compile_program(program)
@@ -136,7 +138,10 @@ class Entry(Captured):
             raise Mismatch
         if recording.stack:
             tell_recorders(self.program, self._compiled.written)
-        held = [state()._value for state in self._held]  # pyright: ignore
+        if self._adopted:
+            held = [state().peek() for state in self._held]  # pyright: ignore
+        else:  # of ours it is known where they hold it, and every call asks for it
+            held = [state()._value for state in self._held]  # pyright: ignore
         try:
             *values, result = self._outer(*held, *self._consts, *args, **kwargs)
         except ValueError:
@@ -159,6 +164,10 @@ class Entry(Captured):
             return result
         for i in self._in_place:  # whoever holds the container sees what was changed
             values[i] = merge(self._written[i].state.peek(), values[i])
+        if self._adopted:
+            for state, value in zip(self._given_back, values, strict=True):
+                state().accept(value)  # pyright: ignore
+            return result
         for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
             state()._value = value  # pyright: ignore
         return result

@@ -51,8 +51,10 @@ class Written(NamedTuple):
         The State.
     differs : bool
         Whether what is left depends on the lane.
+    used : bool
+        Whether its value at entry was used.
     fits : bool
-        Whether its value at entry was used, and has as many rows as there are lanes.
+        Whether it was, and has as many rows as there are lanes.
     rows : bool
         Whether it has as many rows as there are lanes.
     row : bool
@@ -61,6 +63,7 @@ class Written(NamedTuple):
 
     state: State[Any]
     differs: bool
+    used: bool
     fits: bool
     rows: bool
     row: bool
@@ -255,8 +258,8 @@ def settle_open(
         rows = all(a.shape[:1] == (size,) for a in d.outside.avals)
         row = rows and [a.shape for a in left] == [a.shape[1:] for a in d.outside.avals]
         state = cast(State[Any], d.handle.state)
-        differs, fits = d.lane in differing, rows and d.lane in used
-        found = states.settle(Written(state, differs, fits, rows, row))
+        differs, read = d.lane in differing, d.lane in used
+        found = states.settle(Written(state, differs, read, rows and read, rows, row))
         if found.entering != d.entering:
             again[state] = found
         d.leaving = found.leaving

@@ -11,17 +11,22 @@ from typing import Any
 
 import jax
 
-from ..capture import name_of
+from ..capture import Cell, name_of
 from ..errors import BatchAxisError
 from ..filter import Filter, Predicate, to_predicate
-from ..state import NonBatchState, State
+from ..state import State
 from ..typing import Missing
 from .arguments import Arguments
 from .binding import check_callable
 from .lane_states import Axes, Leaving, Mark, Treatment, Written
 from .lanes import Lanes, Placing, Prefix
 
-UNBATCHED = (NonBatchState, "INIT_NO_BATCHING")
+
+def _is_shared(path: Any, state: Any) -> bool:
+    return state.kind == "nonbatch"
+
+
+UNBATCHED = (_is_shared, "INIT_NO_BATCHING")
 """A filter: States of which there is one for all lanes, whoever creates them."""
 
 
@@ -228,7 +233,8 @@ class StatefulMapping:
         "ignore" put the lanes in front, with and without a warning, so that the State gains an
         axis. So does "auto", unless lanes use what the State held, and it has as many rows as there
         are lanes: then each lane gets a row, and the State keeps its shape. It warns of a State
-        that changes its shape, once. To find out, ``fun`` is traced a second time.
+        that lanes use and that changes its shape, once. To find out, ``fun`` is traced a second
+        time.
     static_argnums, static_argnames
         Arguments that are Python values rather than arrays; a negative number counts from the end.
     axis_size, axis_name
@@ -275,9 +281,11 @@ class StatefulMapping:
         self.origin_fun = fun
         self.in_axes, self.out_axes = _axes(in_axes), out_axes
         self.axis_size, self.axis_name = axis_size, axis_name
-        numbers = static_argnums if isinstance(static_argnums, Iterable) else (static_argnums,)
+        numbers = () if static_argnums is None else static_argnums
+        numbers = numbers if isinstance(numbers, Iterable) else (numbers,)
         self.static_argnums = tuple(map(operator.index, numbers))
-        self.static_argnames = static_argnames
+        names = () if static_argnames is None else static_argnames
+        self.static_argnames = (names,) if isinstance(names, str) else tuple(names)
         self._devices = devices
         self._states = _chosen(state_in_axes, state_out_axes, unexpected_out_state_mapping)
 
@@ -502,7 +510,7 @@ class _Policy:
             return Axes(0, 0)
         state = written.state
         tell = self.policy == "warn"
-        if self.policy == "auto" and not written.rows and state not in self.told:
+        if self.policy == "auto" and written.used and state not in self.told:
             self.told.add(state)
             tell = True
         if tell:
@@ -527,7 +535,7 @@ def _by_axis(given: Any) -> Mapping[int | None, Any]:
 
 def _predicate(group: Any) -> Predicate:
     """Return a predicate of a filter, a State, or a collection of both."""
-    if isinstance(group, State):
+    if isinstance(group, Cell):
         return lambda path, state: state is group
     if isinstance(group, Mapping):
         group = list(group.values())
@@ -544,8 +552,8 @@ def _state_axes(what: str, given: Any) -> dict[State[Any], int]:
     groups = given.items() if _is_by_axis(given) and None not in given else [(0, given)]
     axes: dict[State[Any], int] = {}
     for axis, tree in groups:
-        for leaf in jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, State)):
-            if not isinstance(leaf, State):
+        for leaf in jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Cell)):
+            if not isinstance(leaf, Cell):
                 raise TypeError(f"{what} holds {leaf!r}, which is not a State")
             if axes.setdefault(leaf, axis) != axis:
                 raise BatchAxisError(f"{leaf.describe()} stands in {what} with two axes")
