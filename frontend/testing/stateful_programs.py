@@ -17,8 +17,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from .. import HiddenState, ShortTermState, State, random, surrogate, transform
+from .family_statements import FAMILY, WIDTH, WRONG, family
 
-WIDTH = 3
 STATES = 3
 
 CHAINED = ("float32", "bfloat16", "float16", "int8", "uint8", "complex64")
@@ -128,6 +128,7 @@ def statements(depth: int) -> st.SearchStrategy[Recipe]:
         st.tuples(st.just("map"), st.sampled_from([1, 2]), blocks(0)),
         st.tuples(st.just("new"), expressions(), inner),
         st.tuples(st.just("grad"), st.integers(0, STATES - 1), inner),
+        *family(inner, blocks(0), expressions(), STATES),
     )
 
 
@@ -164,6 +165,39 @@ def delicate() -> st.SearchStrategy[Recipe]:
         st.tuples(st.just("guarded"), st.sampled_from(sorted(GUARDED)), expressions()),
         st.tuples(st.just("guarded_net"), state, expressions()),
         st.tuples(st.just("nested"), state, expressions(), st.booleans()),
+    )
+
+
+def wrong_programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
+    """Draw a program that must be refused: somewhere in it something wrong is done.
+
+    Parameters
+    ----------
+    depth : int
+        How many transformations may stand around that.
+    """
+    fault = st.tuples(st.just("wrong"), st.sampled_from(sorted(WRONG)))
+    before = st.lists(statements(0), max_size=2)
+
+    def around(inner: st.SearchStrategy[Recipe]) -> st.SearchStrategy[Recipe]:
+        block = st.tuples(
+            st.tuples(before, inner).map(lambda parts: (*parts[0], parts[1])), expressions()
+        )
+        state = st.integers(0, STATES - 1)
+        return st.one_of(
+            st.tuples(st.just("for_loop"), st.integers(1, 2), st.booleans(), block),
+            st.tuples(st.just("cond"), expressions(), block, blocks(0)),
+            st.tuples(st.just("jit"), block),
+            st.tuples(st.just("vmap"), st.integers(1, 2), block),
+            st.tuples(st.just("grad"), state, block),
+            st.tuples(st.just("checkpoint"), block),
+        )
+
+    nested = fault
+    for _ in range(depth):
+        nested = st.one_of(nested, around(nested))
+    return st.tuples(
+        st.tuples(before, nested).map(lambda parts: (*parts[0], parts[1])), expressions()
     )
 
 
@@ -233,6 +267,8 @@ class Runner:
     def statement(self, statement: Recipe, local: Sequence[Any]) -> Any:
         """Run one statement; return a value of shape ``(3,)`` that later ones can use."""
         kind, *rest = statement
+        if kind in FAMILY:
+            return FAMILY[kind](self, local, *rest)
         return getattr(self, f"_{kind}")(local, *rest)
 
     def _write(self, local: Sequence[Any], i: int, expression: Recipe) -> Any:
@@ -471,4 +507,5 @@ def has_lanes(recipe: Any) -> bool:
     if not isinstance(recipe, tuple) or not recipe:
         return False
     batched = recipe[0] == "map" and isinstance(recipe[1], int)
-    return recipe[0] in ("vmap", "lanes") or batched or any(map(has_lanes, recipe))
+    here = recipe[0] in ("vmap", "lanes", "mapped", "new_lanes") or batched
+    return here or any(map(has_lanes, recipe))
