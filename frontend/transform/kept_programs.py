@@ -89,6 +89,10 @@ class KeptPrograms(Generic[K]):
         """How many signatures of a group there are programs for."""
         return sum(key[0] == group for key in tuple(self._table))
 
+    def known(self) -> list[Key]:
+        """Return the signatures of which there are programs."""
+        return list(self._table)
+
     def find(self, key: Key, unlike: K | None = None) -> K | None:
         """Return a program of a signature whose assumptions hold now, the latest first.
 
