@@ -18,7 +18,6 @@ import numpy as np
 
 from .. import environ, errors, transform
 from ..capture import frames
-from ..environ import all as settings
 from ..state import StateTraceStack, adopt, epoch, tree
 from .takeover import Takeover
 
@@ -62,13 +61,13 @@ class BrainstateMode:
                 stacklevel=4,
             )
         self._internals = importlib.import_module("brainstate._state")
-        self._settings = settings()
+        self._settings, theirs_set = environ.all(), theirs.environ.all()
         self.takeover = Takeover()
         self._adopt()
         try:
             self._replace()
             self._watch_modules()
-            self._take_settings()
+            environ.set(**_plain(theirs_set))
         except BaseException:
             self.leave()
             raise
@@ -161,13 +160,6 @@ class BrainstateMode:
         manager = importlib.import_module("brainstate._state_hook_manager").HookManager
         for name in ("register_hook", "unregister_hook", "clear_hooks"):
             self.takeover.put(manager, name, _then(getattr(manager, name), _look_again))
-
-    def _take_settings(self) -> None:
-        environ.set(**_plain(self._theirs))
-
-    @property
-    def _theirs(self) -> dict[str, Any]:
-        return importlib.import_module("brainstate.environ").all()
 
 
 def _plain(found: dict[str, Any]) -> dict[str, Any]:
