@@ -88,7 +88,7 @@ def kept(runner: Runner, local: Local, i: int, block: Recipe) -> Any:
 
     def step(x: Any) -> Any:
         y = runner.block(block, [*local, x])
-        return {"y": y, "state": (state.value, jnp.sum(y) > 0)}
+        return {"y": y, "state": (state.value, jnp.sum(y) > 0.123)}
 
     seen = runner.transform.for_loop(step, jnp.stack([local[-1], -local[-1]]))
     held, positive = seen["state"]
