@@ -36,16 +36,13 @@ WITHOUT = {  # names without an example so far: only ever to become fewer
         iter_node merge_context tree_to_graph unflatten
     """,
     "brainir.ir": """
-        Argument Backward Branch Branches Builder Call Carry Choice Const Cost
-        CustomDerivative Effect Fingerprint Form Gathered Gradient Graph GraphError Lane
-        Lanes Linear Literal Loc Loop NOT_DIFFERENTIABLE Node NotDifferentiable Op
+        Argument Backward Branch Branches Call Carry Choice CustomDerivative Fingerprint
+        Form Gathered Gradient Lane Lanes Linear Loop NOT_DIFFERENTIABLE NotDifferentiable
         ParseError Part Partials Place Printer Pushed Pushforward PythonSource Round Rule
-        Rules Slice Stack StateVar Strand Touched Type Value VerificationError Weight While
-        Wiring Yield all_ops captures copy_node default_fill define define_region dtype_name
-        entering equal find_op first_difference fresh get_op going_round inline is_pure
-        key_words keys_of_words leaving mapped move_axis part_of register repeat replay
-        replay_graph replay_region source sources target targets touched_by touched_by_node
-        traffic type_of_array walk zero_of
+        Rules Slice Stack Strand Touched VerificationError While Wiring Yield default_fill
+        dtype_name entering equal first_difference going_round is_pure key_words
+        keys_of_words leaving move_axis part_of repeat source sources target targets
+        touched_by touched_by_node type_of_array
     """,
     "brainir.mixin": """
         Batching JointMode Mixin Mode ParamDesc ParamDescriber Training
