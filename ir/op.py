@@ -287,7 +287,6 @@ def define(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from brainir.ir import PURE, Builder, Cost, Partials, Type, Value, Weight
     >>> from brainir.ir import define, temporary_ops
     >>> with temporary_ops():

@@ -35,15 +35,6 @@ WITHOUT = {  # names without an example so far: only ever to become fewer
         MergeContext NodeEdge NodeSpec NodeStates SplitContext StateEdge StaticEdge graphdef
         iter_node merge_context tree_to_graph unflatten
     """,
-    "brainir.ir": """
-        Argument Backward Branch Branches Call Carry Choice CustomDerivative Fingerprint
-        Form Gathered Gradient Lane Lanes Linear Loop NOT_DIFFERENTIABLE NotDifferentiable
-        ParseError Part Partials Place Printer Pushed Pushforward PythonSource Round Rule
-        Rules Slice Stack Strand Touched VerificationError While Wiring Yield default_fill
-        dtype_name entering equal first_difference going_round is_pure key_words
-        keys_of_words leaving move_axis part_of repeat source sources target targets
-        touched_by touched_by_node type_of_array
-    """,
     "brainir.mixin": """
         Batching JointMode Mixin Mode ParamDesc ParamDescriber Training
     """,
