@@ -18,7 +18,7 @@ class VerificationError(GraphError):
 
     Examples
     --------
-    >>> from brainir.ir import Node, Value, get_op, parse, verify
+    >>> from brainir.ir import Node, Value, parse, verify
     >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
     ...   %y = neg %x
     ...   return %y
