@@ -28,9 +28,6 @@ WITHOUT = {  # names without an example so far: only ever to become fewer
         WriteHookContext clear_state_hooks has_state_hooks list_state_hooks maybe_state
         unregister_state_hook
     """,
-    "brainir.backends": """
-        Cost Executable Memory describe jax_dtype shape_struct to_jax to_numpy type_of
-    """,
     "brainir.graph": """
         MergeContext NodeEdge NodeSpec NodeStates SplitContext StateEdge StaticEdge graphdef
         iter_node merge_context tree_to_graph unflatten
@@ -48,13 +45,6 @@ WITHOUT = {  # names without an example so far: only ever to become fewer
         leaky_relu log_sigmoid log_softmax logsumexp mish prelu relu relu6 rrelu selu
         sigmoid silu soft_shrink soft_sign softmax softmin softplus sparse_plus
         sparse_sigmoid squareplus standardize swish tanh tanh_shrink
-    """,
-    "brainir.passes": """
-        DerivativeOfClosedOver ForwardOfCustomVjp Insertion LaneDependentResult
-        LaneDependentWrite Pass ReverseOfWhile common_subexpressions dead_code
-        distribute_loops expand_grad expand_jvp expand_map expand_vmap forget_derivatives
-        group_steps hoist_invariant hoist_state inline_calls purify run_pipeline simplify
-        stages
     """,
     "brainir.surrogate": """
         Arctan ERF GaussianGrad InvSquareGrad LeakyRelu LogTailedRelu MultiGaussianGrad
