@@ -19,15 +19,6 @@ ROOMS = {"brainir": brainir} | {
 """The modules that a user sees."""
 
 WITHOUT = {  # names without an example so far: only ever to become fewer
-    "brainir": """
-        ArtifactError BatchAxisError BatchState BrainIRError BrainStateError DelayState
-        GlobalHookRegistry HiddenState Hook HookCancellationError HookConfig HookContext
-        HookError HookExecutionError HookHandle HookRegistrationError HookWarning
-        InitHookContext LongTermState MutableWriteHookContext NewStateCatcher NonBatchState
-        ParamState ReadHookContext RestoreHookContext ShortTermState TraceContextError
-        WriteHookContext clear_state_hooks has_state_hooks list_state_hooks maybe_state
-        unregister_state_hook
-    """,
     "brainir.graph": """
         MergeContext NodeEdge NodeSpec NodeStates SplitContext StateEdge StaticEdge graphdef
         iter_node merge_context tree_to_graph unflatten
