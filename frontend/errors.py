@@ -42,11 +42,32 @@ class TraceContextError(BrainIRError):
 
 
 class IRValidationError(BrainIRError, ValueError):
-    """What should be a jaxpr, or a piece of one, is not."""
+    """What should be a jaxpr, or a piece of one, is not.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> brainir.transform.draw_dot_graph("x + 1")
+    Traceback (most recent call last):
+        ...
+    brainir.frontend.errors.IRValidationError: draw_dot_graph takes a jaxpr, such as ...
+    """
 
 
 class UnsupportedPrimitiveError(BrainIRError, NotImplementedError):
-    """A JAX primitive has no Python source."""
+    """A JAX primitive has no Python source.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax
+    >>> def ask(x):
+    ...     return jax.pure_callback(abs, x, x)
+    >>> brainir.transform.fn_to_python_code(ask, jax.numpy.ones(()))
+    Traceback (most recent call last):
+        ...
+    brainir.frontend.errors.UnsupportedPrimitiveError: lax_pure_callback of ask cannot be ...
+    """
 
 
 class BatchAxisError(BrainIRError):

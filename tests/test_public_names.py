@@ -42,16 +42,6 @@ WITHOUT = {  # names without an example so far: only ever to become fewer
         NonzeroSignLog PiecewiseExp PiecewiseLeakyRelu PiecewiseQuadratic QPseudoSpike
         ReluGrad S2NN Sigmoid SlayerGrad SoftSign SquarewaveFourierSeries
     """,
-    "brainir.tools": """
-        LoopStatistics OpStatistics ScriptRun Statistics ValidationReport XlaStatistics
-        annotated_text run_script xla_statistics
-    """,
-    "brainir.transform": """
-        IRValidationError Jitted UnsupportedPrimitiveError view_pydot
-    """,
-    "brainir.typing": """
-        Missing SupportsDType
-    """,
     "brainir.util": """
         Everything Not Nothing OfType PathContains PrettyDict PrettyList PrettyRepr WithTag
         clear_buffer_memory copy field freeze is_dataclass is_instance_eval nest_mapping
