@@ -35,6 +35,7 @@ from .catching import catchers
 from .checks import run_checks
 from .epoch import Loss, epoch
 from .hooked import Hooked
+from .levels import Levelled
 from .pretty import render, summary
 from .recording import recording
 from .traces import OUTSIDE, same_trace
@@ -46,7 +47,8 @@ T = TypeVar("T")
 S = TypeVar("S", bound="State[Any]")
 
 _MACHINERY = frozenset(
-    "name tag handle _source_info _trace _level _replaced_at _losses _value _hooks _watched".split()
+    "name tag handle _source_info _trace _level _raised _replaced_at _losses _value _hooks "
+    "_watched".split()
 )
 """The attributes of a State that are not metadata of its user, or that copies take by name."""
 
@@ -81,7 +83,7 @@ def class_of_kind(kind: str) -> type[State[Any]]:
     return _kinds.get(kind, State)
 
 
-class State(Cell, Hooked, Generic[T]):
+class State(Cell, Hooked, Levelled, Generic[T]):
     """A mutable cell that holds a pytree of arrays.
 
     Parameters
@@ -342,23 +344,6 @@ class State(Cell, Hooked, Generic[T]):
     def source_info(self) -> Loc | None:
         """The line of the user's that created the State."""
         return self._source_info
-
-    @property
-    def stack_level(self) -> int:
-        """How many captures and recorders were under way where the State was created.
-
-        A `StateTraceStack` passes over the States that were created while it was active. One whose
-        level has been decreased counts as one that was there before.
-        """
-        return self._level
-
-    def increase_stack_level(self) -> None:
-        """Count the State as created one level further inside."""
-        self._level += 1
-
-    def decrease_stack_level(self) -> None:
-        """Count the State as created one level further outside; the outermost level is 0."""
-        self._level = max(self._level - 1, 0)
 
     def raise_error_with_source_info(self, error: Exception) -> NoReturn:
         """Raise an error with a note of where the State was created."""
