@@ -222,7 +222,8 @@ def test_compiled_functions_follow_a_state_of_any_level() -> None:
 
 
 def test_values_from_a_trace_are_given_back_apart() -> None:
-    read, written = brainir.State({"x": jnp.ones(2) * u.mV}), brainir.State(jnp.zeros(()))
+    read = brainir.State({"x": u.Quantity(jnp.ones(2), unit=u.mV)})
+    written = brainir.State(jnp.zeros(()))
     with brainir.StateTraceStack() as trace:
         written.value = read.value["x"].to_decimal(u.mV).sum()
     new, old = trace.get_state_values(separate=True, replace=True)
