@@ -19,33 +19,9 @@ ROOMS = {"brainir": brainir} | {
 """The modules that a user sees."""
 
 WITHOUT = {  # names without an example so far: only ever to become fewer
-    "brainir": """
-        ArtifactError BatchAxisError BatchState BrainIRError BrainStateError DelayState
-        GlobalHookRegistry HiddenState Hook HookCancellationError HookConfig HookContext
-        HookError HookExecutionError HookHandle HookRegistrationError HookWarning
-        InitHookContext LongTermState MutableWriteHookContext NewStateCatcher NonBatchState
-        ParamState ReadHookContext RestoreHookContext ShortTermState TraceContextError
-        WriteHookContext clear_state_hooks has_state_hooks list_state_hooks maybe_state
-        unregister_state_hook
-    """,
-    "brainir.backends": """
-        Cost Executable Memory describe jax_dtype shape_struct to_jax to_numpy type_of
-    """,
     "brainir.graph": """
         MergeContext NodeEdge NodeSpec NodeStates SplitContext StateEdge StaticEdge graphdef
         iter_node merge_context tree_to_graph unflatten
-    """,
-    "brainir.ir": """
-        Argument Backward Branch Branches Builder Call Carry Choice Const Cost
-        CustomDerivative Effect Fingerprint Form Gathered Gradient Graph GraphError Lane
-        Lanes Linear Literal Loc Loop NOT_DIFFERENTIABLE Node NotDifferentiable Op
-        ParseError Part Partials Place Printer Pushed Pushforward PythonSource Round Rule
-        Rules Slice Stack StateVar Strand Touched Type Value VerificationError Weight While
-        Wiring Yield all_ops captures copy_node default_fill define define_region dtype_name
-        entering equal find_op first_difference fresh get_op going_round inline is_pure
-        key_words keys_of_words leaving mapped move_axis part_of register repeat replay
-        replay_graph replay_region source sources target targets touched_by touched_by_node
-        traffic type_of_array walk zero_of
     """,
     "brainir.mixin": """
         Batching JointMode Mixin Mode ParamDesc ParamDescriber Training
@@ -61,27 +37,10 @@ WITHOUT = {  # names without an example so far: only ever to become fewer
         sigmoid silu soft_shrink soft_sign softmax softmin softplus sparse_plus
         sparse_sigmoid squareplus standardize swish tanh tanh_shrink
     """,
-    "brainir.passes": """
-        DerivativeOfClosedOver ForwardOfCustomVjp Insertion LaneDependentResult
-        LaneDependentWrite Pass ReverseOfWhile common_subexpressions dead_code
-        distribute_loops expand_grad expand_jvp expand_map expand_vmap forget_derivatives
-        group_steps hoist_invariant hoist_state inline_calls purify run_pipeline simplify
-        stages
-    """,
     "brainir.surrogate": """
         Arctan ERF GaussianGrad InvSquareGrad LeakyRelu LogTailedRelu MultiGaussianGrad
         NonzeroSignLog PiecewiseExp PiecewiseLeakyRelu PiecewiseQuadratic QPseudoSpike
         ReluGrad S2NN Sigmoid SlayerGrad SoftSign SquarewaveFourierSeries
-    """,
-    "brainir.tools": """
-        LoopStatistics OpStatistics ScriptRun Statistics ValidationReport XlaStatistics
-        annotated_text run_script xla_statistics
-    """,
-    "brainir.transform": """
-        IRValidationError Jitted UnsupportedPrimitiveError view_pydot
-    """,
-    "brainir.typing": """
-        Missing SupportsDType
     """,
     "brainir.util": """
         Everything Not Nothing OfType PathContains PrettyDict PrettyList PrettyRepr WithTag
