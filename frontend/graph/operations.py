@@ -74,7 +74,16 @@ def iter_leaf(
 def iter_node(
     node: Any, allowed_hierarchy: tree.Hierarchy = tree.EVERY_LEVEL
 ) -> Iterator[tuple[Path, Any]]:
-    """Iterate over the modules with their paths, each after its parts."""
+    """Iterate over the modules with their paths, each after its parts.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> for path, module in graph.iter_node({"in": nn.Linear(2, 3), "out": nn.Tanh()}):
+    ...     print(path, type(module).__name__)
+    ('in',) Linear
+    ('out',) Tanh
+    """
     return iter(tree.nodes(node, allowed_hierarchy).items())
 
 

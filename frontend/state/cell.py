@@ -41,16 +41,19 @@ class Facts:
         The JAX trace that it belongs to; a value that replaces a lost one comes from outside.
     level : int
         How many captures and recorders were under way where it was created.
+    raised : int
+        How often the level was increased since, less how often it was decreased.
     losses : dict of (int, str) to Loss
         Where modules have held it, but hold something else now.
     """
 
-    __slots__ = ("handle", "level", "losses", "trace")
+    __slots__ = ("handle", "level", "losses", "raised", "trace")
 
     def __init__(self, cell: StateCell) -> None:
         self.handle = Handle(cell)
         self.trace: Any = OUTSIDE
         self.level = 0
+        self.raised = 0
         self.losses: dict[tuple[int, str], Loss] = {}
 
 

@@ -28,6 +28,7 @@ from .catching import catchers
 from .cell import Facts, Poisoned, StateCell
 from .checks import run_checks
 from .hooked import Hooked
+from .levels import Levelled
 from .pretty import render, summary
 from .recording import recording
 
@@ -58,7 +59,7 @@ def class_of_kind(kind: str) -> type[State[Any]]:
     return _kinds.get(kind, State)
 
 
-class State(StateCell, Hooked, Generic[T]):
+class State(StateCell, Hooked, Levelled, Generic[T]):
     """A mutable cell that holds a pytree of arrays.
 
     Parameters
@@ -200,23 +201,6 @@ class State(StateCell, Hooked, Generic[T]):
     def source_info(self) -> Loc | None:
         """The line of the user's that created the State."""
         return self._source_info
-
-    @property
-    def stack_level(self) -> int:
-        """How many captures and recorders were under way where the State was created.
-
-        A `StateTraceStack` passes over the States that were created while it was active. One whose
-        level has been decreased counts as one that was there before.
-        """
-        return self.facts.level
-
-    def increase_stack_level(self) -> None:
-        """Count the State as created one level further inside."""
-        self.facts.level += 1
-
-    def decrease_stack_level(self) -> None:
-        """Count the State as created one level further outside; the outermost level is 0."""
-        self.facts.level = max(self.facts.level - 1, 0)
 
     def raise_error_with_source_info(self, error: Exception) -> NoReturn:
         """Raise an error with a note of where the State was created."""

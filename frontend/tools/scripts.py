@@ -28,7 +28,19 @@ NOTHING = (
 
 @dataclass(frozen=True, slots=True)
 class ScriptRun:
-    """What a script compiled, each graph once, and how it failed if it did."""
+    """What a script compiled, each graph once, and how it failed if it did.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import brainir
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.py"
+    >>> lines = ["import brainir", "brainir.transform.jit(lambda x: x + 1)(2.0)", "1 / 0"]
+    >>> written = path.write_text("\\n".join(lines))
+    >>> run = brainir.tools.run_script(str(path))
+    >>> len(run.programs), run.error.splitlines()[-1]
+    (1, 'ZeroDivisionError: division by zero')
+    """
 
     programs: tuple[Program, ...]
     error: str | None
@@ -47,6 +59,17 @@ def run_script(path: str, arguments: Sequence[str] = (), asked: Options = DEFAUL
         If there is no such file, or it cannot be read.
     UsageError
         If it is a graph.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import brainir
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.py"
+    >>> lines = ["import brainir", "brainir.transform.jit(lambda x: x + 1, name='step')(2.0)"]
+    >>> written = path.write_text("\\n".join(lines))
+    >>> run = brainir.tools.run_script(str(path))
+    >>> [program.graph.name for program in run.programs], run.error
+    (['step'], None)
     """
     with open(path, "rb"):
         pass  # so that a script that is not there is told from one that misses a file

@@ -134,6 +134,23 @@ class Jitted:
         What is asked of the compiler over what is in force where it is called.
     placement : Placement or None
         On which devices arguments and results are to be.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> V = brainir.HiddenState(jnp.zeros(2), name="V")
+    >>> @brainir.transform.jit
+    ... def step(x):
+    ...     V.value = 0.5 * V.value + x
+    ...     return V.value.sum()
+    >>> step
+    jit(step)
+    >>> states, result = step.eval_shape(jnp.ones(2))
+    >>> states[0].shape, result.shape
+    ((2,), ())
+    >>> step.trace(jnp.ones(2)).graph("capture").states[0].name
+    'V'
     """
 
     def __init__(

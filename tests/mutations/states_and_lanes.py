@@ -205,4 +205,18 @@ MUTANTS = (
         "        return alive\n",
         ("tests/test_hooks.py",),
     ),
+    Mutant(
+        "values given back from a trace stay where one of them does not fit",
+        "frontend/state/trace_stack.py",
+        "                _hold(state, value)\n            raise\n",
+        "                pass\n            raise\n",
+        ("tests/test_states.py",),
+    ),
+    Mutant(
+        "a trace records States whose level was increased",
+        "frontend/state/trace_stack.py",
+        "(state.is_raised and state.stack_level > self.depth)",
+        "False",
+        ("tests/test_states.py",),
+    ),
 )
