@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
+from jax.core import Tracer
 
 import brainir
 from brainir import transform
@@ -244,7 +245,7 @@ def test_a_hook_that_refuses_what_a_program_left_keeps_all_states_as_they_were()
     slot, own = Slot(jnp.float32(1.0)), brainir.State(jnp.float32(1.0))
 
     def hook(new: Any) -> Any:
-        if not isinstance(new, str | jax.core.Tracer):
+        if not isinstance(new, str | Tracer):
             raise ValueError("no numbers")
         return new
 

@@ -42,6 +42,14 @@ class Cell(metaclass=_Kind):
     if TYPE_CHECKING:
 
         @property
+        def value(self) -> Any:
+            """What it holds here; reading and writing it is what captures see."""
+            ...
+
+        @value.setter
+        def value(self, value: Any) -> None: ...
+
+        @property
         def losses(self) -> Iterable[Any]:
             """The places in which something else stands now, and since when."""
             ...

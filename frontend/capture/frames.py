@@ -34,6 +34,8 @@ class Frame:
     trace: Any = None
     origin: Any = None
     """The JAX trace itself that this frame fills."""
+    anchor: Any = None
+    """A tracer of that trace, for ops that nothing else ties to it; see `state_primitives`."""
     outside: Any = None
     """The JAX trace in which the outermost frame was opened."""
     sharded: bool = False

@@ -32,13 +32,15 @@ def new_primitive(name: str, abstract_eval: Callable[..., Any]) -> Any:
     return primitive
 
 
-state_read_p = new_primitive("state_read", lambda *, handle, avals: [shaped(a) for a in avals])
+state_read_p = new_primitive(
+    "state_read", lambda *_, handle, avals, **__: [shaped(a) for a in avals]
+)
 
 
-state_write_p = new_primitive("state_write", lambda *leaves, handle: [])
+state_write_p = new_primitive("state_write", lambda *leaves, handle, **_: [])
 
 
-state_new_p = new_primitive("state_new", lambda *leaves, handle: [])
+state_new_p = new_primitive("state_new", lambda *leaves, handle, **_: [])
 
 
 def _lifted(*_: Any, **__: Any) -> Any:
@@ -57,13 +59,31 @@ def _not_in_a_capture(*_: Any, handle: Handle, **__: Any) -> Any:
     )
 
 
+def stay_in_program(primitive: Any, otherwise: Callable[..., Any]) -> None:
+    """Let a primitive of ours be part of the captured program under way, if there is one.
+
+    Inside ``jax.ensure_compile_time_eval`` JAX runs what depends on no tracer at once. What touches
+    States cannot run then, so it is given a tracer as its last operand, which is left out again
+    where a graph is built; its parameter ``anchored`` says so.
+    """
+
+    def run(*operands: Any, **params: Any) -> Any:
+        frame = frames.top
+        if frame is None or "anchored" in params:
+            return otherwise(*operands, **params)
+        with jex.set_current_trace(frame.origin):
+            return primitive.bind(*operands, frame.anchor, **params, anchored=True)
+
+    primitive.def_impl(run)
+
+
 for _primitive in (state_write_p, state_new_p):
     batching.primitive_batchers[_primitive] = _lifted
     ad.primitive_jvps[_primitive] = _lifted
 
 
 for _primitive in (state_read_p, state_write_p, state_new_p):
-    _primitive.def_impl(_not_in_a_capture)
+    stay_in_program(_primitive, _not_in_a_capture)
     mlir.register_lowering(_primitive, _not_in_a_capture)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
+import numpy as np
 
 from ...ir import manual_axes
 from .avals import View, aval_of_abstract
@@ -132,7 +133,8 @@ def trace_within(
         frame.trace = trace_token()
         with jex.take_current_trace() as frame.origin:
             pass
-        out = function(*args)
+        frame.anchor = jax.tree.leaves(args)[0]
+        out = function(*args[: len(avals)])
         reject_states(f"the result of {name_of(function)}", out)
         results, out_tree = jax.tree.flatten(out)
         for result in results:
@@ -142,18 +144,20 @@ def trace_within(
 
     names = names or parameter_names(function)
     stand_for(flat, function, names if len(names) == len(avals) else ())
-    around = frame.trace, frame.origin
+    around = frame.trace, frame.origin, frame.anchor
+    extra = [] if jax.tree.leaves(avals) else [jax.ShapeDtypeStruct((), np.bool_)]
     try:
         axes: Any = None
         if frame.axis is not None and not isinstance(frame.axis[0], Unnamed):
             axes = [frame.axis]
-        closed = jax.make_jaxpr(flat, axis_env=axes)(*avals)
+        closed = jax.make_jaxpr(flat, axis_env=axes)(*avals, *extra)
     except Exception as error:
         explain(error)
         raise
-    frame.trace, frame.origin = around
+    frame.trace, frame.origin, frame.anchor = around
     jaxpr = getattr(closed, "jaxpr", closed)
-    lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
+    invars = jaxpr.invars[: len(jaxpr.invars) - len(extra)]
+    lines = Lines(jaxpr.constvars, invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
     hints = tuple(leaf_names(names, avals))
     return Traced(lines, tuple(closed.consts), out_tree, out_avals, frame, hints)

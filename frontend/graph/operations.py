@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ..capture import Cell
 from ..filter import Filter
@@ -145,12 +145,12 @@ def update_states(
             made = given.to_state() if isinstance(given, TreefyState) else given
             _set_part(holder, path[-1], made)
         elif isinstance(given, TreefyState):
-            present.update_from_ref(given)
+            cast(State, present).update_from_ref(given)
         else:
             present.value = given.value if isinstance(given, Cell) else given
 
 
-def _place(root: Any, path: Path) -> tuple[Any, State | None]:
+def _place(root: Any, path: Path) -> tuple[Any, Cell | None]:
     """Return what holds the State at a path, and the State, or None if a new one can be there."""
     holder, found = None, root
     for depth, key in enumerate(path):

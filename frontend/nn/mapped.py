@@ -47,7 +47,7 @@ def vmap_init_all_states(
     axis_size : int
         How many lanes.
     state_to_exclude : filter, optional
-        States that are not to be kept.
+        States that get no lanes: they are kept if all lanes leave them alike, and otherwise lost.
     state_tag : str, optional
         A label for the new States.
     in_states, out_states

@@ -133,7 +133,7 @@ class Adoption:
         self._put(theirs, "__init__", self._making(theirs.__init__))
         if value != storage:
             self._put(theirs, value, _Value(self, getattr(theirs, value)))
-        self._put(theirs, storage, _Place(self))
+        self._put(theirs, storage, _Place(self, asked=value == storage))
         Cell.adopted += (theirs,)
 
     def _members(self, watched: Callable[[Any], Hashable]) -> dict[str, Any]:
@@ -253,10 +253,13 @@ def _forget(known: dict[int, Any], key: int, gone: Any) -> None:
 
 
 class _Place:
-    """The attribute in which the objects of an adopted class hold their value."""
+    """The attribute in which the objects of an adopted class hold their value.
 
-    def __init__(self, adoption: Adoption) -> None:
-        self.adoption = adoption
+    If code outside of the class writes it, too, it is ``asked`` whether the value can be kept.
+    """
+
+    def __init__(self, adoption: Adoption, asked: bool) -> None:
+        self.adoption, self.asked = adoption, asked
 
     def __get__(self, state: Any, owner: type | None = None) -> Any:
         if state is None:
@@ -276,7 +279,7 @@ class _Place:
         if id(state) in _making.ids:
             self.adoption.place.set(state, value)
         else:
-            if frames.top is None:
+            if self.asked and frames.top is None:
                 state.check_writable(value)
             state._store(value)
 
@@ -305,6 +308,8 @@ class _Value:
             or isinstance(value, Cell)
             or self.adoption.watched(state)
         ):
+            if frames.top is None and not isinstance(value, Cell):
+                state.check_writable(value)
             if type(self.adoption.place.get(state)) is Poisoned:
                 state.accept(value)  # their own code may ask what it held
             self.theirs.__set__(state, value)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 from jax.core import Tracer
@@ -15,6 +15,9 @@ from ..errors import TraceContextError
 from .epoch import Loss, epoch
 from .recording import recording
 from .traces import OUTSIDE, same_trace
+
+if TYPE_CHECKING:
+    from .state import State
 
 
 class Poisoned:
@@ -72,7 +75,7 @@ class StateCell(Cell):
         frame, stack = frames.top, recording.stack
         self.facts.level = len(stack) + (0 if frame is None else len(list(frame.chain())))
         for recorder in stack:
-            recorder.created.add(self)
+            recorder.created.add(cast("State[Any]", self))
         if frame is None:
             self.facts.trace = trace_token()
             self.accept(value)
@@ -113,7 +116,7 @@ class StateCell(Cell):
         inside = frames.top is not None
         for recorder in recording.stack:
             if (recorder.inside is not None) is inside:
-                recorder.touch(self, written)
+                recorder.touch(cast("State[Any]", self), written)
 
     # --- where it may be used ---------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 from ..capture import Cell
 from .flatted_dict import FlattedDict, Path
@@ -235,7 +235,8 @@ def _visit(
 def states(root: object, hierarchy: Hierarchy = EVERY_LEVEL) -> FlattedDict[State]:
     """Collect the states of `root` by path."""
     entries = iterate(root, hierarchy)
-    return FlattedDict((path, item) for path, item, _ in entries if isinstance(item, Cell))
+    found = ((path, item) for path, item, _ in entries if isinstance(item, Cell))
+    return FlattedDict(cast("Iterator[tuple[Path, State]]", found))
 
 
 def nodes(root: object, hierarchy: Hierarchy = EVERY_LEVEL) -> FlattedDict[Any]:

@@ -7,7 +7,7 @@ import operator
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -131,7 +131,7 @@ def vmap_new_states(
     state_tag : str, optional
         A label for the States that are kept.
     state_to_exclude : filter, optional
-        States that are not kept.
+        States that get no lanes: they are kept if all lanes leave them alike, and otherwise lost.
     in_states, out_states
         Not for this function: States that were there before are those of `vmap`.
 
@@ -449,14 +449,14 @@ def kept(
     state_tag : str, optional
         The label.
     excluded : filter
-        States that stay inside.
+        States that get no lanes: they are kept if all lanes leave them alike.
     """
     leave_out, unbatched = to_predicate(excluded), to_predicate(UNBATCHED)
     groups = [(axis, _predicate(group)) for axis, group in axes.items()]
 
     def born(state: State[Any]) -> Leaving:
         if leave_out((), state):
-            return Mark.LOCAL
+            return Mark.OPEN
         if state_tag is not None:
             state.add_tag(state_tag)
         if unbatched((), state):
@@ -555,7 +555,7 @@ def _state_axes(what: str, given: Any) -> dict[State[Any], int]:
         for leaf in jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Cell)):
             if not isinstance(leaf, Cell):
                 raise TypeError(f"{what} holds {leaf!r}, which is not a State")
-            if axes.setdefault(leaf, axis) != axis:
+            if axes.setdefault(cast(State[Any], leaf), axis) != axis:
                 raise BatchAxisError(f"{leaf.describe()} stands in {what} with two axes")
     return axes
 
