@@ -129,12 +129,19 @@ def trace_within(
     out_tree: Any = None
 
     def flat(*args: Any) -> list[Any]:
-        nonlocal out_tree
         frame.trace = trace_token()
         with jex.take_current_trace() as frame.origin:
             pass
         frame.anchor = jax.tree.leaves(args)[0]
-        out = function(*args[: len(avals)])
+        args = args[: len(avals)]  # a debugger may look at all that is in variables here
+        try:
+            return results_of(*args)
+        finally:
+            frame.anchor = None  # JAX looks for tracers that outlive the trace
+
+    def results_of(*args: Any) -> list[Any]:
+        nonlocal out_tree
+        out = function(*args)
         reject_states(f"the result of {name_of(function)}", out)
         results, out_tree = jax.tree.flatten(out)
         for result in results:

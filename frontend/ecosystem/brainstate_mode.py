@@ -7,6 +7,7 @@ captures see through; libraries that are built on it need not know.
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import warnings
@@ -19,6 +20,7 @@ import numpy as np
 from .. import environ, errors, transform
 from ..capture import frames
 from ..state import StateTraceStack, adopt, epoch, tree
+from ..typing import Missing
 from .takeover import Takeover
 
 TRIED = ("0.5.4",)
@@ -133,14 +135,30 @@ class BrainstateMode:
         for name in self.library.environ.__all__:
             theirs, ours = getattr(self.library.environ, name), getattr(environ, name, None)
             if isinstance(theirs, FunctionType) and ours is not None:
-                pairs[theirs] = self._stand_in(theirs, ours)
+                pairs[theirs] = self.takeover.standing_in(theirs, _in_its_own(theirs, ours))
+        pairs[self.library.environ.EnvironmentState] = environ.EnvironmentState
         for name, ours in ERRORS.items():
             pairs[getattr(self.library, name)] = ours
         pairs[self.library.StateTraceStack] = StateTraceStack
         self.takeover.replace(pairs)
 
     def _stand_in(self, theirs: Any, ours: Any) -> Any:
-        return ours if isinstance(ours, type) else self.takeover.standing_in(theirs, ours)
+        if isinstance(ours, type):
+            return ours
+        return self.takeover.standing_in(theirs, self._filling(ours))
+
+    def _filling(self, ours: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of ours that knows an argument that is said to be missing."""
+        missing = self.library.typing.Missing
+
+        def fill(value: Any) -> Any:
+            return Missing if isinstance(value, missing) else value
+
+        @functools.wraps(ours)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return ours(*map(fill, args), **{name: fill(kwargs[name]) for name in kwargs})
+
+        return function
 
     # --- modules and environment ------------------------------------------------------------------
 
@@ -160,6 +178,19 @@ class BrainstateMode:
         manager = importlib.import_module("brainstate._state_hook_manager").HookManager
         for name in ("register_hook", "unregister_hook", "clear_hooks"):
             self.takeover.put(manager, name, _then(getattr(manager, name), _look_again))
+
+
+def _in_its_own(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of the environment; what was made before the mode is asked by theirs."""
+
+    @functools.wraps(ours)
+    def function(*args: Any, env: Any = None, **kwargs: Any) -> Any:
+        if env is None:
+            return ours(*args, **kwargs)
+        known = isinstance(env, environ.EnvironmentState)
+        return (ours if known else theirs)(*args, env=env, **kwargs)
+
+    return function
 
 
 def _plain(found: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def until(runner: Runner, local: Local, i: int, block: Recipe) -> Any:
     (step, start), state = counting(runner, block, local), runner.states[i]
 
     def going(carry: Any) -> Any:
-        return (carry[0] < 3) & ~positive(plain(state.value) - 0.2 * carry[0])
+        return (carry[0] < 3) & ~positive(plain(state.value) - 0.2 * carry[0].astype(jnp.float32))
 
     return runner.transform.while_loop(going, step, start)[1]
 

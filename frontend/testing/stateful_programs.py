@@ -205,3 +205,10 @@ def has_lanes(recipe: Any) -> bool:
         return False
     here = recipe[0] in LANES and recipe[:2] != ("map", None)
     return here or any(map(has_lanes, recipe))
+
+
+def kinds_of(recipe: Any) -> tuple[str, ...]:
+    """Return the kinds of all statements of a program, or of a piece of one, in order."""
+    if isinstance(recipe, str):
+        return (recipe,) if recipe in STATEMENTS else ()
+    return sum(map(kinds_of, recipe), ()) if isinstance(recipe, tuple) else ()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import runpy
-import sys
 from argparse import REMAINDER, ArgumentParser, Namespace
 
 from ..ecosystem import LIBRARIES
-from .command import Command, Problem, UsageError
+from .command import Command, Problem
+from .scripts import as_main
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -22,19 +22,11 @@ def _execute(options: Namespace) -> int:
         pass  # so that a script that is not there is told from one that misses a file
     path = os.path.abspath(options.script)
     try:
-        mode = LIBRARIES[options.library]()
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{options.library} is not installed: {error}") from error
-    argv, folders = sys.argv, sys.path
-    sys.argv, sys.path = [path, *options.arguments], [os.path.dirname(path), *folders]
-    try:
-        with mode:
+        with as_main(path, options.arguments, options.library):
             runpy.run_path(path, run_name="__main__")
     except SystemExit as exit:
         if exit.code not in (None, 0):
             raise Problem(f"the script exited with {exit.code!r}") from exit
-    finally:
-        sys.argv, sys.path = argv, folders
     return 0
 
 

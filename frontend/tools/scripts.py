@@ -14,6 +14,7 @@ import jax
 
 from ...ir import Graph, GraphError, fingerprint
 from ...passes import DEFAULTS, Options
+from ..ecosystem import LIBRARIES
 from ..errors import BrainIRError
 from ..options import options
 from ..program import Listener, Program, executables, listeners, optimise
@@ -46,19 +47,25 @@ class ScriptRun:
     error: str | None
 
 
-def run_script(path: str, arguments: Sequence[str] = (), asked: Options = DEFAULTS) -> ScriptRun:
+def run_script(
+    path: str,
+    arguments: Sequence[str] = (),
+    asked: Options = DEFAULTS,
+    library: str | None = None,
+) -> ScriptRun:
     """Run a script as Python would, and note every graph that it compiles.
 
     What it prints goes to the standard error, so that the standard output is free for graphs.
     Graphs of one name that compute the same, under the same options, count once. The script may
-    have options of its own, beside those that are asked for here.
+    have options of its own, beside those that are asked for here. It may be written for another
+    library, see ``brainir.as_brainstate``.
 
     Raises
     ------
     OSError
         If there is no such file, or it cannot be read.
     UsageError
-        If it is a graph.
+        If it is a graph, or the library is not installed.
 
     Examples
     --------
@@ -83,7 +90,7 @@ def run_script(path: str, arguments: Sequence[str] = (), asked: Options = DEFAUL
 
     executables.clear()  # what is kept from before would not be compiled again
     path = os.path.abspath(path)
-    with options(asked), _listening(note), _as_main(path, arguments), _output_to_stderr():
+    with options(asked), _listening(note), as_main(path, arguments, library), _output_to_stderr():
         error = _run(path)
         jax.effects_barrier()
     return ScriptRun(tuple(found.values()), error)
@@ -112,6 +119,7 @@ def graphs_of_script(
     select: Sequence[str],
     stage: str | None,
     asked: Options = DEFAULTS,
+    library: str | None = None,
 ) -> ScriptGraphs:
     """Run a script, and bring those graphs that are selected to a stage of the pipeline.
 
@@ -120,7 +128,7 @@ def graphs_of_script(
     OSError
         If there is no such file, or it cannot be read.
     """
-    run = run_script(path, arguments, asked)
+    run = run_script(path, arguments, asked, library)
     errors = [] if run.error is None else [f"{run.error}\nbrainir: {path} failed"]
     chosen: set[Graph] = set()
     try:
@@ -167,12 +175,23 @@ def _output_to_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_main(path: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Set up what a script finds: its own arguments, and its folder to import from."""
+def as_main(path: str, arguments: Sequence[str], library: str | None) -> Iterator[None]:
+    """Set up what a script finds: its own arguments, its folder to import from, its library.
+
+    Raises
+    ------
+    UsageError
+        If the library is not installed.
+    """
+    try:
+        mode = contextlib.nullcontext() if library is None else LIBRARIES[library]()
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{library} is not installed: {error}") from error
     argv, folders = sys.argv, sys.path
     sys.argv, sys.path = [path, *arguments], [os.path.dirname(path), *folders]
     try:
-        yield
+        with mode:
+            yield
     finally:
         sys.argv, sys.path = argv, folders
 

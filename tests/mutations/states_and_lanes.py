@@ -215,7 +215,7 @@ MUTANTS = (
     Mutant(
         "a trace records States whose level was increased",
         "frontend/state/trace_stack.py",
-        "(state.is_raised and state.stack_level > self.depth)",
+        "state.facts.raised > 0 and state.facts.level > self.depth",
         "False",
         ("tests/test_states.py",),
     ),
