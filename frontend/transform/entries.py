@@ -14,6 +14,7 @@ from .. import environ
 from ..capture import (
     Cell,
     Handle,
+    View,
     merge,
 )
 from ..program import (
@@ -26,7 +27,13 @@ from ..program import (
 from ..snapshot import holds_array, is_gone
 from ..state import epoch, hook_marks, in_foreign_trace, recording
 from . import plain
-from .kept_programs import array_type, looks_like, same_avals
+from .kept_programs import (
+    array_type,
+    is_one_array,
+    looks_like,
+    same_avals,
+    without_weak_types,
+)
 from .watch import Watch
 
 
@@ -125,6 +132,8 @@ class Entry(Captured):
         self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
         self._watched = any(map(any, self._hooks))
+        self._fresh = _numbers_left(program, self._compiled.written)
+        self._numbers = [(i, view) for i, view in self._fresh if is_one_array(view)]
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
         first = len(self._held) + len(self._consts)
         donated = tuple(i if isinstance(i, str) else first + i for i in donate)
@@ -142,6 +151,13 @@ class Entry(Captured):
             held = [state().peek() for state in self._held]  # pyright: ignore
         else:  # of ours it is known where they hold it, and every call asks for it
             held = [state()._value for state in self._held]  # pyright: ignore
+        if self._fresh:
+            for i, view in self._fresh:
+                held[i] = without_weak_types(held[i], view)
+            self._fresh = []
+        for i, view in self._numbers:  # somebody may have set one again
+            if type(held[i]) is not self._array or held[i].weak_type:
+                held[i] = without_weak_types(held[i], view)
         try:
             *values, result = self._outer(*held, *self._consts, *args, **kwargs)
         except ValueError:
@@ -213,6 +229,16 @@ class Entry(Captured):
         result = jax.tree.unflatten(program.out_tree, outs[:count])
         written = program.written_values(self._compiled.written, outs[count:])
         return *(value for _, value in written), result
+
+
+def _numbers_left(program: Program, written: Sequence[int]) -> list[tuple[int, View]]:
+    """Return the slots of States that a program writes and that may hold numbers."""
+    handles = {program.slots[i].handle for i in written}
+    return [
+        (i, slot.before)
+        for i, slot in enumerate(program.slots)
+        if slot.handle in handles and any(aval.shape == () for aval in slot.before.avals)
+    ]
 
 
 def _checks(program: Program, watch: Watch) -> Iterator[Callable[[], bool]]:
