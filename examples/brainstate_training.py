@@ -59,7 +59,7 @@ def linear(n_in: int, n_out: int) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Train a spiking network with brainstate.")
     parser.add_argument("--steps", type=int, default=60, help="steps of training")
     parser.add_argument("--hidden", type=int, default=128, help="neurons in each hidden layer")
     parser.add_argument("--batch", type=int, default=16, help="patterns")
@@ -97,7 +97,8 @@ def main() -> None:
         return value
 
     start = time.perf_counter()
-    print(f"loss {jax.block_until_ready(train()):.5f}")
+    value = jax.block_until_ready(train())
+    print(f"loss {value:.5f}")
     print(f"first step: {time.perf_counter() - start:.3f} s")
     start = time.perf_counter()
     for _ in range(asked.steps):

@@ -36,7 +36,7 @@ def run(line: str, arguments: list[str]) -> tuple[list[float], dict[str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Compare brainstate with brainir.")
     parser.add_argument("arguments", nargs="*", help="arguments of the script, after --")
     arguments = parser.parse_args().arguments
     before, took_before = run("pass", arguments)

@@ -288,6 +288,12 @@ def test_what_cannot_be_adopted_is_told_at_once() -> None:
     assert dict(vars(Kept)) == before
     with pytest.raises(TypeError, match="takes a class"):
         brainir.adopt(3)  # pyright: ignore[reportArgumentType]
+
+    class Slotted:
+        __slots__ = ("value",)
+
+    with pytest.raises(TypeError, match="cannot be referred to weakly"):
+        brainir.adopt(Slotted, storage="value")
     with pytest.raises(ValueError, match="are States already"):
         brainir.adopt(brainir.ParamState)
     with (
@@ -349,3 +355,97 @@ def test_random_programs_do_the_same_on_adopted_states(recipe: Any) -> None:
             assert (jax.random.key_data(one) == jax.random.key_data(other)).all()
         else:
             np.testing.assert_array_equal(one, other)
+
+
+# --- states that plain JAX transformations borrow -------------------------------------------------
+
+
+def test_a_plain_transformation_may_write_what_is_put_right_afterwards(slots: Any) -> None:
+    """As implicit solvers do, which write into a model to learn its derivatives."""
+    slot, count = Slot(jnp.arange(3.0)), Slot(jnp.int32(0))
+
+    def changed(y: Any) -> Any:
+        slot.value = y
+        count.value = count.value + 1
+        transform.for_loop(
+            lambda i: setattr(slot, "value", slot.value * (2.0 + i)), jnp.arange(2.0)
+        )
+        transform.cond(
+            slot.value.sum() > 0, lambda: setattr(slot, "value", slot.value + 1.0), lambda: None
+        )
+        return slot.value**2
+
+    def alone(y: Any) -> Any:
+        return jnp.where((6 * y).sum() > 0, 6 * y + 1.0, 6 * y) ** 2
+
+    @transform.jit
+    def step() -> Any:
+        start = slot.value
+        y, pull = jax.vjp(changed, start)
+        assert slot.value.shape == (3,)
+        slot.value = start
+        slopes = jax.jacfwd(changed)(start)
+        slot.value = start
+        lanes = jax.vmap(changed)(jnp.stack([start, -start]))
+        slot.value = start - 0.01 * pull(y)[0]
+        return slopes, lanes
+
+    start = slot.value
+    slopes, lanes = step()
+    np.testing.assert_allclose(slopes, jax.jacfwd(alone)(start), rtol=1e-6)
+    np.testing.assert_allclose(lanes, [alone(start), alone(-start)], rtol=1e-6)
+    y, pull = jax.vjp(alone, start)
+    np.testing.assert_allclose(slot.value, start - 0.01 * pull(y)[0], rtol=1e-6)
+    assert int(count.value) == 3
+
+
+def test_what_a_plain_transformation_leaves_in_a_state_is_refused(slots: Any) -> None:
+    slot = Slot(jnp.arange(3.0))
+
+    @transform.jit
+    def leave() -> None:
+        jax.vjp(lambda y: setattr(slot, "value", y) or y.sum(), slot.value)
+
+    with pytest.raises(brainir.TraceContextError, match=r"test_adopting.py:\d+ .*plain JAX"):
+        leave()
+
+    @transform.jit
+    def use() -> Any:
+        start = slot.value
+        jax.vjp(lambda y: setattr(slot, "value", y) or y.sum(), start)
+        found = slot.value + 1.0
+        slot.value = start
+        return found
+
+    with pytest.raises(jax.errors.UnexpectedTracerError):
+        use()
+    np.testing.assert_array_equal(slot.value, jnp.arange(3.0))
+
+
+def test_a_derived_class_may_keep_its_values_in_a_slot() -> None:
+    class Kept:
+        __slots__ = ("__weakref__", "value")
+
+        def __init__(self, value: Any) -> None:
+            self.value = value
+
+    class Base:
+        def __init__(self, value: Any) -> None:
+            self.value = value
+
+    class Both(Base, Kept):
+        def __init__(self, value: Any) -> None:
+            Kept.__init__(self, value)
+            Base.__init__(self, value)
+
+    before = Both(jnp.float32(1.0))
+    with brainir.adopt(Base, storage="value", value="value"):
+        after = Both(jnp.float32(2.0))
+
+        @transform.jit
+        def move() -> None:
+            before.value, after.value = after.value, before.value + 3.0
+
+        move()
+        assert (float(before.value), float(after.value)) == (2.0, 4.0)
+    assert (float(before.value), float(after.value)) == (2.0, 4.0)

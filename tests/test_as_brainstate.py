@@ -5,7 +5,12 @@ It needs brainstate, and is skipped where that is not installed.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import gc
+import inspect
+import io
+import re
 import subprocess
 import sys
 import weakref
@@ -80,9 +85,9 @@ def test_its_names_are_ours_wherever_they_stand() -> None:
     from brainstate.nn import _delay, _rnns  # pyright: ignore[reportMissingImports]
     from brainstate.transform import for_loop  # pyright: ignore[reportMissingImports]
 
-    assert for_loop.__wrapped__ is brainir.transform.for_loop
+    assert inspect.unwrap(for_loop) is brainir.transform.for_loop
     assert _rnns.jnp is jnp
-    assert _delay.environ.get.__wrapped__ is brainir.environ.get
+    assert inspect.unwrap(_delay.environ.get) is brainir.environ.get
     assert brainstate.BatchAxisError is brainir.BatchAxisError
     state = brainstate.State(jnp.zeros(()))
     with pytest.raises(brainstate.BatchAxisError):
@@ -281,3 +286,113 @@ def test_random_programs_do_what_ours_do(recipe: Any) -> None:
             assert one == other
         else:
             np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+
+
+def test_the_page_about_it_does_what_it_shows() -> None:
+    text = (Path(__file__).parents[1] / "docs/with-brainstate.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 4
+    names: dict[str, Any] = {"__name__": "page"}
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            for block in blocks:
+                exec(compile(block, "with-brainstate.md", "exec"), names)
+    finally:
+        leave()
+    shape, states, content = printed.getvalue().splitlines()
+    assert shape == "(5, 4)"
+    assert ("GRUCell.h", "hidden") in ast.literal_eval(states)
+    assert content == "2.0"
+
+
+def test_tools_show_scripts_that_are_written_for_it(tmp_path: Path) -> None:
+    script = tmp_path / "model.py"
+    script.write_text(
+        "import sys, brainstate, jax.numpy as jnp\n"
+        "total = brainstate.HiddenState(jnp.zeros(2))\n"
+        "@brainstate.transform.jit\n"
+        "def step(x):\n"
+        "    total.value = total.value + x\n"
+        "step(float(sys.argv[1]))\n"
+    )
+    command = [sys.executable, "-m", "brainir", "dump", "--as", "brainstate", str(script), "2.0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "graph @step" in done.stdout
+    assert "hidden" in done.stdout
+    command[5] = "nothing"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+
+
+def test_settings_made_before_and_sentinels_of_it_are_understood() -> None:
+    sandbox = brainstate.environ.EnvironmentState()
+    with enter():
+        brainstate.environ.set(gain=3.0, env=sandbox)
+        assert brainstate.environ.get("gain", env=sandbox) == 3.0
+        assert brainstate.environ.get("gain", None) is None
+        another = brainstate.environ.EnvironmentState()
+        brainstate.environ.set(gain=4.0, env=another)
+        assert brainstate.environ.get("gain", env=another) == 4.0
+        double = brainstate.transform.jit(brainstate.typing.Missing(), inline=False)
+        assert float(double(lambda x: 2 * x)(3.0)) == 6.0
+    assert brainstate.environ.get("gain", env=sandbox) == 3.0
+
+
+@pytest.mark.usefixtures("mode")
+def test_a_delay_that_runs_in_compile_time_evaluation_is_captured() -> None:
+    with brainstate.environ.context(dt=0.1):
+        delay = brainstate.nn.Delay(jnp.zeros(2), time=0.5, update_every=0.2)
+        brainstate.nn.init_all_states(delay)
+        for i in range(5):
+            delay.update(jnp.ones(2) * i)
+        plain = delay.write_ptr.value, delay.history.value
+        brainstate.nn.init_all_states(delay)
+        brainstate.transform.for_loop(lambda i: delay.update(jnp.ones(2) * i), jnp.arange(5.0))
+        for mine, theirs in zip((delay.write_ptr.value, delay.history.value), plain, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.usefixtures("mode")
+def test_a_value_can_be_put_into_a_state_in_a_derivative_of_jax() -> None:
+    layer = brainstate.nn.Linear(2, 1, b_init=None)
+    weights = layer.weight.value
+
+    def output(weights: Any) -> Any:
+        layer.weight.restore_value(weights)
+        return layer(jnp.ones(2)).sum()
+
+    found = jax.grad(output)(weights)
+    np.testing.assert_array_equal(found["weight"], jnp.ones((2, 1)))
+    layer.weight.restore_value(weights)
+    with pytest.raises(brainir.TraceContextError):
+        jax.grad(lambda w: setattr(layer.weight, "value", w) or w.sum())(weights["weight"])
+
+
+@pytest.mark.usefixtures("mode")
+def test_states_that_say_themselves_that_they_are_written_are_recorded() -> None:
+    """As those of braincell do, whose derivatives are attributes beside the value."""
+    from brainstate._state import record_state_value_write  # pyright: ignore
+
+    class Slope(brainstate.ShortTermState):
+        @property
+        def slope(self) -> Any:
+            return self._slope
+
+        @slope.setter
+        def slope(self, slope: Any) -> None:
+            record_state_value_write(self)
+            self._slope = slope
+
+    state = Slope(jnp.float32(1.0))
+
+    @brainstate.transform.jit
+    def step() -> Any:
+        with brainstate.StateTraceStack() as trace:
+            state.slope = -state.value
+        assert trace.states == [state]
+        assert trace.been_writen == [True]
+        state.value = state.value + 0.5 * state.slope
+
+    step()
+    assert float(state.value) == 0.5

@@ -37,6 +37,8 @@ class Cell(metaclass=_Kind):
 
     adopted: ClassVar[tuple[type, ...]] = ()
     kind: ClassVar[str] = "state"
+    may_be_lent: ClassVar[bool] = False
+    """Whether a plain JAX transformation may write it that puts something else there afterwards."""
     handle: Handle
 
     if TYPE_CHECKING:

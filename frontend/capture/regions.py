@@ -111,7 +111,7 @@ def _touched(bodies: Sequence[Traced], frame: Frame) -> list[Handle]:
         lanes = {lane: outer for outer, lane in body.frame.lanes.items()}
         for handle in body.frame.touched - set(body.frame.created):
             found[lanes.get(handle, handle)] = None
-    order = [handle for handle in frame.born if handle in found]
+    order = [handle for handle in (*frame.born, *frame.lent) if handle in found]
     return [handle for handle in order if is_local(frame, handle)]
 
 

@@ -18,7 +18,7 @@ from .cells import Handle, reject_states
 from .explain import explain
 from .frames import Frame, Unnamed, frames, trace_token
 from .naming import describe_tree, leaf_names, name_of, parameter_names, stand_for
-from .state_primitives import settle, settle_finally
+from .state_primitives import check_given_back, settle, settle_finally
 
 _generation = itertools.count(1)
 
@@ -147,6 +147,8 @@ def trace_within(
         for result in results:
             _check_array(function, result)
         settle_finally(frame)
+        if around[0] is None:  # or else it goes on
+            check_given_back(frame)
         return results
 
     names = names or parameter_names(function)

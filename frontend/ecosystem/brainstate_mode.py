@@ -44,6 +44,13 @@ ERRORS = {
 }
 
 
+RECORDING = {
+    "record_state_value_read": lambda state: state.note_touch(written=False),
+    "record_state_value_write": lambda state: state.note_touch(written=True),
+}
+"""What libraries call that have values of their own in classes of States."""
+
+
 class BrainstateMode:
     """The time in which programs written for brainstate run on our compiler.
 
@@ -140,6 +147,8 @@ class BrainstateMode:
         for name, ours in ERRORS.items():
             pairs[getattr(self.library, name)] = ours
         pairs[self.library.StateTraceStack] = StateTraceStack
+        for name, ours in RECORDING.items():
+            pairs[getattr(self._internals, name)] = ours
         self.takeover.replace(pairs)
 
     def _stand_in(self, theirs: Any, ours: Any) -> Any:

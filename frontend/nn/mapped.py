@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from .. import transform
 from ..filter import Filter
 from ..state import tree
-from ..transform.mapping import call_in_lanes
+from ..transform.new_states import call_in_lanes
 from .collective import call_all_fns
 from .module import Module
 

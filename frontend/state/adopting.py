@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..capture import Cell, frames, read, write
@@ -26,10 +26,30 @@ class _Storage:
     """Where the objects of a class hold their value, as the class itself reaches it."""
 
     def __init__(self, owner: type, name: str) -> None:
-        self.name = name
-        self.descriptor = getattr(owner, name, None)
-        if not hasattr(type(self.descriptor), "__set__"):
-            self.descriptor = None
+        self.name, self._owner = name, owner
+        self._descriptors = {owner: self._look_up(owner.__mro__)}
+
+    def _look_up(self, classes: Iterable[type]) -> Any:
+        """Return what the first of some classes that has the name keeps values by, if any does."""
+        found = next((vars(c)[self.name] for c in classes if self.name in vars(c)), None)
+        return found if hasattr(type(found), "__set__") else None
+
+    def descriptor(self, kind: type) -> Any:
+        """Return what keeps the value of an object of a class; None if its dictionary does."""
+        try:
+            return self._descriptors[kind]
+        except KeyError:
+            after = kind.__mro__[kind.__mro__.index(self._owner) + 1 :]
+            own = self._descriptors[self._owner]
+            return self._descriptors.setdefault(kind, own or self._look_up(after))
+
+    def holds(self, state: Any) -> bool:
+        """Whether an object holds something."""
+        try:
+            self.get(state)
+        except AttributeError:
+            return False
+        return True
 
     def get(self, state: Any) -> Any:
         """Return what an object holds.
@@ -39,8 +59,9 @@ class _Storage:
         AttributeError
             If it holds nothing yet.
         """
-        if self.descriptor is not None:
-            return self.descriptor.__get__(state, type(state))
+        descriptor = self.descriptor(type(state))
+        if descriptor is not None:
+            return descriptor.__get__(state, type(state))
         try:
             return vars(state)[self.name]
         except KeyError:
@@ -50,8 +71,9 @@ class _Storage:
 
     def set(self, state: Any, value: Any) -> None:
         """Let an object hold a value."""
-        if self.descriptor is not None:
-            self.descriptor.__set__(state, value)
+        descriptor = self.descriptor(type(state))
+        if descriptor is not None:
+            descriptor.__set__(state, value)
         else:
             vars(state)[self.name] = value
 
@@ -150,6 +172,7 @@ class Adoption:
             "handle": property(lambda state: self.facts(state).handle),
             "peek": lambda state: self.place.get(state),
             "accept": lambda state, held: self.place.set(state, held),
+            "may_be_lent": True,  # to hold traced values for a while is for its own class to allow
             "_watched": property(lambda state: bool(watched(state))),
             "_hooks": property(lambda state: _Marks((watched(state),))),
         }
@@ -276,7 +299,7 @@ class _Place:
         return held
 
     def __set__(self, state: Any, value: Any) -> None:
-        if id(state) in _making.ids:
+        if id(state) in _making.ids or not self.adoption.place.holds(state):
             self.adoption.place.set(state, value)
         else:
             if self.asked and frames.top is None:
@@ -383,7 +406,8 @@ def adopt(
     Raises
     ------
     TypeError
-        If `state_class` is not a class of somebody else's.
+        If `state_class` is not a class of somebody else's, or its objects cannot be referred to
+        weakly.
     ValueError
         If it is adopted already, or has a member that we need under the same name.
 
@@ -405,6 +429,11 @@ def adopt(
     """
     if not isinstance(state_class, type) or state_class.__module__ == "builtins":
         raise TypeError(f"adopt takes a class whose objects hold a value, not {state_class!r}")
+    if not state_class.__weakrefoffset__:
+        raise TypeError(
+            f"the objects of {state_class.__name__} cannot be referred to weakly, so that compiled "
+            "functions would keep all of them alive; its __slots__ leave out '__weakref__'"
+        )
     if issubclass(state_class, Cell) or any(
         issubclass(state_class, known) or issubclass(known, state_class) for known in Cell.adopted
     ):

@@ -14,7 +14,7 @@ MUTANTS = (
     ),
     Mutant(
         "a State that has a row for each lane gains an axis at every call",
-        "frontend/transform/mapping.py",
+        "frontend/transform/choosing.py",
         'if self.policy == "auto" and written.fits:',
         'if self.policy == "auto" and not written.fits:',
         (
