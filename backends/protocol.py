@@ -31,6 +31,15 @@ class Cost:
     ----------
     flops, transcendentals, bytes : float or None
         Arithmetic, functions such as `sin` or `exp` beside it, and traffic to and from memory.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> from brainir.backends import backend_named
+    >>> graph = brainir.transform.jit(lambda x: x + 1).trace(jnp.ones(1000)).graph("purify")
+    >>> backend_named("xla").compile(graph).cost().flops >= 1000
+    True
     """
 
     flops: float | None = None
@@ -46,6 +55,16 @@ class Memory:
     ----------
     arguments, results, temporaries, code : int or None
         What is given, what comes out, what is needed in between, and the program itself.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> from brainir.backends import backend_named
+    >>> graph = brainir.transform.jit(lambda x: x + 1).trace(jnp.ones(1000)).graph("purify")
+    >>> memory = backend_named("reference").compile(graph).memory()
+    >>> memory.arguments, memory.results
+    (4000, 4000)
     """
 
     arguments: int | None = None
@@ -80,6 +99,16 @@ class Executable:
     inside : callable
         The same while JAX traces something else (``jax.jit`` or ``jax.grad`` of the user's own),
         for which arguments may be tracers.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> from brainir.backends import backend_named
+    >>> graph = brainir.transform.jit(lambda x: x + 1).trace(jnp.ones(3)).graph("purify")
+    >>> run = backend_named("reference").compile(graph)
+    >>> run(jnp.zeros(3))
+    (Array([1., 1., 1.], dtype=float32),)
     """
 
     def __init__(

@@ -22,11 +22,13 @@ from .hooks import *  # noqa: F403
 from .options import options
 from .random import RandomState
 from .state import (
+    Adoption,
     NewStateCatcher,
     State,
     StateDictManager,
     StateTraceStack,
     TreefyState,
+    adopt,
     catch_new_states,
     check_state_jax_tracer,
     check_state_value_tree,
@@ -37,6 +39,7 @@ from .state.kinds import *  # noqa: F403
 from .validation import validate
 
 __all__ = [
+    "Adoption",
     "ArtifactError",
     "BatchAxisError",
     "BrainIRError",
@@ -49,6 +52,7 @@ __all__ = [
     "StateTraceStack",
     "TraceContextError",
     "TreefyState",
+    "adopt",
     "catch_new_states",
     "check_state_jax_tracer",
     "check_state_value_tree",

@@ -71,7 +71,16 @@ def to_predicate(filter: Filter) -> Predicate:
 
 @dataclass(frozen=True, repr=False)
 class WithTag:
-    """Objects whose ``tag``, a string or a set of strings, is or holds `tag`."""
+    """Objects whose ``tag``, a string or a set of strings, is or holds `tag`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> from brainir import util
+    >>> choose = util.WithTag("slow")
+    >>> choose((), brainir.State(0.0, tag="slow")), choose((), brainir.State(0.0))
+    (True, False)
+    """
 
     tag: str
 
@@ -91,6 +100,15 @@ class OfType:
 
     A ``TreefyState``, which says in its attribute ``type`` of what class the State is that it
     stands for, counts as one of that class.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import brainir
+    >>> from brainir import util
+    >>> choose = util.OfType(brainir.ShortTermState)
+    >>> choose((), brainir.HiddenState(jnp.zeros(1))), choose((), brainir.ParamState(1.0))
+    (True, False)
     """
 
     type: type
@@ -107,7 +125,15 @@ class OfType:
 
 @dataclass(frozen=True, repr=False)
 class PathContains:
-    """Objects on whose path `key`, an attribute name, dictionary key or list index, stands."""
+    """Objects on whose path `key`, an attribute name, dictionary key or list index, stands.
+
+    Examples
+    --------
+    >>> from brainir import nn, util
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    >>> list(model.states(util.PathContains(1)))
+    [('layers', 1, 'weight')]
+    """
 
     key: Hashable
 
@@ -166,7 +192,17 @@ class All:
 
 @dataclass(frozen=True, init=False, repr=False)
 class Not:
-    """Objects that the filter does not choose."""
+    """Objects that the filter does not choose.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import brainir
+    >>> from brainir import util
+    >>> choose = util.Not(util.OfType(brainir.ParamState))
+    >>> choose((), brainir.ParamState(1.0)), choose((), brainir.HiddenState(jnp.zeros(1)))
+    (False, True)
+    """
 
     predicate: Predicate
 
@@ -182,7 +218,15 @@ class Not:
 
 @dataclass(frozen=True, repr=False)
 class Everything:
-    """All objects."""
+    """All objects.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> from brainir import nn, util
+    >>> len(nn.Linear(2, 1).states(util.Everything()))
+    1
+    """
 
     def __call__(self, path: Path, value: object) -> bool:
         return True
@@ -193,7 +237,15 @@ class Everything:
 
 @dataclass(frozen=True, repr=False)
 class Nothing:
-    """No objects."""
+    """No objects.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> from brainir import nn, util
+    >>> len(nn.Linear(2, 1).states(util.Nothing()))
+    0
+    """
 
     def __call__(self, path: Path, value: object) -> bool:
         return False

@@ -29,14 +29,39 @@ T = TypeVar("T")
 
 
 class Mixin:
-    """The base of classes that others are mixed with."""
+    """The base of classes that others are mixed with.
+
+    Examples
+    --------
+    >>> from brainir import mixin, nn
+    >>> class Named(mixin.Mixin):
+    ...     def title(self):
+    ...         return type(self).__name__.lower()
+    >>> class Layer(Named, nn.Linear):
+    ...     pass
+    >>> Layer(2, 1).title()
+    'layer'
+    """
 
 
 # --- descriptions ---------------------------------------------------------------------------------
 
 
 class ParamDesc(Mixin):
-    """A class of which an object can be described now and made later; see :meth:`desc`."""
+    """A class of which an object can be described now and made later; see :meth:`desc`.
+
+    Examples
+    --------
+    >>> from brainir import mixin, nn
+    >>> class Cell(nn.Module, mixin.ParamDesc):
+    ...     def __init__(self, size, gain=1.0):
+    ...         super().__init__()
+    ...         self.size, self.gain = size, gain
+    >>> later = Cell.desc(gain=2.0)
+    >>> cell = later(3)
+    >>> cell.size, cell.gain
+    (3, 2.0)
+    """
 
     @classmethod
     def desc(cls, *args: Any, **kwargs: Any) -> ParamDescriber[Any]:
@@ -78,6 +103,13 @@ class ParamDescriber(Generic[T], metaclass=_DescriberType):
     ------
     TypeError
         If `cls` is not callable.
+
+    Examples
+    --------
+    >>> from brainir import mixin, nn
+    >>> later = mixin.ParamDescriber(nn.Linear, out_size=3)
+    >>> later(2).weight.value["weight"].shape
+    (2, 3)
     """
 
     def __init__(self, cls: Any, *args: Any, **kwargs: Any) -> None:
@@ -194,7 +226,14 @@ OneOfTypes: Any = _Joining(_OneOf, "The type of what is an instance of one of so
 
 
 class Mode(Mixin):
-    """How a model is used. Modes with equal attributes are equal."""
+    """How a model is used. Modes with equal attributes are equal.
+
+    Examples
+    --------
+    >>> from brainir import mixin
+    >>> mixin.Mode() == mixin.Mode(), mixin.Mode() == mixin.Training()
+    (True, False)
+    """
 
     def is_a(self, mode: Any) -> bool:
         """Whether this is a mode of exactly that class."""
@@ -227,6 +266,13 @@ class JointMode(Mode):
     ------
     TypeError
         If one of them is not a mode.
+
+    Examples
+    --------
+    >>> from brainir import mixin
+    >>> mode = mixin.JointMode(mixin.Training(), mixin.Batching(4))
+    >>> mode.has(mixin.Training), mode.batch_size
+    (True, 4)
     """
 
     def __init__(self, *modes: Mode) -> None:
@@ -265,6 +311,13 @@ class Batching(Mode):
         How many.
     batch_axis : int
         Along which axis.
+
+    Examples
+    --------
+    >>> from brainir import mixin
+    >>> mode = mixin.Batching(batch_size=8)
+    >>> mode.batch_size, mode.batch_axis, mode == mixin.Batching(8)
+    (8, 0, True)
     """
 
     def __init__(self, batch_size: int = 1, batch_axis: int = 0) -> None:
@@ -272,4 +325,12 @@ class Batching(Mode):
 
 
 class Training(Mode):
-    """That a model is being trained."""
+    """That a model is being trained.
+
+    Examples
+    --------
+    >>> from brainir import environ, mixin
+    >>> with environ.context(mode=mixin.Training()):
+    ...     environ.get("mode").has(mixin.Training)
+    True
+    """

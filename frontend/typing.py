@@ -43,14 +43,33 @@ Leaf = TypeVar("Leaf")
 
 @runtime_checkable
 class SupportsDType(Protocol):
-    """An object that carries a dtype, such as an array or a ``jax.ShapeDtypeStruct``."""
+    """An object that carries a dtype, such as an array or a ``jax.ShapeDtypeStruct``.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir.typing import SupportsDType
+    >>> def precision(array: SupportsDType) -> int:
+    ...     return array.dtype.itemsize * 8
+    >>> precision(jnp.zeros(3)), isinstance(1.0, SupportsDType)
+    (32, False)
+    """
 
     @property
     def dtype(self) -> np.dtype: ...
 
 
 class Missing:
-    """The class itself stands for an argument that was not given, where ``None`` has a meaning."""
+    """The class itself stands for an argument that was not given, where ``None`` has a meaning.
+
+    Examples
+    --------
+    >>> from brainir.typing import Missing
+    >>> def delayed(value, default=Missing):
+    ...     return value if default is Missing else (value, default)
+    >>> delayed(1.0), delayed(1.0, None)
+    (1.0, (1.0, None))
+    """
 
 
 Array = jax.Array

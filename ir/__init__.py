@@ -1,6 +1,7 @@
 """The language: types, values, nodes, graphs, and one record for each op."""
 
 from . import ops as ops
+from .applied_views import Argument, Call, Gathered, Lane, Lanes, Yield
 from .builder import (
     Builder,
     Replacements,
@@ -44,23 +45,7 @@ from .python_source import Handler, PythonSource, to_python
 from .structure import Fingerprint, equal, fingerprint, first_difference
 from .types import Const, Literal, Loc, Operand, StateVar, Type, Value, at
 from .verify import FORMS, Form, VerificationError, verify
-from .views import (
-    Argument,
-    Branch,
-    Branches,
-    Call,
-    Carry,
-    Choice,
-    Gathered,
-    Lane,
-    Lanes,
-    Loop,
-    Round,
-    Slice,
-    Stack,
-    While,
-    Yield,
-)
+from .views import Branch, Branches, Carry, Choice, Loop, Round, Slice, Stack, While
 from .wiring import (
     Part,
     Place,

@@ -26,6 +26,19 @@ class Builder:
         What was built so far.
     loc : Loc or None
         Given to nodes that are emitted without a location of their own.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value
+    >>> x, build = Value(Type("float32", (3,)), "x"), Builder()
+    >>> (y,) = build.emit("mul", [x, build.ones(x.type)], hints=["y"])
+    >>> print(build.graph([x], [build("reduce_sum", y, axes=(0,))], "total"))
+    graph @total(%x: f32[3]) -> (f32[]) {
+      %0 = broadcast_in_dim 1.0:f32 {shape=(3,), dims=()} : f32[3]
+      %y = mul %x, %0 : f32[3]
+      %1 = reduce_sum %y {axes=(0,)} : f32[]
+      return %1
+    }
     """
 
     def __init__(self, loc: Loc | None = None) -> None:
@@ -104,7 +117,19 @@ class Builder:
 
 
 def zero_of(type: Type) -> Scalar:
-    """Return the zero of a dtype as a Python scalar."""
+    """Return the zero of a dtype as a Python scalar.
+
+    Raises
+    ------
+    GraphError
+        If the elements are random keys.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, zero_of
+    >>> [zero_of(Type(dtype)) for dtype in ("float32", "int8", "bool", "complex64")]
+    [0.0, 0, False, 0j]
+    """
     if type.dtype == "bool":
         return False
     if type.is_complex:
@@ -115,12 +140,30 @@ def zero_of(type: Type) -> Scalar:
 
 
 def fresh(values: Iterable[Value]) -> tuple[Value, ...]:
-    """Return new values of the same types and hints."""
+    """Return new values of the same types and hints.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, Value, fresh
+    >>> old = Value(Type("float32", (3,)), "V")
+    >>> (new,) = fresh([old])
+    >>> new == old, new.hint, str(new.type)
+    (False, 'V', 'f32[3]')
+    """
     return tuple(Value(v.type, v.hint) for v in values)
 
 
 def mapped(operands: Iterable[Operand], mapping: Mapping[Value, Operand]) -> tuple[Operand, ...]:
-    """Look operands up in a map; those it does not hold (captures, literals) stay as they are."""
+    """Look operands up in a map; those it does not hold (captures, literals) stay as they are.
+
+    Examples
+    --------
+    >>> from brainir.ir import Literal, Type, Value, mapped
+    >>> x, y, new = Value(Type("float32")), Value(Type("float32")), Value(Type("float32"))
+    >>> two = Literal(2.0, Type("float32"))
+    >>> mapped([x, y, two], {x: new}) == (new, y, two)
+    True
+    """
     return tuple(
         mapping.get(operand, operand) if isinstance(operand, Value) else operand
         for operand in operands
@@ -135,7 +178,30 @@ whose operands are already mapped, and return what stands for its results; None:
 def replay(
     nodes: Iterable[Node], builder: Builder, mapping: Replacements, rewrite: Rewrite | None = None
 ) -> None:
-    """Build nodes again, through ``mapping``, which learns what stands for each old result."""
+    """Build nodes again, through ``mapping``, which learns what stands for each old result.
+
+    Raises
+    ------
+    GraphError
+        If a rewrite gives another number of results than its node has, or builds a wrong node.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, parse, replay
+    >>> graph = parse('''graph @f(%x: f32[3]) -> (f32[3]) {
+    ...   %y = neg %x
+    ...   return %y
+    ... }''')
+    >>> build, (x,) = Builder(), graph.params
+    >>> mapping = {x: build("exp", x)}
+    >>> replay(graph.nodes, build, mapping)
+    >>> print(build.graph([x], [mapping[graph.results[0]]], "after_exp"))
+    graph @after_exp(%x: f32[3]) -> (f32[3]) {
+      %0 = exp %x : f32[3]
+      %y = neg %0 : f32[3]
+      return %y
+    }
+    """
     for node in nodes:
         operands = mapped(node.operands, mapping)
         results = rewrite(builder, node, operands, mapping) if rewrite else None
@@ -158,6 +224,17 @@ def copy_node(
     """Emit a node like another one, with other operands and regions.
 
     Where the operands have the types that they had, so have the results, without inferring again.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value, copy_node, parse
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = neg %x
+    ...   return %y
+    ... }''')
+    >>> (wider,) = copy_node(Builder(), graph.nodes[0], [Value(Type("float32", (8,)))])
+    >>> wider.hint, str(wider.type)
+    ('y', 'f32[8]')
     """
     if not node.regions and all(
         new.type is old.type or new.type == old.type
@@ -181,6 +258,21 @@ def replay_region(region: Graph, mapping: Replacements, rewrite: Rewrite | None 
     """Build a region again, with fresh parameters; the outer ``mapping`` serves its captures.
 
     One map serves all depths, since a value is defined only once in a whole graph.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, Value, parse, replay_region
+    >>> graph = parse('''graph @f(%x: f32[3], %slope: f32[]) -> (f32[3]) {
+    ...   %y = for_loop over(%a = %x) {length=3} do {
+    ...     %b = mul %a, %slope
+    ...     yield %b
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> other = Value(Type("float32"), "other")
+    >>> region = replay_region(graph.nodes[0].regions[0], {graph.params[1]: other})
+    >>> region.nodes[0].operands == (region.params[0], other)
+    True
     """
     params = fresh(region.params)
     mapping.update(zip(region.params, params, strict=True))
@@ -190,7 +282,25 @@ def replay_region(region: Graph, mapping: Replacements, rewrite: Rewrite | None 
 
 
 def replay_graph(graph: Graph, rewrite: Rewrite | None = None) -> Graph:
-    """Build a whole graph again; its parameters and consts are kept as they are."""
+    """Build a whole graph again; its parameters and consts are kept as they are.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, replay_graph
+    >>> graph = parse('''graph @f(%x: f32[3]) -> (f32[3]) {
+    ...   %y = integer_pow %x {y=2}
+    ...   return %y
+    ... }''')
+    >>> def prefer_square(builder, node, operands, mapping):
+    ...     if node.op.name == "integer_pow" and node.attrs["y"] == 2:
+    ...         return builder.emit("square", operands)
+    ...     return None
+    >>> print(replay_graph(graph, prefer_square))
+    graph @f(%x: f32[3]) -> (f32[3]) {
+      %0 = square %x : f32[3]
+      return %0
+    }
+    """
     builder = Builder()
     mapping: Replacements = {}
     replay(graph.nodes, builder, mapping, rewrite)
@@ -203,7 +313,29 @@ def inline(
     arguments: Sequence[Operand],
     mapping: Replacements | None = None,
 ) -> tuple[Operand, ...]:
-    """Build the nodes of a region in place, with ``arguments`` for its parameters."""
+    """Build the nodes of a region in place, with ``arguments`` for its parameters.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many arguments as parameters.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, inline, parse
+    >>> twice = parse('''graph @twice(%x: f32[3]) -> (f32[3]) {
+    ...   %y = add %x, %x
+    ...   return %y
+    ... }''')
+    >>> build, (x,) = Builder(), twice.params
+    >>> results = inline(build, twice, inline(build, twice, [x]))
+    >>> print(build.graph([x], results, "four_times"))
+    graph @four_times(%x: f32[3]) -> (f32[3]) {
+      %y = add %x, %x : f32[3]
+      %y1 = add %y, %y : f32[3]
+      return %y1
+    }
+    """
     mapping = {} if mapping is None else mapping
     mapping.update(zip(region.params, arguments, strict=True))
     replay(region.nodes, builder, mapping)

@@ -75,6 +75,22 @@ class Partials:
 
     It is called as ``rule(builder, result, *operands, **attrs)``. A partial is an operand of the
     graph, or None where the derivative is zero.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Partials, parse
+    >>> square = Partials(lambda builder, result, x: [builder("add", x, x)])
+    >>> graph = parse('''graph @f(%x: f32[3], %ct: f32[3]) -> (f32[3]) {
+    ...   %y = square %x
+    ...   return %y
+    ... }''')
+    >>> build, (x, ct) = Builder(), graph.params
+    >>> print(build.graph([x, ct], square.vjp(build, graph.nodes[0], (ct,)), "backwards"))
+    graph @backwards(%x: f32[3], %ct: f32[3]) -> (f32[3]) {
+      %0 = add %x, %x : f32[3]
+      %1 = mul %ct, %0 : f32[3]
+      return %1
+    }
     """
 
     rule: Callable[..., Sequence[Operand | None]]
@@ -116,6 +132,21 @@ class Linear:
     ``transpose(builder, cotangent, *operands, **attrs)`` gives the cotangent of every operand, None
     for those it is not linear in. ``jointly`` says whether the op is linear in them together (a
     sum, a concatenation) or in each while the others stand still (a contraction).
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Linear, parse
+    >>> negated = Linear(lambda builder, cotangent, x: [builder("neg", cotangent)])
+    >>> graph = parse('''graph @f(%x: f32[3], %ct: f32[3]) -> (f32[3]) {
+    ...   %y = neg %x
+    ...   return %y
+    ... }''')
+    >>> build, (x, ct) = Builder(), graph.params
+    >>> print(build.graph([ct], negated.vjp(build, graph.nodes[0], (ct,)), "backwards"))
+    graph @backwards(%ct: f32[3]) -> (f32[3]) {
+      %0 = neg %ct : f32[3]
+      return %0
+    }
     """
 
     transpose: Callable[..., Sequence[Operand | None]]
@@ -158,6 +189,22 @@ class Rules:
 
     ``reverse(builder, node, cotangents)`` and ``forward(builder, node, tangents)`` are as `vjp` and
     `jvp`. A ``selective`` reverse takes ``wanted`` besides.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Rules, parse
+    >>> negated = Rules(
+    ...     reverse=lambda builder, node, cotangents: [builder("neg", cotangents[0])],
+    ...     forward=lambda builder, node, tangents: [builder("neg", tangents[0])],
+    ... )
+    >>> graph = parse('''graph @f(%x: f32[3], %ct: f32[3]) -> (f32[3]) {
+    ...   %y = neg %x
+    ...   return %y
+    ... }''')
+    >>> build, (x, ct) = Builder(), graph.params
+    >>> (gradient,) = negated.vjp(build, graph.nodes[0], (ct,))
+    >>> build.nodes[0].op, negated.vjp(build, graph.nodes[0], (None,))
+    (<op neg>, (None,))
     """
 
     reverse: Callable[..., Sequence[Operand | None]]
@@ -198,12 +245,47 @@ class Zero:
 
 
 class NotDifferentiable(GraphError):
-    """A derivative was asked of an op that has none."""
+    """A derivative was asked of an op that has none.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, parse
+    >>> graph = parse('''graph @f(%x: f32[], %y: f32[]) -> (f32[]) {
+    ...   %z = nextafter %x, %y
+    ...   return %z
+    ... }''')
+    >>> (node,) = graph.nodes
+    >>> node.op.derivative.jvp(Builder(), node, graph.params)
+    Traceback (most recent call last):
+        ...
+    brainir.ir.derivative.NotDifferentiable: nextafter has no derivative: it steps from ...
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class NOT_DIFFERENTIABLE:
-    """A derivative that must not be asked for, and why."""
+    """A derivative that must not be asked for, and why.
+
+    Raises
+    ------
+    NotDifferentiable
+        By `vjp` and `jvp`, unless the derivative is zero because nothing depends on it.
+
+    Examples
+    --------
+    >>> from brainir.ir import NOT_DIFFERENTIABLE, Builder, parse
+    >>> graph = parse('''graph @f(%x: f32[3]) -> (f32[3]) {
+    ...   %y = neg %x
+    ...   return %y
+    ... }''')
+    >>> (node,), refused = graph.nodes, NOT_DIFFERENTIABLE("it measures")
+    >>> refused.jvp(Builder(), node, (None,))
+    (None,)
+    >>> refused.jvp(Builder(), node, graph.params)
+    Traceback (most recent call last):
+        ...
+    brainir.ir.derivative.NotDifferentiable: neg has no derivative: it measures
+    """
 
     why: str
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .applied_views import Applied, Argument, Yield
 from .builder import Builder
 from .graph import Graph, Node
 from .types import Loc, Operand, StateVar, Value
-from .views import Applied, Argument, Operands, Regions, Yield, hint_of
+from .views import Operands, Regions, hint_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,20 @@ class Gradient(Applied):
         Of the function that it was.
     loc : Loc or None
         Where it stands.
+
+    Examples
+    --------
+    >>> from brainir.ir import Gradient, parse
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %slope, %y = grad (%a = %x) {wrt=(0,), states=(), losses=1} do {
+    ...     %b = mul %a, %a
+    ...     yield %b
+    ...   }
+    ...   return %slope
+    ... }''')
+    >>> view = Gradient.of(graph.nodes[0])
+    >>> view.wrt[0].hint, view.summed[0].hint, view.gradients[0].hint
+    ('a', 'b', 'slope')
     """
 
     arguments: tuple[Argument, ...]
@@ -92,7 +107,22 @@ class Gradient(Applied):
 
 
 class Pushed(NamedTuple):
-    """What a ``jvp`` gives: inside, outside, and its tangent there."""
+    """What a ``jvp`` gives: inside, outside, and its tangent there.
+
+    Examples
+    --------
+    >>> from brainir.ir import Pushforward, parse
+    >>> graph = parse('''graph @f(%x: f32[], %dx: f32[]) -> (f32[]) {
+    ...   %y, %dy = jvp %x, %dx {wrt=(0,)} do (%a: f32[]) {
+    ...     %b = mul %a, %a
+    ...     yield %b
+    ...   }
+    ...   return %dy
+    ... }''')
+    >>> (pushed,) = Pushforward.of(graph.nodes[0]).yields
+    >>> [value.hint for value in pushed]
+    ['b', 'y', 'dy']
+    """
 
     inside: Operand
     result: Value | None = None
@@ -121,6 +151,20 @@ class Pushforward(Applied):
         Of the function that it was.
     loc : Loc or None
         Where it stands.
+
+    Examples
+    --------
+    >>> from brainir.ir import Pushforward, parse
+    >>> graph = parse('''graph @f(%x: f32[], %dx: f32[]) -> (f32[]) {
+    ...   %y, %dy = jvp %x, %dx {wrt=(0,)} do (%a: f32[]) {
+    ...     %b = mul %a, %a
+    ...     yield %b
+    ...   }
+    ...   return %dy
+    ... }''')
+    >>> view = Pushforward.of(graph.nodes[0])
+    >>> [a.operand.hint for a in view.arguments], [t.hint for t in view.tangents], view.lanes
+    (['x'], ['dx'], None)
     """
 
     arguments: tuple[Argument, ...]
@@ -179,6 +223,22 @@ class Rule(NamedTuple):
         What it computes.
     name : str
         Of the function that it was.
+
+    Examples
+    --------
+    >>> from brainir.ir import CustomDerivative, parse
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = custom_derivative (%a = %x) {mode="jvp"} do {
+    ...     yield %a
+    ...   } and (%b: f32[], %db: f32[]) {
+    ...     %dy = mul %db, 3.0:f32
+    ...     yield %b, %dy
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> rule = CustomDerivative.of(graph.nodes[0]).rule
+    >>> rule.given[0].hint, rule.moved[0].hint, rule.values[0].hint, rule.tangents[0].hint
+    ('b', 'db', 'b', 'dy')
     """
 
     given: tuple[Value, ...]
@@ -209,6 +269,24 @@ class Backward(NamedTuple):
         What it computes.
     name : str
         Of the function that it was.
+
+    Examples
+    --------
+    >>> from brainir.ir import CustomDerivative, parse
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = custom_derivative (%a = %x) {mode="vjp"} do {
+    ...     yield %a
+    ...   } and (%b: f32[]) {
+    ...     yield %b, %b
+    ...   } and (%kept: f32[], %cotangent: f32[]) {
+    ...     %dx = mul %kept, %cotangent
+    ...     yield %dx
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> backward = CustomDerivative.of(graph.nodes[0]).backward
+    >>> backward.residuals[0].hint, backward.cotangents[0].hint, backward.gradients[0].hint
+    ('kept', 'cotangent', 'dx')
     """
 
     residuals: tuple[Value, ...]
@@ -242,6 +320,22 @@ class CustomDerivative(Applied):
         Of the function.
     loc : Loc or None
         Where it stands.
+
+    Examples
+    --------
+    >>> from brainir.ir import CustomDerivative, parse
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = custom_derivative (%a = %x) {mode="jvp"} do @step {
+    ...     yield %a
+    ...   } and (%b: f32[], %db: f32[]) {
+    ...     %dy = mul %db, 3.0:f32
+    ...     yield %b, %dy
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> view = CustomDerivative.of(graph.nodes[0])
+    >>> view.name, view.backward is None, [node.op.name for node in view.rule.nodes]
+    ('step', True, ['mul'])
     """
 
     arguments: tuple[Argument, ...]

@@ -15,6 +15,22 @@ class Touched:
     """States that are read and written, each in order of first touch; ``io`` for host effects.
 
     States created inside are left out: nobody outside can see them.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, touched_by
+    >>> graph = parse('''graph @step(%x: f32[]) -> ()
+    ...   states(@cell.V: f32[] hidden, @cell.w: f32[] param) {
+    ...   %w = state.read @cell.w
+    ...   %dv = mul %w, %x
+    ...   state.write @cell.V, %dv
+    ...   return
+    ... }''')
+    >>> touched = touched_by(graph)
+    >>> [state.name for state in touched.reads], [state.name for state in touched.writes]
+    (['cell.w'], ['cell.V'])
+    >>> touched.pure
+    False
     """
 
     reads: tuple[StateVar, ...]
@@ -33,17 +49,61 @@ class Touched:
 
 
 def touched_by(*graphs: Graph) -> Touched:
-    """Return what graphs touch outside themselves, regions included."""
+    """Return what graphs touch outside themselves, regions included.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, touched_by
+    >>> graph = parse('''graph @run(%x: f32[3]) -> ()
+    ...   states(@cell.V: f32[] hidden) {
+    ...   for_loop over(%a = %x) {length=3} do {
+    ...     state.write @cell.V, %a
+    ...     yield
+    ...   }
+    ...   return
+    ... }''')
+    >>> [state.name for state in touched_by(graph).writes]
+    ['cell.V']
+    """
     return _touched(node for graph in graphs for node in graph.nodes)
 
 
 def touched_by_node(node: Node) -> Touched:
-    """Return what one node touches, regions included."""
+    """Return what one node touches, regions included.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, touched_by_node
+    >>> graph = parse('''graph @run(%x: f32[3]) -> (f32[3])
+    ...   states(@cell.V: f32[] hidden) {
+    ...   for_loop over(%a = %x) {length=3} do {
+    ...     state.write @cell.V, %a
+    ...     yield
+    ...   }
+    ...   %y = neg %x
+    ...   return %y
+    ... }''')
+    >>> [touched_by_node(node).pure for node in graph.nodes]
+    [False, True]
+    """
     return _touched([node])
 
 
 def is_pure(node: Node) -> bool:
-    """Whether a node has no effect at all: it may be dropped, repeated or moved."""
+    """Whether a node has no effect at all: it may be dropped, repeated or moved.
+
+    Examples
+    --------
+    >>> from brainir.ir import is_pure, parse
+    >>> graph = parse('''graph @step(%x: f32[]) -> (f32[])
+    ...   states(@cell.V: f32[] hidden) {
+    ...   %y = neg %x
+    ...   state.write @cell.V, %x
+    ...   return %y
+    ... }''')
+    >>> [(node.op.name, is_pure(node)) for node in graph.nodes]
+    [('neg', True), ('state.write', False)]
+    """
     if node.op.effects:
         return False
     return not node.regions or touched_by_node(node).pure

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One operation: operands in, results out, in program order among its neighbours."""
+    """One operation: operands in, results out, in program order among its neighbours.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value
+    >>> x, build = Value(Type("float32", (3,)), "x"), Builder()
+    >>> y = build("mul", x, x)
+    >>> (node,) = build.nodes
+    >>> node.op, node.result is y, node.cost.flops
+    (<op mul>, True, 3)
+    """
 
     op: Op
     operands: tuple[Operand, ...]
@@ -48,6 +58,21 @@ class Graph:
 
     Of a graph in which states have become arrays (see the pass ``purify``), the last parameters are
     the leaves of ``states``, and the last results those of ``writes``, in order.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> graph = parse('''graph @square(%x: f32[3] "mV") -> (f32[3]) {
+    ...   %y = mul %x, %x
+    ...   return %y
+    ... }''')
+    >>> graph.name, graph.params[0].type, [node.op.name for node in graph.nodes]
+    ('square', Type(dtype='float32', shape=(3,)), ['mul'])
+    >>> print(graph.with_(name="power"))
+    graph @power(%x: f32[3] "mV") -> (f32[3]) {
+      %y = mul %x, %x : f32[3]
+      return %y
+    }
     """
 
     name: str
@@ -79,7 +104,21 @@ class Graph:
 
 
 def walk(graph: Graph) -> Iterator[Node]:
-    """Yield every node of a graph and of its regions, a node before the nodes inside it."""
+    """Yield every node of a graph and of its regions, a node before the nodes inside it.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, walk
+    >>> graph = parse('''graph @f(%x: f32[3]) -> (f32[3]) {
+    ...   %y = for_loop over(%a = %x) {length=3} do {
+    ...     %b = neg %a
+    ...     yield %b
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> [node.op.name for node in walk(graph)]
+    ['for_loop', 'neg']
+    """
     for node in graph.nodes:
         yield node
         for region in node.regions:
@@ -87,7 +126,21 @@ def walk(graph: Graph) -> Iterator[Node]:
 
 
 def captures(*graphs: Graph) -> tuple[Value, ...]:
-    """Return the values that regions use but do not define, in order of first use."""
+    """Return the values that regions use but do not define, in order of first use.
+
+    Examples
+    --------
+    >>> from brainir.ir import captures, parse
+    >>> graph = parse('''graph @f(%x: f32[3], %slope: f32[]) -> (f32[3]) {
+    ...   %y = for_loop over(%a = %x) {length=3} do {
+    ...     %b = mul %a, %slope
+    ...     yield %b
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> [value.hint for value in captures(graph.nodes[0].regions[0])]
+    ['slope']
+    """
     found: dict[Value, None] = {}
     for graph in graphs:
         _collect_captures(graph, set(), found)

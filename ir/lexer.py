@@ -46,6 +46,18 @@ class ParseError(GraphError):
         What the text was called.
     line, column : int
         Where the fault is, both from 1.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = neg %z
+    ...   return %y
+    ... }''', file="model.ir")
+    Traceback (most recent call last):
+        ...
+    brainir.ir.lexer.ParseError: model.ir:2:12: %z is not defined here
+    ...
     """
 
     def __init__(self, what: str, text: str, position: int, file: str) -> None:

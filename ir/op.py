@@ -23,11 +23,29 @@ if TYPE_CHECKING:
 
 
 class GraphError(Exception):
-    """A graph, or a node about to be added to one, is not well formed."""
+    """A graph, or a node about to be added to one, is not well formed.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, GraphError, Type, Value
+    >>> build = Builder()
+    >>> try:
+    ...     build("add", Value(Type("float32", (3,))), Value(Type("float32", (4,))))
+    ... except GraphError as error:
+    ...     print(str(error).split(":")[0])
+    add(f32[3], f32[4]) {}
+    """
 
 
 class Effect(enum.Enum):
-    """What an op does besides computing its results."""
+    """What an op does besides computing its results.
+
+    Examples
+    --------
+    >>> from brainir.ir import Effect, all_ops
+    >>> [op.name for op in all_ops() if Effect.WRITE in op.effects]
+    ['state.write']
+    """
 
     READ = "reads a state"
     WRITE = "writes a state"
@@ -40,7 +58,16 @@ PURE: Effects = frozenset()
 
 
 class Weight(enum.IntEnum):
-    """How an op compares with storing and loading its result again."""
+    """How an op compares with storing and loading its result again.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value, Weight
+    >>> x, build = Value(Type("float32", (3, 3))), Builder()
+    >>> y = build("tanh", build("reshape", x, shape=(9,)))
+    >>> [node.cost.weight.name for node in build.nodes]
+    ['FREE', 'CHEAP']
+    """
 
     FREE = 0
     """Costs nothing once compiled: reshapes, broadcasts, constants."""
@@ -52,7 +79,17 @@ class Weight(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Work and memory traffic of one node."""
+    """Work and memory traffic of one node.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value
+    >>> x, build = Value(Type("float32", (1000,))), Builder()
+    >>> y = build("add", x, x)
+    >>> cost = build.nodes[0].cost
+    >>> cost.flops, cost.bytes
+    (1000, 12000)
+    """
 
     flops: int
     bytes: int
@@ -60,7 +97,14 @@ class Cost:
 
 
 def traffic(operands: tuple[Type, ...], results: tuple[Type, ...]) -> int:
-    """Return the bytes that a node reads and writes if nothing is fused."""
+    """Return the bytes that a node reads and writes if nothing is fused.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, traffic
+    >>> traffic((Type("float32", (1000,)), Type("float32")), (Type("float32", (1000,)),))
+    8004
+    """
     return sum(t.nbytes for t in operands) + sum(t.nbytes for t in results)
 
 
@@ -110,6 +154,15 @@ class Op:
     attributes : frozenset of str or None
         The names of all attributes, likewise: what the signature takes by name only. None if it
         takes any.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, get_op
+    >>> op = get_op("for_loop")
+    >>> op.groups, op.has_regions, op.defaults["unroll"]
+    (('carry', 'over'), True, 1)
+    >>> get_op("mul").result_types((Type("float32", (3,)), Type("float32")), {}, ())
+    (Type(dtype='float32', shape=(3,)),)
     """
 
     name: str
@@ -159,7 +212,21 @@ _registry: dict[str, Op] = {}
 
 
 def register(op: Op) -> Op:
-    """Add an op to the registry; a name is taken once."""
+    """Add an op to the registry; a name is taken once.
+
+    Raises
+    ------
+    ValueError
+        If an op of that name is there already.
+
+    Examples
+    --------
+    >>> from brainir.ir import get_op, register
+    >>> register(get_op("mul"))
+    Traceback (most recent call last):
+        ...
+    ValueError: op 'mul' is already defined
+    """
     if op.name in _registry:
         raise ValueError(f"op {op.name!r} is already defined")
     _registry[op.name] = op
@@ -211,7 +278,32 @@ def define(
     effects: Effects,
     cost: CostRule,
 ) -> Op:
-    """Define an op without regions and register it; see `Op` for the fields."""
+    """Define an op without regions and register it; see `Op` for the fields.
+
+    Raises
+    ------
+    ValueError
+        If an op of that name is there already.
+
+    Examples
+    --------
+    >>> from brainir.ir import PURE, Builder, Cost, Partials, Type, Value, Weight
+    >>> from brainir.ir import define, temporary_ops
+    >>> with temporary_ops():
+    ...     cube = define(
+    ...         "cube",
+    ...         "x times x times x.",
+    ...         infer=lambda x: x,
+    ...         numpy=lambda x: x * x * x,
+    ...         lax=lambda jax, x: x * x * x,
+    ...         batch=lambda builder, operands, batched, size: builder("cube", *operands),
+    ...         derivative=Partials(lambda builder, result, x: [builder("square", x)]),
+    ...         effects=PURE,
+    ...         cost=lambda operands, results, attrs: Cost(2 * results[0].size, 0, Weight.CHEAP),
+    ...     )
+    ...     print(Builder()("cube", Value(Type("float32", (4,)))).type)
+    f32[4]
+    """
     return register(Op(name, doc, infer, numpy, lax, batch, derivative, effects, cost))
 
 
@@ -227,7 +319,26 @@ def define_region(
     wiring: WiringRule,
     groups: tuple[str, ...] = (),
 ) -> Op:
-    """Define an op whose nodes contain graphs; passes follow values through these by `wiring`."""
+    """Define an op whose nodes contain graphs; passes follow values through these by `wiring`.
+
+    Examples
+    --------
+    >>> from brainir.ir import PURE, Cost, Weight, Wiring, entering, leaving
+    >>> from brainir.ir import define_region, temporary_ops
+    >>> with temporary_ops():
+    ...     once = define_region(
+    ...         "once",
+    ...         "Run a region once, on one operand, for one result.",
+    ...         infer=lambda *types, regions: tuple(result.type for result in regions[0].results),
+    ...         numpy=lambda run, *arrays, regions: run(regions[0], *arrays),
+    ...         lax=lambda jax, run, *arrays, regions: run(regions[0], *arrays),
+    ...         effects=PURE,
+    ...         cost=lambda operands, results, attrs: Cost(0, 0, Weight.FREE),
+    ...         wiring=lambda node: Wiring((*entering(1), *leaving(1))),
+    ...     )
+    >>> once.has_regions
+    True
+    """
     return register(Op(name, doc, infer, numpy, lax, None, None, effects, cost, wiring, groups))
 
 
@@ -238,6 +349,16 @@ def get_op(name: str) -> Op:
     ------
     KeyError
         If no op of that name is defined.
+
+    Examples
+    --------
+    >>> from brainir.ir import get_op
+    >>> get_op("tanh").doc
+    'Hyperbolic tangent.'
+    >>> get_op("tahn")
+    Traceback (most recent call last):
+        ...
+    KeyError: "no op is called 'tahn'; `brainir ops` lists them all"
     """
     try:
         return _registry[name]
@@ -246,10 +367,24 @@ def get_op(name: str) -> Op:
 
 
 def find_op(name: str) -> Op | None:
-    """Return the op of that name, or None."""
+    """Return the op of that name, or None.
+
+    Examples
+    --------
+    >>> from brainir.ir import find_op
+    >>> find_op("tanh"), find_op("tahn")
+    (<op tanh>, None)
+    """
     return _registry.get(name)
 
 
 def all_ops() -> Iterator[Op]:
-    """Yield every op, in order of definition."""
+    """Yield every op, in order of definition.
+
+    Examples
+    --------
+    >>> from brainir.ir import all_ops
+    >>> [op.name for op in all_ops() if op.name.startswith("state")]
+    ['state.new', 'state.read', 'state.write']
+    """
     yield from tuple(_registry.values())

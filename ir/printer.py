@@ -85,6 +85,17 @@ class Printer:
         The text.
     line_of : dict
         The index of the line where each node begins.
+
+    Examples
+    --------
+    >>> from brainir.ir import Printer, parse
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = neg %x
+    ...   return %y
+    ... }''')
+    >>> printer = Printer(graph)
+    >>> printer.lines[printer.line_of[graph.nodes[0]]], printer.operand(graph.results[0])
+    ('  %y = neg %x : f32[]', '%y')
     """
 
     def __init__(self, graph: Graph, locations: bool = False) -> None:

@@ -14,13 +14,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from .applied_views import Call
 from .dtypes import numpy_dtype
 from .graph import Graph, Node
 from .op import Effect, GraphError
 from .ops.elementwise import kind
 from .ops.rules import Array
 from .types import Literal, Operand, Scalar, Type, Value, at
-from .views import Branches, Call, Loop, While
+from .views import Branches, Loop, While
 
 SMALL = 16
 """Constants of at most so many elements are written where they are used."""
@@ -70,6 +71,20 @@ class PythonSource:
         What stands in the text as ``constants["name"]``, and is given as the keyword argument
         ``constants``: larger arrays, and operations of JAX that cannot be written. None for an
         array that the graph does not hold. If there is nothing, the function has no such argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from brainir.ir import parse
+    >>> graph = parse('''graph @rate(%x: f32[3]) -> (f32[3]) {
+    ...   %y = tanh %x
+    ...   return %y
+    ... }''')
+    >>> source = graph.to_python()
+    >>> source.name, source.constants
+    ('rate', {})
+    >>> source.function()(np.zeros(3, np.float32))
+    (Array([0., 0., 0.], dtype=float32),)
     """
 
     text: str

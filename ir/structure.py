@@ -19,6 +19,16 @@ class Fingerprint:
     """A hashable key for what a graph computes: equal keys mean equal programs, never by chance.
 
     It keeps alive the ops and attributes that it tells apart by identity.
+
+    Examples
+    --------
+    >>> from brainir.ir import fingerprint, parse
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   return %x
+    ... }''')
+    >>> kept = {fingerprint(graph): "compiled"}
+    >>> kept[fingerprint(graph.with_(name="called otherwise"))]
+    'compiled'
     """
 
     __slots__ = ("_hash", "_key")
@@ -67,12 +77,34 @@ def equal(a: Graph, b: Graph) -> bool:
     """Return whether graphs are the same but for names, hints, locations and the data of consts.
 
     Other than for `fingerprint`, units and the kinds of states count.
+
+    Examples
+    --------
+    >>> from brainir.ir import equal, parse
+    >>> graph = parse('''graph @f(%x: f32[] "mV") -> (f32[]) {
+    ...   return %x
+    ... }''')
+    >>> equal(graph, graph.with_(name="g")), equal(graph, graph.with_(param_units=("V",)))
+    (True, False)
     """
     return _Encoder(a).entries == _Encoder(b).entries
 
 
 def first_difference(a: Graph, b: Graph) -> str | None:
-    """Return the first line in which two graphs differ, as each has it; None if they are equal."""
+    """Return the first line in which two graphs differ, as each has it; None if they are equal.
+
+    Examples
+    --------
+    >>> from brainir.ir import first_difference, parse, replay_graph
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = sin %x
+    ...   return %y
+    ... }''')
+    >>> other = replay_graph(graph, lambda builder, node, x, mapping: builder.emit("cos", x))
+    >>> print(first_difference(graph, other))
+    - %y = sin %x : f32[]
+    + %0 = cos %x : f32[]
+    """
     mine, other = _Encoder(a), _Encoder(b)
     pairs = zip_longest(mine.entries, other.entries)
     for i, (entry, other_entry) in enumerate(pairs):

@@ -30,6 +30,15 @@ class Type:
     """The dtype and shape of an array, printed as ``f32[500,1]``.
 
     A JAX random key is an element of its own dtype, such as ``key<fry>``. There are no weak types.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type
+    >>> trace = Type("float32", (500, 4))
+    >>> str(trace), trace.size, trace.nbytes
+    ('f32[500,4]', 2000, 8000)
+    >>> str(trace.stacked(10)), str(Type("key<fry>"))
+    ('f32[10,500,4]', 'key<fry>[]')
     """
 
     dtype: str
@@ -112,6 +121,12 @@ class Loc:
     """A place in the user's own source.
 
     ``scope`` is what the user calls that part of the computation, such as ``layer/attention``.
+
+    Examples
+    --------
+    >>> from brainir.ir import Loc
+    >>> str(Loc("model.py", 12, function="update", scope="cell"))
+    'model.py:12 update'
     """
 
     file: str
@@ -141,6 +156,17 @@ class Value:
     """One array in a graph; a value is itself, whatever it looks like (identity equality).
 
     ``hint`` is a wish for its printed name; the printer keeps names unique.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, Value, parse
+    >>> graph = parse('''graph @f(%x: f32[3]) -> (f32[3]) {
+    ...   return %x
+    ... }''')
+    >>> graph.results[0] is graph.params[0], graph.params[0].hint
+    (True, 'x')
+    >>> Value(Type("float32"), "x") == Value(Type("float32"), "x")
+    False
     """
 
     type: Type
@@ -156,6 +182,20 @@ class Literal:
 
     Two literals are equal when their types are and their bits are, so ``nan`` equals ``nan`` and
     ``0.0`` differs from ``-0.0``.
+
+    Raises
+    ------
+    ValueError
+        If the type has axes.
+
+    Examples
+    --------
+    >>> from brainir.ir import Literal, Type
+    >>> Literal(0.1, Type("float32")).value, Literal(0.1, Type("float64")).value
+    (0.10000000149011612, 0.1)
+    >>> nan = float("nan")
+    >>> Literal(nan, Type("float32")) == Literal(nan, Type("float32"))
+    True
     """
 
     value: Scalar
@@ -192,6 +232,13 @@ class StateVar:
 
     A state holds a pytree, so it has one type for each leaf. ``kind`` is what the user declared:
     hidden, short, long, param, delay, rng, ..., or ``local`` for one created inside the graph.
+
+    Examples
+    --------
+    >>> from brainir.ir import StateVar, Type
+    >>> potential = StateVar("cell.V", (Type("float32", (100,)),), "hidden", "mV")
+    >>> potential.hint
+    'V'
     """
 
     name: str
@@ -211,6 +258,22 @@ class Const:
     """A named array that a graph refers to; it is handed to executables as an argument.
 
     ``data`` is None in a graph that was read from text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from brainir.ir import Const, parse
+    >>> graph = parse('''graph @f(%x: f32[2]) -> (f32[2])
+    ...   consts(%weight: f32[2]) {
+    ...   %y = mul %x, %weight
+    ...   return %y
+    ... }''')
+    >>> (const,) = graph.consts
+    >>> const.value.hint, const.data
+    ('weight', None)
+    >>> filled = graph.with_(consts=(Const(const.value, np.array([0.5, 2.0], np.float32)),))
+    >>> filled.consts[0].data
+    array([0.5, 2. ], dtype=float32)
     """
 
     value: Value

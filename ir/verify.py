@@ -14,7 +14,23 @@ from .types import Literal, Operand, StateVar, Type, Value
 
 
 class VerificationError(GraphError):
-    """A graph is not well formed, or not of the form asked for."""
+    """A graph is not well formed, or not of the form asked for.
+
+    Examples
+    --------
+    >>> from brainir.ir import Node, Value, parse, verify
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = neg %x
+    ...   return %y
+    ... }''')
+    >>> (node,) = graph.nodes
+    >>> wrong = Node(node.op, (Value(node.result.type),), {}, (), node.results)
+    >>> verify(graph.with_(nodes=(wrong,)))
+    Traceback (most recent call last):
+        ...
+    brainir.ir.verify.VerificationError: neg: %0 is not defined here
+    ...
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +39,16 @@ class Form:
 
     ``refuses(node, depth)`` says what is wrong with a node that stands inside ``depth`` regions, or
     returns None.
+
+    Examples
+    --------
+    >>> from brainir.ir import FORMS
+    >>> for form in FORMS.values():
+    ...     print(f"{form.name}: {form.doc}")
+    any: Whatever is well formed.
+    hoisted: States are touched outside all regions only.
+    expanded: No vmap, map, grad or jvp is left.
+    pure: No states are left.
     """
 
     name: str

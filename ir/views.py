@@ -1,4 +1,4 @@
-"""Control flow by its parts: what a loop carries, what branches yield, what a call is given.
+"""Control flow by its parts: what a loop carries, what branches yield.
 
 A view takes a node apart into pieces that each hold all names of one thing, so that passes speak of
 carries and slices rather than of positions. `rebuilt` gives a view with other pieces; `emit` builds
@@ -7,13 +7,13 @@ its node, and `node` makes one whose results are values that are there already.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self, cast
 
 from .builder import Builder
 from .graph import Graph, Node
-from .op import Op, get_op
+from .op import get_op
 from .types import Loc, Operand, Value
 
 Operands = tuple[Operand, ...]
@@ -45,25 +45,23 @@ class View:
         return replace(cast(Any, self), **changes)
 
 
-class Applied(View):
-    """A node whose first region takes what the node is given, and yields what the node gives."""
-
-    __slots__ = ()
-
-    arguments: tuple[Any, ...]
-    yields: tuple[Any, ...]
-    nodes: tuple[Node, ...]
-    name: str
-
-    @property
-    def body(self) -> Graph:
-        """The region of its node."""
-        params = tuple(a.param for a in self.arguments)
-        return Graph(self.name, params, self.nodes, tuple(y.inside for y in self.yields))
-
-
 class Carry(NamedTuple):
-    """What goes from step to step: before, in, and after a step, and after the last one."""
+    """What goes from step to step: before, in, and after a step, and after the last one.
+
+    Examples
+    --------
+    >>> from brainir.ir import Loop, parse
+    >>> graph = parse('''graph @decay(%V: f32[]) -> (f32[]) {
+    ...   %end = for_loop carry(%v = %V) {length=10} do {
+    ...     %next = mul %v, 0.9:f32
+    ...     yield %next
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> (carry,) = Loop.of(graph.nodes[0]).carries
+    >>> [value.hint for value in carry]
+    ['V', 'v', 'next', 'end']
+    """
 
     initial: Operand
     param: Value
@@ -72,14 +70,44 @@ class Carry(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """What a loop runs over: an array, and the parameter that is its slice of one step."""
+    """What a loop runs over: an array, and the parameter that is its slice of one step.
+
+    Examples
+    --------
+    >>> from brainir.ir import Loop, parse
+    >>> graph = parse('''graph @negated(%xs: f32[3]) -> (f32[3]) {
+    ...   %ys = for_loop over(%x = %xs) {length=3} do {
+    ...     %y = neg %x
+    ...     yield %y
+    ...   }
+    ...   return %ys
+    ... }''')
+    >>> (piece,) = Loop.of(graph.nodes[0]).slices
+    >>> str(piece.array.type), str(piece.param.type)
+    ('f32[3]', 'f32[]')
+    """
 
     array: Operand
     param: Value
 
 
 class Stack(NamedTuple):
-    """What a loop collects: what a step yields, and the array of all steps."""
+    """What a loop collects: what a step yields, and the array of all steps.
+
+    Examples
+    --------
+    >>> from brainir.ir import Loop, parse
+    >>> graph = parse('''graph @negated(%xs: f32[3]) -> (f32[3]) {
+    ...   %ys = for_loop over(%x = %xs) {length=3} do {
+    ...     %y = neg %x
+    ...     yield %y
+    ...   }
+    ...   return %ys
+    ... }''')
+    >>> (piece,) = Loop.of(graph.nodes[0]).stacks
+    >>> str(piece.each.type), str(piece.result.type)
+    ('f32[]', 'f32[3]')
+    """
 
     each: Operand
     result: Value | None = None
@@ -92,7 +120,8 @@ def hint_of(value: Value | None, otherwise: Operand) -> str:
     return otherwise.hint if isinstance(otherwise, Value) else ""
 
 
-def _there(results: Sequence[Value | None]) -> tuple[Value, ...]:
+def there(results: Sequence[Value | None]) -> tuple[Value, ...]:
+    """Return results that all pieces must have by now."""
     assert None not in results, "a piece that was added has no result yet: emit the view instead"
     return tuple(r for r in results if r is not None)
 
@@ -114,6 +143,27 @@ class Loop(View):
         Of the function that a step was.
     loc : Loc or None
         Where it stands.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Loop, parse
+    >>> graph = parse('''graph @f(%xs: f32[3]) -> (f32[3], f32[3]) {
+    ...   %ys, %zs = for_loop over(%x = %xs) {length=3} do {
+    ...     %y = neg %x
+    ...     yield %x, %y
+    ...   }
+    ...   return %ys, %zs
+    ... }''')
+    >>> loop, build = Loop.of(graph.nodes[0]), Builder()
+    >>> last, stacks = loop.rebuilt(stacks=loop.stacks[1:], reverse=True).emit(build)
+    >>> print(build.graph(graph.params, stacks, "fewer"))
+    graph @fewer(%xs: f32[3]) -> (f32[3]) {
+      %zs = for_loop over(%x = %xs) {length=3, reverse=true} : f32[3] do {
+        %y = neg %x : f32[]
+        yield %y
+      }
+      return %zs
+    }
     """
 
     carries: tuple[Carry, ...]
@@ -186,13 +236,31 @@ class Loop(View):
 
     def node(self) -> Node:
         """Return a node whose results are those that the pieces name."""
-        results = _there([*(c.last for c in self.carries), *(s.result for s in self.stacks)])
+        results = there([*(c.last for c in self.carries), *(s.result for s in self.stacks)])
         op = get_op("for_loop")
         return Node(op, self.operands, self.attrs, (self.body,), results, self.loc)
 
 
 class Round(NamedTuple):
-    """A carry of a ``while``: the condition sees it by a parameter of its own."""
+    """A carry of a ``while``: the condition sees it by a parameter of its own.
+
+    Examples
+    --------
+    >>> from brainir.ir import While, parse
+    >>> graph = parse('''graph @count(%start: i32[]) -> (i32[]) {
+    ...   %end = while carry(%n = %start) do {
+    ...     %more = lt %n, 3:i32
+    ...     yield %more
+    ...   } and (%k: i32[]) {
+    ...     %next = add %k, 1:i32
+    ...     yield %next
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> (carry,) = While.of(graph.nodes[0]).carries
+    >>> [value.hint for value in carry]
+    ['start', 'n', 'k', 'next', 'end']
+    """
 
     initial: Operand
     seen: Value
@@ -217,6 +285,23 @@ class While(View):
         Of the functions that condition and step were.
     loc : Loc or None
         Where it stands.
+
+    Examples
+    --------
+    >>> from brainir.ir import While, parse
+    >>> graph = parse('''graph @count(%start: i32[]) -> (i32[]) {
+    ...   %end = while carry(%n = %start) do {
+    ...     %more = lt %n, 3:i32
+    ...     yield %more
+    ...   } and (%k: i32[]) {
+    ...     %next = add %k, 1:i32
+    ...     yield %next
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> loop = While.of(graph.nodes[0])
+    >>> loop.test.hint, loop.condition[0].op, loop.nodes[0].op
+    ('more', <op lt>, <op add>)
     """
 
     carries: tuple[Round, ...]
@@ -259,20 +344,51 @@ class While(View):
 
     def node(self) -> Node:
         """Return a node whose results are those that the pieces name."""
-        results = _there([c.last for c in self.carries])
+        results = there([c.last for c in self.carries])
         initial = tuple(c.initial for c in self.carries)
         return Node(get_op("while"), initial, {}, self.regions, results, self.loc)
 
 
 class Choice(NamedTuple):
-    """What branches yield, one operand for each of them, and the result that it becomes."""
+    """What branches yield, one operand for each of them, and the result that it becomes.
+
+    Examples
+    --------
+    >>> from brainir.ir import Branches, parse
+    >>> graph = parse('''graph @rectified(%x: f32[], %high: bool[]) -> (f32[]) {
+    ...   %y = cond %high do {
+    ...     yield 0.0:f32
+    ...   } and {
+    ...     yield %x
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> (choice,) = Branches.of(graph.nodes[0]).choices
+    >>> choice.yields[0].value, choice.yields[1].hint, choice.result.hint
+    (0.0, 'x', 'y')
+    """
 
     yields: tuple[Operand, ...]
     result: Value | None = None
 
 
 class Branch(NamedTuple):
-    """The nodes of one branch, and the name of the function that it was."""
+    """The nodes of one branch, and the name of the function that it was.
+
+    Examples
+    --------
+    >>> from brainir.ir import Branches, parse
+    >>> graph = parse('''graph @rectified(%x: f32[], %high: bool[]) -> (f32[]) {
+    ...   %y = cond %high do @low {
+    ...     yield 0.0:f32
+    ...   } and @high {
+    ...     yield %x
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> [(branch.name, len(branch.nodes)) for branch in Branches.of(graph.nodes[0]).branches]
+    [('low', 0), ('high', 0)]
+    """
 
     nodes: tuple[Node, ...]
     name: str = ""
@@ -292,6 +408,23 @@ class Branches(View):
         Its pieces.
     loc : Loc or None
         Where it stands.
+
+    Examples
+    --------
+    >>> from brainir.ir import Branches, Builder, Choice, parse
+    >>> graph = parse('''graph @rectified(%x: f32[], %high: bool[]) -> (f32[]) {
+    ...   %y = cond %high do {
+    ...     yield 0.0:f32
+    ...   } and {
+    ...     yield %x
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> node, build = Branches.of(graph.nodes[0]), Builder()
+    >>> another = Choice(yields=(node.index, node.index))
+    >>> results = node.rebuilt(choices=(*node.choices, another)).emit(build)
+    >>> [str(result.type) for result in results]
+    ['f32[]', 'bool[]']
     """
 
     index: Operand
@@ -326,145 +459,5 @@ class Branches(View):
 
     def node(self) -> Node:
         """Return a node whose results are those that the pieces name."""
-        results = _there([c.result for c in self.choices])
+        results = there([c.result for c in self.choices])
         return Node(get_op("cond"), (self.index,), {}, self.regions, results, self.loc)
-
-
-class Argument(NamedTuple):
-    """What a call is given, and the parameter that stands for it inside."""
-
-    operand: Operand
-    param: Value
-
-
-class Yield(NamedTuple):
-    """What a call gives, and what it is outside."""
-
-    inside: Operand
-    result: Value | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Applied):
-    """A node that runs its only region once: a ``call`` or a ``checkpoint``.
-
-    Attributes
-    ----------
-    op, attrs
-        Of the node.
-    arguments : tuple of Argument
-    yields : tuple of Yield
-        Its pieces.
-    nodes : tuple of Node
-        What it computes.
-    name : str
-        Of the function that it was.
-    loc : Loc or None
-        Where it stands.
-    """
-
-    op: Op
-    attrs: Mapping[str, Any]
-    arguments: tuple[Argument, ...]
-    yields: tuple[Yield, ...]
-    nodes: tuple[Node, ...]
-    name: str = ""
-    loc: Loc | None = None
-
-    @classmethod
-    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Call:
-        (body,) = regions
-        return cls(
-            node.op,
-            node.attrs,
-            tuple(Argument(*names) for names in zip(operands, body.params, strict=True)),
-            tuple(Yield(*names) for names in zip(body.results, node.results, strict=True)),
-            body.nodes,
-            body.name,
-            node.loc,
-        )
-
-    def emit(self, builder: Builder) -> tuple[Value, ...]:
-        """Build the node and return its results."""
-        hints = [hint_of(y.result, y.inside) for y in self.yields]
-        operands = [a.operand for a in self.arguments]
-        return builder.emit(self.op, operands, self.attrs, [self.body], loc=self.loc, hints=hints)
-
-    def node(self) -> Node:
-        """Return a node whose results are those that the pieces name."""
-        operands = tuple(a.operand for a in self.arguments)
-        results = _there([y.result for y in self.yields])
-        return Node(self.op, operands, self.attrs, (self.body,), results, self.loc)
-
-
-class Lane(NamedTuple):
-    """What lanes are given: an array, the axis of the lanes (None: shared), and what one sees."""
-
-    array: Operand
-    axis: int | None
-    param: Value
-
-
-class Gathered(NamedTuple):
-    """What lanes give: what one yields, the axis of the lanes (None: the same for all), and all."""
-
-    inside: Operand
-    axis: int | None
-    result: Value | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Lanes(Applied):
-    """A ``vmap``.
-
-    Attributes
-    ----------
-    arguments : tuple of Lane
-    yields : tuple of Gathered
-        Its pieces.
-    nodes : tuple of Node
-        What a lane computes.
-    attrs : mapping
-        Of the node; those that stand in the pieces are made of these.
-    name : str
-        Of the function that it was.
-    loc : Loc or None
-        Where it stands.
-    """
-
-    arguments: tuple[Lane, ...]
-    yields: tuple[Gathered, ...]
-    nodes: tuple[Node, ...]
-    attrs: Mapping[str, Any]
-    name: str = ""
-    loc: Loc | None = None
-
-    @classmethod
-    def _of(cls, node: Node, operands: Operands, regions: Regions) -> Lanes:
-        (body,), attrs = regions, node.attrs
-        given = zip(operands, attrs["in_axes"], body.params, strict=True)
-        gathered = zip(body.results, attrs["out_axes"], node.results, strict=True)
-        return cls(
-            tuple(Lane(*names) for names in given),
-            tuple(Gathered(*names) for names in gathered),
-            body.nodes,
-            attrs,
-            body.name,
-            node.loc,
-        )
-
-    @property
-    def size(self) -> int:
-        """How many lanes there are."""
-        return self.attrs["size"]
-
-    def emit(self, builder: Builder) -> tuple[Value, ...]:
-        """Build the node and return its results."""
-        axes = {
-            "size": self.size,
-            "in_axes": tuple(a.axis for a in self.arguments),
-            "out_axes": tuple(y.axis for y in self.yields),
-        }
-        hints = [hint_of(y.result, y.inside) for y in self.yields]
-        operands, attrs = [a.array for a in self.arguments], {**axes, **self.attrs, **axes}
-        return builder.emit("vmap", operands, attrs, [self.body], loc=self.loc, hints=hints)

@@ -22,6 +22,22 @@ class Place(NamedTuple):
 
     As a source it is an operand of the node, or a yield of a region; as a target a result of the
     node, or a parameter of a region.
+
+    Examples
+    --------
+    >>> from brainir.ir import Place, parse, source, target
+    >>> graph = parse('''graph @decay(%V: f32[]) -> (f32[]) {
+    ...   %end = for_loop carry(%v = %V) {length=10} do {
+    ...     %next = mul %v, 0.9:f32
+    ...     yield %next
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> (loop,) = graph.nodes
+    >>> source(loop, Place(None, 0)).hint, source(loop, Place(0, 0)).hint
+    ('V', 'next')
+    >>> target(loop, Place(0, 0)).hint
+    'v'
     """
 
     region: int | None
@@ -44,6 +60,23 @@ class Strand:
     whole : bool
         Whether it is the same value under each name. If not, one is a part of another: a slice, a
         lane, a step.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, sources, targets
+    >>> graph = parse('''graph @decay(%V: f32[]) -> (f32[]) {
+    ...   %end = for_loop carry(%v = %V) {length=10} do {
+    ...     %next = mul %v, 0.9:f32
+    ...     yield %next
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> (loop,) = graph.nodes
+    >>> (strand,) = loop.op.wiring(loop).strands
+    >>> [value.hint for value in sources(loop, strand.sources)], strand.goes_round
+    (['V', 'next'], True)
+    >>> [value.hint for value in targets(loop, strand.targets)]
+    ['v', 'end']
     """
 
     sources: tuple[Place, ...]
@@ -83,6 +116,22 @@ class Wiring:
     linear : bool
         Whether the reverse of the node is linear in its cotangents, if that of its regions is. A
         rule that somebody wrote may do anything with a cotangent.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> graph = parse('''graph @f(%x: f32[], %high: bool[]) -> (f32[]) {
+    ...   %y = cond %high do {
+    ...     yield 0.0:f32
+    ...   } and {
+    ...     yield %x
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> (node,) = graph.nodes
+    >>> wiring = node.op.wiring(node)
+    >>> wiring.gates, wiring.chosen, len(wiring.strands)
+    ((Place(region=None, number=0),), True, 1)
     """
 
     strands: tuple[Strand, ...]
@@ -115,6 +164,22 @@ class Part:
         Of each region.
     attrs : dict
         The attributes of a node with so many strands.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, part_of
+    >>> graph = parse('''graph @f(%xs: f32[3]) -> (f32[3]) {
+    ...   %ys, %zs = for_loop over(%x = %xs) {length=3} do {
+    ...     %y = neg %x
+    ...     yield %x, %y
+    ...   }
+    ...   return %zs
+    ... }''')
+    >>> (loop,) = graph.nodes
+    >>> entering, first, second = loop.op.wiring(loop).strands
+    >>> part = part_of(loop, [entering, second])
+    >>> part.operands, part.results, part.yields
+    ([0], [1], [[1]])
     """
 
     operands: list[int]
@@ -125,7 +190,23 @@ class Part:
 
 
 def part_of(node: Node, strands: Sequence[Strand]) -> Part:
-    """Return what is left of a node if only some of its strands are kept, and what gates them."""
+    """Return what is left of a node if only some of its strands are kept, and what gates them.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, part_of
+    >>> graph = parse('''graph @f(%V: f32[], %w: f32[]) -> (f32[]) {
+    ...   %end, %rest = for_loop carry(%v = %V, %u = %w) {length=10} do {
+    ...     %next = mul %v, 0.9:f32
+    ...     yield %next, %u
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> (loop,) = graph.nodes
+    >>> part = part_of(loop, loop.op.wiring(loop).strands[:1])
+    >>> part.operands, part.params, part.results, part.attrs["carries"]
+    ([0], [[0]], [0], 1)
+    """
     assert node.op.wiring is not None
     wiring = node.op.wiring(node)
     taken = {*wiring.gates, *(place for strand in strands for place in strand.sources)}
@@ -173,26 +254,93 @@ def _numbers(places: Iterable[Place], region: int | None) -> list[int]:
 
 
 def source(node: Node, place: Place) -> Operand:
-    """Return the operand or yield that stands at a place."""
+    """Return the operand or yield that stands at a place.
+
+    Examples
+    --------
+    >>> from brainir.ir import Place, parse, source
+    >>> graph = parse('''graph @negated(%xs: f32[3]) -> (f32[3]) {
+    ...   %ys = for_loop over(%x = %xs) {length=3} do {
+    ...     %y = neg %x
+    ...     yield %y
+    ...   }
+    ...   return %ys
+    ... }''')
+    >>> (loop,) = graph.nodes
+    >>> source(loop, Place(None, 0)).hint, source(loop, Place(0, 0)).hint
+    ('xs', 'y')
+    """
     return (node.operands if place.region is None else node.regions[place.region].results)[
         place.number
     ]
 
 
 def target(node: Node, place: Place) -> Value:
-    """Return the result or parameter that stands at a place."""
+    """Return the result or parameter that stands at a place.
+
+    Examples
+    --------
+    >>> from brainir.ir import Place, parse, target
+    >>> graph = parse('''graph @negated(%xs: f32[3]) -> (f32[3]) {
+    ...   %ys = for_loop over(%x = %xs) {length=3} do {
+    ...     %y = neg %x
+    ...     yield %y
+    ...   }
+    ...   return %ys
+    ... }''')
+    >>> (loop,) = graph.nodes
+    >>> target(loop, Place(None, 0)).hint, target(loop, Place(0, 0)).hint
+    ('ys', 'x')
+    """
     return (node.results if place.region is None else node.regions[place.region].params)[
         place.number
     ]
 
 
 def sources(node: Node, places: Iterable[Place]) -> list[Operand]:
-    """Return the operands and yields that stand at some places."""
+    """Return the operands and yields that stand at some places.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, sources
+    >>> graph = parse('''graph @f(%x: f32[], %high: bool[]) -> (f32[]) {
+    ...   %y = cond %high do {
+    ...     yield %x
+    ...   } and {
+    ...     %z = neg %x
+    ...     yield %z
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> (node,) = graph.nodes
+    >>> (strand,) = node.op.wiring(node).strands
+    >>> [value.hint for value in sources(node, strand.sources)]
+    ['x', 'z']
+    """
     return [source(node, place) for place in places]
 
 
 def targets(node: Node, places: Iterable[Place]) -> list[Value]:
-    """Return the results and parameters that stand at some places."""
+    """Return the results and parameters that stand at some places.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, targets
+    >>> graph = parse('''graph @count(%start: i32[]) -> (i32[]) {
+    ...   %end = while carry(%n = %start) do {
+    ...     %more = lt %n, 3:i32
+    ...     yield %more
+    ...   } and (%k: i32[]) {
+    ...     %next = add %k, 1:i32
+    ...     yield %next
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> (node,) = graph.nodes
+    >>> (strand,) = node.op.wiring(node).strands
+    >>> [value.hint for value in targets(node, strand.targets)]
+    ['k', 'n', 'end']
+    """
     return [target(node, place) for place in places]
 
 
@@ -200,7 +348,15 @@ def targets(node: Node, places: Iterable[Place]) -> list[Value]:
 
 
 def entering(count: int, region: int = 0, first: int = 0, whole: bool = True) -> list[Strand]:
-    """Return strands from operands to the parameters of the same numbers of a region."""
+    """Return strands from operands to the parameters of the same numbers of a region.
+
+    Examples
+    --------
+    >>> from brainir.ir import entering
+    >>> first, second = entering(2)
+    >>> second.sources, second.targets
+    ((Place(region=None, number=1),), (Place(region=0, number=1),))
+    """
     return [
         Strand((Place(None, i),), (Place(region, i),), whole) for i in range(first, first + count)
     ]
@@ -209,7 +365,15 @@ def entering(count: int, region: int = 0, first: int = 0, whole: bool = True) ->
 def leaving(
     count: int, regions: Sequence[int] = (0,), first: int = 0, whole: bool = True, shift: int = 0
 ) -> list[Strand]:
-    """Return strands from yields of regions to the results of the same numbers, plus ``shift``."""
+    """Return strands from yields of regions to the results of the same numbers, plus ``shift``.
+
+    Examples
+    --------
+    >>> from brainir.ir import leaving
+    >>> (strand,) = leaving(1, regions=(0, 1))
+    >>> strand.sources
+    (Place(region=0, number=0), Place(region=1, number=0))
+    """
     return [
         Strand(tuple(Place(region, i) for region in regions), (Place(None, i + shift),), whole)
         for i in range(first, first + count)
@@ -217,7 +381,15 @@ def leaving(
 
 
 def going_round(count: int, body: int = 0, tests: Sequence[int] = ()) -> list[Strand]:
-    """Return strands of carries; regions that only look at carries are ``tests``."""
+    """Return strands of carries; regions that only look at carries are ``tests``.
+
+    Examples
+    --------
+    >>> from brainir.ir import going_round
+    >>> (strand,) = going_round(1)
+    >>> strand.goes_round, strand.sources
+    (True, (Place(region=None, number=0), Place(region=0, number=0)))
+    """
     return [
         Strand(
             (Place(None, i), Place(body, i)),

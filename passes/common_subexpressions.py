@@ -67,6 +67,18 @@ def common_subexpressions(graph: Graph, differentiable: bool = False) -> Graph:
           }
           return %c, %y
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import common_subexpressions
+    >>> graph = parse('''graph @f(%x: f32[3]) -> (f32[3], f32[3]) {
+    ...   %y = exp %x
+    ...   %z = exp %x
+    ...   return %y, %z
+    ... }''')
+    >>> [node.op.name for node in common_subexpressions(graph).nodes]
+    ['exp']
     """
     merging, builder = _Merging(differentiable), Builder()
     merging.nodes(builder, graph.nodes, _Scope())

@@ -56,6 +56,18 @@ def dead_code(graph: Graph) -> Graph:
           }
           return %y
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import dead_code
+    >>> graph = parse('''graph @f(%x: f32[3]) -> (f32[3]) {
+    ...   %y = exp %x
+    ...   %z = sin %x
+    ...   return %z
+    ... }''')
+    >>> [node.op.name for node in dead_code(graph).nodes]
+    ['sin']
     """
     live = _Liveness(graph)
     return _Sweep(live).run(graph)

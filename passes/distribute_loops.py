@@ -95,6 +95,21 @@ def distribute_loops(
           }
           return %last, %y
         }
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> from brainir.ir import walk
+    >>> from brainir.passes import distribute_loops
+    >>> weight = jnp.ones((1000, 1000))
+    >>> def step(potential, spikes):
+    ...     return 0.9 * potential + spikes @ weight, None
+    >>> run = brainir.transform.jit(lambda V, spikes: brainir.transform.scan(step, V, spikes)[0])
+    >>> graph = run.trace(jnp.zeros(1000), jnp.zeros((50, 1000))).graph("hoist-invariant")
+    >>> after = distribute_loops(graph)
+    >>> [str(node.result.type) for node in walk(after) if node.op.name == "dot_general"]
+    ['f32[50,1000]']
     """
 
     bounds, known = _Bounds(rows, summed, cache, memory), KnownValues()

@@ -14,6 +14,22 @@ class LaneDependentWrite(GraphError):
         The name of the state.
     loc : Loc or None
         Where it was written.
+
+    Notes
+    -----
+    Transformations raise it as a `BatchAxisError`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import brainir
+    >>> total = brainir.ShortTermState(jnp.float32(0.0), name="total")
+    >>> def add(x):
+    ...     total.value += x
+    >>> brainir.transform.vmap(add)(jnp.ones(8))
+    Traceback (most recent call last):
+        ...
+    brainir.frontend.errors.BatchAxisError: state @total is written at ...
     """
 
     def __init__(self, state: str, loc: Loc | None = None) -> None:
@@ -34,6 +50,25 @@ class LaneDependentResult(GraphError):
         Which result.
     loc : Loc or None
         Where the vmap stands.
+
+    Notes
+    -----
+    Transformations raise it as a `ValueError`.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import expand_vmap
+    >>> graph = parse('''graph @f(%x: f32[8]) -> (f32[]) {
+    ...   %y = vmap (%a: f32[] = %x) {size=8, in_axes=(0,), out_axes=(none,)} do {
+    ...     yield %a
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> expand_vmap(graph)
+    Traceback (most recent call last):
+        ...
+    brainir.passes.errors.LaneDependentResult: result 0 of the vmap differs ...
     """
 
     def __init__(self, index: int, loc: Loc | None = None) -> None:
@@ -51,6 +86,20 @@ class ReverseOfWhile(NotDifferentiable, ValueError):
     ----------
     loc : Loc or None
         Where the loop stands.
+
+    Notes
+    -----
+    Transformations raise it as a `ValueError`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> def loss(x):
+    ...     return brainir.transform.while_loop(lambda y: y < 10, lambda y: y * 2, x)
+    >>> brainir.transform.grad(loss)(1.0)
+    Traceback (most recent call last):
+        ...
+    ValueError: reverse-mode differentiation does not work for the while ...
     """
 
     def __init__(self, loc: Loc | None = None) -> None:
@@ -69,6 +118,23 @@ class ForwardOfCustomVjp(NotDifferentiable, TypeError):
     ----------
     loc : Loc or None
         Where the function was called.
+
+    Notes
+    -----
+    Transformations raise it as a `TypeError`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import brainir
+    >>> @jax.custom_vjp
+    ... def spike(x):
+    ...     return (x > 0).astype("float32")
+    >>> spike.defvjp(lambda x: (spike(x), None), lambda kept, cotangent: (cotangent,))
+    >>> brainir.transform.jvp(spike, (1.0,), (1.0,))
+    Traceback (most recent call last):
+        ...
+    TypeError: forward-mode differentiation (jvp) does not work for the ...
     """
 
     def __init__(self, loc: Loc | None = None) -> None:
@@ -87,6 +153,23 @@ class DerivativeOfClosedOver(NotDifferentiable, ValueError):
     ----------
     loc : Loc or None
         Where the function was called.
+
+    Notes
+    -----
+    Transformations raise it as a `ValueError`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import brainir
+    >>> def loss(gain):
+    ...     scale = jax.custom_jvp(lambda x: x * gain)
+    ...     scale.defjvp(lambda primals, tangents: (primals[0], tangents[0]))
+    ...     return scale(1.0)
+    >>> brainir.transform.grad(loss)(2.0)
+    Traceback (most recent call last):
+        ...
+    ValueError: the function with a custom derivative at ...
     """
 
     def __init__(self, loc: Loc | None = None) -> None:

@@ -80,6 +80,20 @@ def expand_grad(graph: Graph) -> Graph:
           }
           return %slope, %last
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import expand_grad
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %slope, %y = grad (%a = %x) {wrt=(0,), states=(), losses=1} do {
+    ...     %b = sin %a
+    ...     yield %b
+    ...   }
+    ...   return %slope
+    ... }''')
+    >>> [node.op.name for node in expand_grad(graph).nodes]
+    ['sin', 'cos', 'mul']
     """
     return expand(graph, "grad")
 

@@ -45,6 +45,20 @@ def expand_jvp(graph: Graph) -> Graph:
           %s = mul %slope, %t : f32[3]
           return %y, %s
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import expand_jvp
+    >>> graph = parse('''graph @f(%x: f32[], %dx: f32[]) -> (f32[]) {
+    ...   %y, %dy = jvp %x, %dx {wrt=(0,)} do (%a: f32[]) {
+    ...     %b = sin %a
+    ...     yield %b
+    ...   }
+    ...   return %dy
+    ... }''')
+    >>> [node.op.name for node in expand_jvp(graph).nodes]
+    ['sin', 'cos', 'mul']
     """
     return expand(graph, "jvp")
 

@@ -72,6 +72,20 @@ def expand_map(graph: Graph) -> Graph:
           %5 = concatenate %3, %y2 {dimension=0} : f32[5]
           return %5
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import expand_map
+    >>> graph = parse('''graph @f(%x: f32[5]) -> (f32[5]) {
+    ...   %y = map (%a: f32[] = %x) {length=5, batch_size=none} do {
+    ...     %b = sin %a
+    ...     yield %b
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> [node.op.name for node in expand_map(graph).nodes]
+    ['for_loop']
     """
 
     def rewrite(

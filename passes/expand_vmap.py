@@ -49,6 +49,23 @@ def expand_vmap(graph: Graph, differentiable: bool = False) -> Graph:
           %1 = transpose %p {permutation=(1, 0)} : f32[5,3]
           return %1
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import expand_vmap
+    >>> graph = parse('''graph @f(%x: f32[8,3]) -> (f32[8,3]) {
+    ...   %y = vmap (%a: f32[3] = %x) {size=8, in_axes=(0,), out_axes=(0,)} do {
+    ...     %b = sin %a
+    ...     yield %b
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> print(expand_vmap(graph))
+    graph @f(%x: f32[8,3]) -> (f32[8,3]) {
+      %b = sin %x : f32[8,3]
+      return %b
+    }
     """
     return expand(graph, "vmap", differentiable)
 

@@ -35,6 +35,18 @@ def forget_derivatives(graph: Graph) -> Graph:
           %b = mul %x, %x : f32[]
           return %b
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import forget_derivatives
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = stop_gradient %x
+    ...   %z = sin %y
+    ...   return %z
+    ... }''')
+    >>> [node.op.name for node in forget_derivatives(graph).nodes]
+    ['sin']
     """
 
     def rewrite(

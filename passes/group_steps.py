@@ -70,6 +70,20 @@ def group_steps(graph: Graph) -> Graph:
           %1 = reshape %y {shape=(4,)} : f32[4]
           return %last, %1
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse, walk
+    >>> from brainir.passes import group_steps
+    >>> graph = parse('''graph @decay(%V: f32[]) -> (f32[]) {
+    ...   %end = for_loop carry(%v = %V) {length=16, base=4} do {
+    ...     %next = mul %v, 0.9:f32
+    ...     yield %next
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> [node.op.name for node in walk(group_steps(graph))]
+    ['for_loop', 'checkpoint', 'for_loop', 'mul']
     """
 
     def rewrite(

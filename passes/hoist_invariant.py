@@ -64,6 +64,21 @@ def hoist_invariant(graph: Graph, differentiable: bool = False) -> Graph:
           }
           return %y
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import hoist_invariant
+    >>> graph = parse('''graph @f(%V: f32[], %tau: f32[]) -> (f32[]) {
+    ...   %end = for_loop carry(%v = %V) {length=10} do {
+    ...     %decay = exp %tau
+    ...     %next = mul %v, %decay
+    ...     yield %next
+    ...   }
+    ...   return %end
+    ... }''')
+    >>> [node.op.name for node in hoist_invariant(graph).nodes]
+    ['exp', 'for_loop']
     """
     for _ in range(ROUNDS):
         hoisting = _Hoisting(differentiable)

@@ -95,6 +95,21 @@ def hoist_state(graph: Graph) -> Graph:
           state.write @V, %V1
           return %out
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import hoist_state
+    >>> graph = parse('''graph @run(%x: f32[3]) -> ()
+    ...   states(@cell.V: f32[] hidden) {
+    ...   for_loop over(%a = %x) {length=3} do {
+    ...     state.write @cell.V, %a
+    ...     yield
+    ...   }
+    ...   return
+    ... }''')
+    >>> [node.op.name for node in hoist_state(graph).nodes]
+    ['state.read', 'for_loop', 'state.write']
     """
     return _Hoister(graph).run()
 

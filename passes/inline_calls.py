@@ -31,6 +31,20 @@ def inline_calls(graph: Graph) -> Graph:
           %b = mul %x, %x : f32[3]
           return %b
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import inline_calls
+    >>> graph = parse('''graph @f(%x: f32[]) -> (f32[]) {
+    ...   %y = call (%a = %x) {name="step"} do {
+    ...     %b = sin %a
+    ...     yield %b
+    ...   }
+    ...   return %y
+    ... }''')
+    >>> [node.op.name for node in inline_calls(graph).nodes]
+    ['sin']
     """
 
     def rewrite(

@@ -31,6 +31,15 @@ class Pass:
         Keyword arguments for the function.
     optional : bool
         Whether no other pass builds on what it does, so that it can be left out.
+
+    Examples
+    --------
+    >>> from brainir.passes import PASSES
+    >>> step = PASSES["distribute-loops"]
+    >>> step.form, step.optional
+    ('expanded', True)
+    >>> step.with_options(rows=16).options
+    {'rows': 16}
     """
 
     name: str
@@ -91,6 +100,18 @@ def run_pipeline(
     ------
     ValueError
         If no pass is called ``until``.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> from brainir.passes import PIPELINE, run_pipeline
+    >>> step = brainir.transform.jit(lambda x: (x + 1, x * x)[1])
+    >>> graph = step.trace(jnp.ones(3)).graph("capture")
+    >>> [node.op.name for node in graph.nodes]
+    ['add', 'mul']
+    >>> [node.op.name for node in run_pipeline(graph, PIPELINE, until="dead-code").nodes]
+    ['mul']
     """
     observers = tuple(observers)
     for step in _up_to(passes, until):
@@ -104,7 +125,14 @@ def run_pipeline(
 
 
 def stages(passes: Sequence[Pass]) -> tuple[str, ...]:
-    """Return the names at which `run_pipeline` can stop."""
+    """Return the names at which `run_pipeline` can stop.
+
+    Examples
+    --------
+    >>> from brainir.passes import PIPELINE, stages
+    >>> stages(PIPELINE)[:4]
+    ('capture', 'inline-calls', 'expand-map', 'hoist-state')
+    """
     return (CAPTURE, *(step.name for step in passes))
 
 

@@ -16,7 +16,18 @@ DEFAULT_BACKEND = "xla"
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """A pass of somebody's own, and the name of the pass after which it runs."""
+    """A pass of somebody's own, and the name of the pass after which it runs.
+
+    Examples
+    --------
+    >>> from brainir.passes import insert
+    >>> def look(graph):
+    ...     print(len(graph.nodes), "nodes")
+    ...     return graph
+    >>> insertion = insert(look, after="dead-code")
+    >>> insertion.step.name, insertion.after, insertion.step.form
+    ('look', 'dead-code', 'expanded')
+    """
 
     step: Pass
     after: str

@@ -39,6 +39,22 @@ def purify(graph: Graph) -> Graph:
           %y = mul %x, %w : f32[4]
           return %x, %y
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import purify
+    >>> graph = parse('''graph @step(%x: f32[4]) -> ()
+    ...   states(@cell.V: f32[4] hidden) {
+    ...   state.write @cell.V, %x
+    ...   return
+    ... }''')
+    >>> print(purify(graph))
+    graph @step(%x: f32[4], %V: f32[4]) -> (f32[4])
+      states(@cell.V: f32[4] hidden)
+      writes(@cell.V) {
+      return %x
+    }
     """
     reads: dict[StateVar, tuple[Value, ...]] = {}
     writes: dict[StateVar, tuple[Operand, ...]] = {}

@@ -64,6 +64,21 @@ def simplify(graph: Graph) -> Graph:
           }
           return %y
         }
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import dead_code, simplify
+    >>> graph = parse('''graph @f(%x: f32[3]) -> (f32[3]) {
+    ...   %y = mul %x, 1.0:f32
+    ...   %z = sin %y
+    ...   return %z
+    ... }''')
+    >>> print(dead_code(simplify(graph)))
+    graph @f(%x: f32[3]) -> (f32[3]) {
+      %z = sin %x : f32[3]
+      return %z
+    }
     """
     for _ in range(ROUNDS):
         round_ = _Round()

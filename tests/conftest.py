@@ -2,13 +2,15 @@
 
 The device is the CPU, or what JAX_PLATFORMS says.
 
-The profile ``quick`` is the default and tries the same examples in every run.
-``--hypothesis-profile nightly`` tries many, and new ones each time.
+The profile ``quick`` is the default and tries the same examples in every run; of the cases of a
+test that is marked ``sampled(n)``, one in n. ``--hypothesis-profile nightly`` tries many, new ones
+each time, and all cases.
 """
 
 import io
 import os
 import sys
+from collections import Counter
 
 import jax
 import pytest
@@ -36,6 +38,25 @@ settings.load_profile("quick")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option by which golden files are written anew."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in golden/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out most cases of slow tests, unless all are asked for, or one by its name."""
+    asked = any("::" in argument for argument in config.args)
+    if asked or settings.get_current_profile_name() != "quick":
+        return
+    seen: Counter[str] = Counter()
+    left: list[pytest.Item] = []
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is not None:
+            name = item.nodeid.partition("[")[0]
+            seen[name] += 1
+            if seen[name] % mark.args[0] != 1:
+                left.append(item)
+    config.hook.pytest_deselected(items=left)
+    gone = set(left)
+    items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture

@@ -364,7 +364,20 @@ def a_container_may_be_changed_in_place() -> None:
         assert whole.value is held[1]
 
 
+def axes_of_a_mesh_may_be_explicit() -> None:
+    """A mesh whose axes are explicit, as JAX makes it by default, does what another does."""
+    mesh = jax.make_mesh((COUNT,), ("i",), axis_types=(AxisType.Explicit,))
+    for wrap in (lambda f: f, transform.jit):
+        model, twin = Model(), Model()
+        table = {model.v: SPLIT, model.mass: SPLIT}
+        run = wrap(transform.shard_map(model.step, mesh, SPLIT, SPLIT, state_in_specs=table))
+        agree("explicit", (run(X), model.values()), (twin.sharded(twin.step)(X), twin.values()))
+    plain = jax.jit(transform.shard_map(lambda x: 2 * x, mesh, SPLIT, SPLIT))
+    agree("explicit, in jax.jit", plain(X), 2 * X)
+
+
 PROGRAMS = [
+    axes_of_a_mesh_may_be_explicit,
     a_container_may_be_changed_in_place,
     a_mesh_may_have_two_axes,
     what_was_written_before_is_seen,

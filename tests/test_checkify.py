@@ -264,6 +264,28 @@ def test_infinities_that_stand_there_are_no_fault() -> None:
     transform.debug_nan(masked, jnp.array([1.0, -2.0]))
 
 
+@pytest.mark.parametrize("around", [lambda f: f, transform.jit, transform.vmap])
+def test_a_nan_that_is_chosen_away_is_no_fault(around: Any) -> None:
+    def guarded(x: Any) -> Any:
+        return jnp.where(x > 0, jnp.log(x), 0.0)
+
+    def chosen(x: Any) -> Any:
+        return transform.cond(x > 0, jnp.log, jnp.negative, x)
+
+    x = jnp.array([0.0, -1.0, 1.0])
+    transform.debug_nan(around(guarded), x)
+    transform.debug_nan(transform.vmap(chosen), x)
+    with pytest.raises(RuntimeError, match="log"):
+        transform.debug_nan(around(lambda x: jnp.where(x > 0, 0.0, jnp.log(x))), x)
+
+
+def test_a_nan_that_is_left_in_a_state_is_one() -> None:
+    held = brainir.State(jnp.float32(1))
+    with pytest.raises(RuntimeError, match="`log`"):
+        transform.debug_nan(lambda x: setattr(held, "value", jnp.log(x)), -1.0)
+    assert held.value == 1
+
+
 def test_looking_leaves_states_alone() -> None:
     total = brainir.State(jnp.float32(1))
 

@@ -354,6 +354,7 @@ NESTED = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", list(NESTED))
 def test_derivatives_nest_in_everything(name: str) -> None:
     ours, theirs = NESTED[name]

@@ -209,6 +209,7 @@ LOOPED = ("zipf", "vonmises", "hypergeometric", "negative_binomial", "wald", "no
 """Those that draw in loops of their own, or split their key."""
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LOOPED)
 def test_plain_compiled_and_looped_draws_are_the_same(name):
     args = SHAPES[name]

@@ -414,6 +414,21 @@ def test_models_in_pytrees_become_pytrees_and_models_again():
     np.testing.assert_array_equal(made["both"][0].w.value, 2 * np.arange(3.0))
 
 
+def test_a_split_model_is_one_pytree():
+    cell = Cell()
+    whole = graph.NodeStates.from_split(*graph.treefy_split(cell))
+    doubled = jax.jit(lambda model: jax.tree.map(lambda x: x * 2, model))(whole)
+    assert doubled.graphdef == whole.graphdef
+    made = graph.treefy_merge(doubled.graphdef, doubled.state)
+    np.testing.assert_array_equal(made.w.value, 2 * np.arange(3.0))
+    apart = graph.NodeStates.from_split(*graph.treefy_split(cell, brainir.ParamState, ...))
+    assert len(apart.states) == 2
+    again = graph.treefy_merge(apart.graphdef, *apart.states)
+    np.testing.assert_array_equal(again.w.value, cell.w.value)
+    with pytest.raises(ValueError, match="2 dictionaries of States, not one"):
+        _ = apart.state
+
+
 def test_parts_of_a_split_context_need_a_merge_context():
     cell = Cell()
     with graph.split_context() as (context, numbers):

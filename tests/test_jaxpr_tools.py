@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -272,3 +274,30 @@ def test_functions_and_jaxprs_are_drawn() -> None:
     bare = transform.draw(lambda x: jnp.sin(x) + x, show_avals=False)(jnp.ones(3))
     assert "f32" not in bare.text.split("->", 1)[1]
     assert "sin" in transform.draw_dot_graph(jax.make_jaxpr(jnp.sin)(1.0)).text
+
+
+def test_drawings_are_shown_where_graphviz_is(tmp_path: Any, monkeypatch: Any) -> None:
+    drawing = transform.draw(jnp.sin)(1.0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert drawing._repr_svg_() is None
+    with pytest.raises(NotImplementedError, match="Graphviz"):
+        drawing.create_svg()
+    program = tmp_path / "dot"
+    program.write_text(f"#!{sys.executable}\nimport sys\nprint(sys.argv[1], sys.stdin.read())\n")
+    program.chmod(0o755)
+    assert drawing._repr_svg_() == f"-Tsvg {drawing.text}\n"
+
+
+def test_a_drawing_is_handed_to_the_notebook(tmp_path: Any, monkeypatch: Any) -> None:
+    drawing = transform.draw(jnp.sin)(1.0)
+    shown: list[Any] = []
+    notebook: Any = types.ModuleType("IPython.display")
+    notebook.SVG, notebook.display = lambda text: ("svg", text), shown.append
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
+    monkeypatch.setattr(type(drawing), "create_svg", lambda self: "<svg/>")
+    transform.view_pydot(drawing)
+    assert shown == [("svg", "<svg/>")]
+    monkeypatch.setitem(sys.modules, "IPython.display", None)
+    with pytest.raises(NotImplementedError, match="notebooks"):
+        transform.view_pydot(drawing)

@@ -6,6 +6,7 @@ import pytest
 from derivative_cases import CASES, Case, tangent_graph, traced
 from jax import numpy as jnp
 
+import brainir
 from brainir.backends.reference import run
 from brainir.ir import NotDifferentiable, Type, verify
 from brainir.passes import ForwardOfCustomVjp, expand_jvp
@@ -96,6 +97,22 @@ def test_a_function_with_a_rule_for_reverse_mode_only_is_refused():
     f.defvjp(lambda x: (jnp.sin(x), x), lambda x, ct: (ct * jnp.cos(x),))
     with pytest.raises(ForwardOfCustomVjp, match=r"custom_vjp function at .*test_jvp_pass.py:\d+"):
         expand_jvp(tangent_graph(traced(lambda x: f(x), [F32]), (0,)))
+
+
+@pytest.mark.parametrize("around", [lambda f: f, brainir.transform.jit])
+def test_who_pushes_a_tangent_into_such_a_function_gets_the_error_that_jax_gives(around):
+    @jax.custom_vjp
+    def f(x):
+        return jnp.sin(x)
+
+    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, ct: (ct * jnp.cos(x),))
+    with pytest.raises(TypeError, match="custom_vjp"):
+        jax.jvp(f, (1.0,), (1.0,))
+    push = around(lambda x: brainir.transform.jvp(f, (x,), (x,)))
+    with pytest.raises(TypeError, match="custom_vjp"):
+        push(jnp.float32(1.0))
+    with jax.disable_jit(), pytest.raises(TypeError, match="custom_vjp"):
+        push(jnp.float32(1.0))
 
 
 def test_an_op_without_derivative_is_refused_only_where_one_is_wanted():

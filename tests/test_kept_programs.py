@@ -68,6 +68,29 @@ def test_training_and_evaluating_in_turns_compiles_twice() -> None:
     assert (count.traces, count.compilations) == (2, 2)
 
 
+@pytest.mark.parametrize("number", [0, 0.0, jnp.asarray(0), {"count": 0, "rest": jnp.ones(2)}])
+@pytest.mark.parametrize("jitted", [True, False])
+def test_states_that_begin_as_numbers_compile_once(number: Any, jitted: bool) -> None:
+    state, rate = brainir.State(number), brainir.State(0.5)
+
+    def step() -> Any:
+        state.value = jax.tree.map(lambda x: x + 1, state.value)
+        return rate.value
+
+    run = transform.jit(step) if jitted else lambda: transform.for_loop(step, length=1)
+    run()
+    state.value = number
+    with counting() as count:
+        run = transform.jit(step) if jitted else lambda: transform.for_loop(step, length=1)
+        for _ in range(3):
+            run()
+        if not isinstance(number, dict):
+            state.value = number
+        run()
+    assert count.compilations == jitted
+    assert int(jax.tree.leaves(state.value)[0]) == 1 + 3 * isinstance(number, dict)
+
+
 def test_time_steps_that_alternate_compile_once_each() -> None:
     v = brainir.HiddenState(jnp.ones(2) * u.mV)
     with counting() as count:

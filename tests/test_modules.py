@@ -285,6 +285,8 @@ def test_modules_can_stand_before_and_after_an_update():
         ("_before_updates", "w", "count"),
     }
     assert echo.get_after_update("w") is after
+    assert dict(echo.after_updates or {}) == {"w": after}
+    assert list(echo.before_updates or {}) == ["w", "plain"]
     assert echo.has_before_update("plain")
     assert not echo.has_after_update("plain")
     with pytest.raises(KeyError, match="use another key"):

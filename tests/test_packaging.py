@@ -45,7 +45,7 @@ ROOMS = (
     {"random", "init", "surrogate"},
     {"transform"},
     {"nn"},
-    {"validation"},
+    {"validation", "ecosystem"},
     {"artifact", "tools"},
     {"testing"},
 )

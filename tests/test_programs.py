@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given
 
 import brainir
@@ -22,6 +23,7 @@ from brainir.testing import (
     check_transformation,
     gradient_programs,
     programs,
+    wrong_programs,
 )
 
 INPUT = jnp.array([0.3, -0.7, 1.1], jnp.float32)
@@ -34,6 +36,18 @@ def test_compiled_programs_equal_plain_python() -> None:
 def test_gradients_of_programs_equal_plain_python() -> None:
     """Where plain Python has a number, so has the compiler: it compares nan with nan only."""
     check_transformation(lambda f: f, programs=gradient_programs())
+
+
+@given(wrong_programs())
+def test_what_is_wrong_is_refused_and_leaves_everything_as_it_was(recipe: Recipe) -> None:
+    world = World()
+    before = world.values()
+    with pytest.raises(Exception) as compiled:  # noqa: PT011 - of many kinds
+        transform.jit(lambda x: Runner(world).block(recipe, [x]))(INPUT)
+    assert_same(before, world.values())
+    with pytest.raises(Exception) as alone:  # noqa: PT011
+        Runner(World()).block(recipe, [INPUT])
+    assert type(compiled.value) is type(alone.value)
 
 
 def test_graphs_of_programs_are_well_formed_and_read_back() -> None:

@@ -276,3 +276,32 @@ def test_a_state_from_a_trace_that_is_given_a_container_later_is_an_ordinary_one
     make()
     made[0].value = {"x": jnp.ones(2)}
     assert transform.jit(lambda: made[0].value["x"].sum())() == 2.0
+
+
+def test_a_jitted_function_is_a_pure_one_as_well() -> None:
+    total = brainir.State(jnp.float32(1))
+
+    class Model:
+        def add(self, x: Any, n: int) -> Any:
+            total.value += x * n
+            return total.value
+
+    model = Model()
+    run = transform.jit(model.add, static_argnums=1)
+    assert run.origin_fun == model.add
+    assert run.stateful_fun is run.stateful_fun
+    assert run.stateful_fun.get_states(2.0, 3) == (total,)
+    assert float(run.stateful_fun.jaxpr_call([jnp.float32(1)], 2.0, 3)[1]) == 7.0
+    assert total.value == 1
+
+
+def test_all_captures_can_be_checked_at_once() -> None:
+    held = brainir.State(jnp.zeros(2))
+    pure = transform.StatefulFunction(lambda x: held.value * x)
+    pure.make_jaxpr(1.0)
+    pure.make_jaxpr(jnp.ones(2))
+    assert list(pure.validate_all_states().values()) == [True, True]
+    held.value = jnp.zeros(3)
+    told = pure.validate_all_states()
+    assert len(told) == 2
+    assert all("changed since" in str(said) for said in told.values())

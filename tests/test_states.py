@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import Any
 
@@ -177,6 +178,126 @@ def test_a_state_whose_level_was_decreased_counts_as_one_from_outside() -> None:
         assert state.stack_level == 0
         _ = state.value
     assert trace.states == [state]
+
+
+def test_a_state_whose_level_was_increased_counts_as_one_from_inside() -> None:
+    scratch, total = brainir.State(0.0), brainir.State(0.0)
+    scratch.increase_stack_level()
+    with brainir.StateTraceStack() as outer, brainir.StateTraceStack() as inner:
+        scratch.value += 1.0
+        total.value += scratch.value
+    assert (outer.states, inner.states) == ([total], [scratch, total])
+    outer.recovery_original_values()
+    assert (scratch.value, total.value) == (1.0, 0.0)
+    scratch.decrease_stack_level()
+    with brainir.StateTraceStack() as trace:
+        scratch.value += 1.0
+    assert trace.states == [scratch]
+    assert copy.copy(scratch).stack_level == 0
+
+
+def test_a_state_whose_level_went_down_and_up_again_is_where_it_was() -> None:
+    with brainir.StateTraceStack():
+        state = brainir.State(1.0)
+        state.decrease_stack_level()
+        state.increase_stack_level()
+    with brainir.StateTraceStack() as later:
+        _ = state.value
+    assert later.states == [state]
+
+
+def test_compiled_functions_follow_a_state_of_any_level() -> None:
+    count = brainir.State(jnp.float32(0.0))
+    count.increase_stack_level()
+
+    @transform.jit
+    def step() -> Any:
+        count.value = count.value + 1.0
+        return count.value
+
+    assert [float(step()), float(step())] == [1.0, 2.0]
+    with jax.disable_jit():
+        assert float(step()) == 3.0
+    assert float(count.value) == 3.0
+
+
+def test_values_from_a_trace_are_given_back_apart() -> None:
+    read = brainir.State({"x": u.Quantity(jnp.ones(2), unit=u.mV)})
+    written = brainir.State(jnp.zeros(()))
+    with brainir.StateTraceStack() as trace:
+        written.value = read.value["x"].to_decimal(u.mV).sum()
+    new, old = trace.get_state_values(separate=True, replace=True)
+    assert (new[0], old[1]) == (None, None)
+    trace.recovery_original_values()
+    assert float(written.value) == 0.0
+    trace.assign_state_vals_v2(old, new)
+    assert float(written.value) == 2.0
+    for few in (([], new), (old, [])):
+        with pytest.raises(ValueError, match=r"2 States, so 2 .* values are needed, not 0"):
+            trace.assign_state_vals_v2(*few)
+
+
+def _none(assign: Any, values: Any) -> None:
+    with pytest.raises(ValueError, match="structure"):
+        assign(*values)
+
+
+@pytest.mark.parametrize("wrap", [transform.jit, lambda f: f])
+def test_values_of_which_one_does_not_fit_change_no_state(wrap: Any) -> None:
+    first, second = brainir.State(jnp.float32(0.0)), brainir.State({"x": jnp.float32(1.0)})
+
+    @wrap
+    def run() -> Any:
+        with brainir.StateTraceStack() as trace:
+            first.value = first.value + second.value["x"]
+        wrong = jnp.float32(7.0)
+        _none(trace.assign_state_vals, [[wrong, wrong]])
+        _none(trace.assign_state_vals_v2, [[None, wrong], [wrong, None]])
+        return first.value
+
+    assert float(run()) == 1.0
+    assert (float(first.value), second.value) == (1.0, {"x": 1.0})
+    with jax.disable_jit():
+        assert float(run()) == 2.0
+
+
+@pytest.mark.parametrize("wrap", [transform.jit, lambda f: f])
+def test_what_states_hold_inside_a_trace_can_be_said_later(wrap: Any) -> None:
+    weight = brainir.State(jnp.float32(3.0))
+
+    @wrap
+    def run(x: Any) -> Any:
+        trace = brainir.StateTraceStack()
+        trace.set_new_arg(lambda state: 10.0 * x)
+        with trace:
+            out = weight.value + 1.0
+        trace.recovery_original_values()
+        with brainir.StateTraceStack(new_arg=lambda state: 0.0 * x) as plain:
+            plain.set_new_arg(None)
+            return out, weight.value
+
+    for _ in range(2):
+        assert [float(value) for value in run(jnp.float32(2.0))] == [21.0, 3.0]
+    with jax.disable_jit():
+        assert [float(value) for value in run(jnp.float32(2.0))] == [21.0, 3.0]
+    assert float(weight.value) == 3.0
+
+
+def test_a_trace_can_be_told_of_touches_that_it_does_not_see() -> None:
+    a, b = brainir.State(1.0), brainir.State(2.0)
+    checked: list[Any] = []
+    trace = brainir.StateTraceStack(check_read=checked.append)
+    trace.read_its_value(a)
+    trace.write_its_value(b)
+    trace.write_its_value(a)
+    assert checked == [a]
+    assert (trace.states, trace.been_writen) == ([a, b], [True, True])
+    b.value = 5.0
+    trace.recovery_original_values()
+    assert (a.value, b.value) == (1.0, 2.0)
+    other = brainir.StateTraceStack()
+    other.read_its_value(a)
+    assert (other.get_read_states(), other.get_write_states()) == ((a,), ())
 
 
 def test_a_trace_makes_a_pure_function_for_plain_jax() -> None:

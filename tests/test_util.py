@@ -160,6 +160,15 @@ def test_a_dictionary_with_attributes() -> None:
     assert "a" not in config
 
 
+def test_dictionaries_get_attributes_at_every_depth() -> None:
+    plain = {"a": {"b": {"c": 1}}, "d": [{"e": 2}]}
+    config: Any = util.DotDict.from_dict(plain)
+    assert (config.a.b.c, config.d[0].e) == (1, 2)
+    config.a.b.c = 5
+    assert plain["a"] == {"b": {"c": 1}}
+    assert config.to_dict() == {**plain, "a": {"b": {"c": 5}}}
+
+
 def test_a_managed_dictionary_compares_by_keys_and_by_values() -> None:
     value = [1]
     manager = util.DictManager(a=1, b=2.0, c=value, d=value)
@@ -169,6 +178,10 @@ def test_a_managed_dictionary_compares_by_keys_and_by_values() -> None:
     assert manager.difference_by_values([value]) == {"a": 1, "b": 2.0}
     assert manager.intersection_by_values([[1]], by="value") == {"c": [1], "d": [1]}
     assert manager.intersection_by_keys(["a"]) == {"a": 1}
+    assert manager.difference_by_keys(iter(["a", "c", "e"])) == {"b": 2.0, "d": [1]}
+    chosen = manager.filter_by_predicate(lambda key, held: key == "d" or held == 1)
+    assert list(chosen.items()) == [("a", 1), ("d", value)]
+    assert type(chosen) is type(manager.difference_by_keys([])) is util.DictManager
     assert manager.map_keys(str.upper).map_values(str)["A"] == "1"
     with pytest.raises(ValueError, match="two values"):
         manager.map_keys(lambda key: 0)

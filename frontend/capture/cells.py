@@ -11,8 +11,19 @@ import jax
 from ..errors import TraceContextError
 
 
-class Cell:
+class _Kind(type):
+    """The class of `Cell`, to which classes of other libraries can be added for a while."""
+
+    def __instancecheck__(cls, thing: object) -> bool:
+        if type.__instancecheck__(cls, thing):
+            return True
+        return bool(Cell.adopted) and cls is Cell and issubclass(type(thing), Cell.adopted)
+
+
+class Cell(metaclass=_Kind):
     """What a capture, and a program that was captured, need of a State.
+
+    The objects of classes that were adopted count as cells; see ``brainir.adopt``.
 
     Attributes
     ----------
@@ -20,12 +31,25 @@ class Cell:
         What graphs say of it: hidden, param, rng, ...
     handle : Handle
         What stands for it in captured programs.
+    adopted : tuple of type
+        The classes of other libraries that count as cells.
     """
 
+    adopted: ClassVar[tuple[type, ...]] = ()
     kind: ClassVar[str] = "state"
+    may_be_lent: ClassVar[bool] = False
+    """Whether a plain JAX transformation may write it that puts something else there afterwards."""
     handle: Handle
 
     if TYPE_CHECKING:
+
+        @property
+        def value(self) -> Any:
+            """What it holds here; reading and writing it is what captures see."""
+            ...
+
+        @value.setter
+        def value(self, value: Any) -> None: ...
 
         @property
         def losses(self) -> Iterable[Any]:
@@ -82,7 +106,7 @@ class Handle:
     def __init__(self, state: Cell, outer: Handle | None = None) -> None:
         self.reference = weakref.ref(state)
         self.outer = outer
-        self.name, self.kind = type(state).__name__, state.kind
+        self.name, self.kind = type(state).__name__, type(state).kind
 
     @property
     def state(self) -> Cell:

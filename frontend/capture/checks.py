@@ -25,7 +25,7 @@ from ..errors import TraceContextError
 from .cells import Cell, Handle
 from .explain import user_loc
 from .frames import current_frame, in_shard_map
-from .state_primitives import new_primitive
+from .state_primitives import new_primitive, stay_in_program
 
 if TYPE_CHECKING:
     from .automatic_checks import Planted
@@ -132,10 +132,10 @@ def _called(failed: Any, *arrays: Any, site: Site) -> None:
         site.fail(arrays)
 
 
-check_p = new_primitive("check", lambda failed, *arrays, site: [])
+check_p = new_primitive("check", lambda failed, *arrays, site, **_: [])
 
 
-def _batch(given: Sequence[Any], axes: Sequence[Any], *, site: Site) -> Any:
+def _batch(given: Sequence[Any], axes: Sequence[Any], *, site: Site, **_: Any) -> Any:
     """Fail if any lane of a plain ``jax.vmap`` does, and say what the first of them says."""
     failed, lane = given[0], 0
     if axes[0] is not None:
@@ -147,17 +147,17 @@ def _batch(given: Sequence[Any], axes: Sequence[Any], *, site: Site) -> Any:
     return check_p.bind(failed, *arrays, site=site), []
 
 
-def _jvp(primals: Sequence[Any], _: Any, *, site: Site) -> Any:
+def _jvp(primals: Sequence[Any], _: Any, *, site: Site, **__: Any) -> Any:
     return check_p.bind(*primals, site=site), []
 
 
-def _not_in_a_capture(*_: Any, site: Site) -> Any:
+def _not_in_a_capture(*_: Any, site: Site, **__: Any) -> Any:
     raise TraceContextError("a check was traced in a capture that has ended")
 
 
 batching.primitive_batchers[check_p] = _batch
 ad.primitive_jvps[check_p] = _jvp
-check_p.def_impl(_not_in_a_capture)
+stay_in_program(check_p, _not_in_a_capture)
 mlir.register_lowering(check_p, _not_in_a_capture)
 
 

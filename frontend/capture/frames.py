@@ -29,11 +29,15 @@ class Frame:
     created: list[Handle] = field(default_factory=list)
     lifted: dict[Handle, Any] = field(default_factory=dict)
     """Values of States that a plain JAX transformation in this frame has lifted, see `_lifted`."""
+    lent: dict[Handle, Any] = field(default_factory=dict)
+    """Where States of other libraries were written in a transformation that did not create them."""
     born: dict[Handle, Any] = field(default_factory=dict)
     """The JAX traces in which States were created."""
     trace: Any = None
     origin: Any = None
     """The JAX trace itself that this frame fills."""
+    anchor: Any = None
+    """A tracer of that trace, for ops that nothing else ties to it; see `state_primitives`."""
     outside: Any = None
     """The JAX trace in which the outermost frame was opened."""
     sharded: bool = False

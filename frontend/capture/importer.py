@@ -307,7 +307,8 @@ class Importer:
         self.scopes.append(env)
         for eqn in eqns:
             builder.loc = self.loc = loc_of(eqn.source_info, outer)
-            operands = [self.operand(v, env) for v in eqn.invars]
+            invars = eqn.invars[:-1] if "anchored" in eqn.params else eqn.invars
+            operands = [self.operand(v, env) for v in invars]
             special = SPECIAL.get(eqn.primitive.name)
             if special is not None:
                 results = special(self, builder, eqn, operands)

@@ -9,11 +9,19 @@ from typing import Any
 
 import jax
 
+from ..errors import TraceContextError
 from .avals import View, shaped
 from .cells import Handle
 from .containers import region_wrote
 from .frames import Frame, current_frame, in_shard_map, trace_token
-from .state_primitives import is_local, new_primitive, read, read_afresh, write
+from .state_primitives import (
+    is_local,
+    new_primitive,
+    read,
+    read_afresh,
+    stay_in_program,
+    write,
+)
 from .tracing import Traced
 
 
@@ -50,7 +58,14 @@ def evaluate_by(evaluate: Callable[..., list[Any]]) -> None:
     _plain.evaluate = evaluate
 
 
-region_p = new_primitive("region", lambda *args, spec: [shaped(a) for a in spec.avals])
+region_p = new_primitive("region", lambda *args, spec, **_: [shaped(a) for a in spec.avals])
+
+
+def _not_in_a_capture(*_: Any, spec: Region, **__: Any) -> Any:
+    raise TraceContextError(f"{spec.name} was traced in a capture that has ended")
+
+
+stay_in_program(region_p, _not_in_a_capture)
 
 
 def bind_region(
@@ -96,7 +111,7 @@ def _touched(bodies: Sequence[Traced], frame: Frame) -> list[Handle]:
         lanes = {lane: outer for outer, lane in body.frame.lanes.items()}
         for handle in body.frame.touched - set(body.frame.created):
             found[lanes.get(handle, handle)] = None
-    order = [handle for handle in frame.born if handle in found]
+    order = [handle for handle in (*frame.born, *frame.lent) if handle in found]
     return [handle for handle in order if is_local(frame, handle)]
 
 

@@ -32,13 +32,15 @@ def new_primitive(name: str, abstract_eval: Callable[..., Any]) -> Any:
     return primitive
 
 
-state_read_p = new_primitive("state_read", lambda *, handle, avals: [shaped(a) for a in avals])
+state_read_p = new_primitive(
+    "state_read", lambda *_, handle, avals, **__: [shaped(a) for a in avals]
+)
 
 
-state_write_p = new_primitive("state_write", lambda *leaves, handle: [])
+state_write_p = new_primitive("state_write", lambda *leaves, handle, **_: [])
 
 
-state_new_p = new_primitive("state_new", lambda *leaves, handle: [])
+state_new_p = new_primitive("state_new", lambda *leaves, handle, **_: [])
 
 
 def _lifted(*_: Any, **__: Any) -> Any:
@@ -57,20 +59,38 @@ def _not_in_a_capture(*_: Any, handle: Handle, **__: Any) -> Any:
     )
 
 
+def stay_in_program(primitive: Any, otherwise: Callable[..., Any]) -> None:
+    """Let a primitive of ours be part of the captured program under way, if there is one.
+
+    Inside ``jax.ensure_compile_time_eval`` JAX runs what depends on no tracer at once. What touches
+    States cannot run then, so it is given a tracer as its last operand, which is left out again
+    where a graph is built; its parameter ``anchored`` says so.
+    """
+
+    def run(*operands: Any, **params: Any) -> Any:
+        frame = frames.top
+        if frame is None or "anchored" in params:
+            return otherwise(*operands, **params)
+        with jex.set_current_trace(frame.origin):
+            return primitive.bind(*operands, frame.anchor, **params, anchored=True)
+
+    primitive.def_impl(run)
+
+
 for _primitive in (state_write_p, state_new_p):
     batching.primitive_batchers[_primitive] = _lifted
     ad.primitive_jvps[_primitive] = _lifted
 
 
 for _primitive in (state_read_p, state_write_p, state_new_p):
-    _primitive.def_impl(_not_in_a_capture)
+    stay_in_program(_primitive, _not_in_a_capture)
     mlir.register_lowering(_primitive, _not_in_a_capture)
 
 
 def read(handle: Handle) -> Any:
     """Bind a read of a State and return the traced value."""
     frame, handle, token = _active(handle)
-    if handle in frame.lifted:
+    if handle in frame.lifted:  # where it is lent, JAX says so if more than its shape is asked for
         return frame.lifted[handle]
     containers.settle_one(frame, handle, token, _write)
     view = frame.view(handle)
@@ -117,9 +137,14 @@ def write(handle: Handle, value: Any) -> None:
 
 def _write(frame: Frame, handle: Handle, value: Any, loc: Loc | None) -> None:
     view, arrays = _arrays_of(state_write_p, handle, value)
+    if handle in frame.lent and trace_token() == frame.trace:  # it is given back
+        del frame.lent[handle], frame.lifted[handle]
     # What was lifted once is not in the program, so that nothing there can be written any more.
     if handle in frame.lifted or _lifts(frame, state_write_p, handle, arrays):
-        check_local(frame, handle)
+        if handle.state.may_be_lent and handle not in frame.born:
+            frame.lent.setdefault(handle, loc)
+        else:
+            check_local(frame, handle)
         frame.lifted[handle] = value
     frame.views[handle] = view
     frame.touched.add(handle)
@@ -135,11 +160,15 @@ def check_local(frame: Frame, handle: Handle) -> None:
         If it was created elsewhere.
     """
     if frame.born.get(handle) != trace_token():
-        raise TraceContextError(
-            f"{handle.state.describe()} is written inside a plain JAX transformation (jax.vmap, "
-            "jax.grad, jax.jvp, jax.shard_map, ...), which cannot carry States. "
-            "Use brainir.transform.vmap, grad, ... there, or create the State inside."
-        )
+        raise _written_inside(handle, "")
+
+
+def _written_inside(handle: Handle, where: str) -> TraceContextError:
+    return TraceContextError(
+        f"{handle.state.describe()} is written{where} inside a plain JAX transformation (jax.vmap, "
+        "jax.grad, jax.jvp, jax.shard_map, ...), which cannot carry States. "
+        "Use brainir.transform.vmap, grad, ... there, or create the State inside."
+    )
 
 
 def create(handle: Handle, value: Any) -> None:
@@ -165,10 +194,22 @@ def settle_finally(frame: Frame) -> None:
     containers.settle_finally(frame, trace_token(), _write)
 
 
+def check_given_back(frame: Frame) -> None:
+    """Refuse to end where a State has what a plain JAX transformation wrote into it.
+
+    Raises
+    ------
+    TraceContextError
+        If one has.
+    """
+    for handle, loc in frame.lent.items():
+        raise _written_inside(handle, "" if loc is None else f" at {loc}")
+
+
 def is_local(frame: Frame, handle: Handle) -> bool:
     """Whether a State was created in the JAX transformation that is under way in a frame."""
     token = trace_token()
-    return token != frame.trace and frame.born.get(handle) == token
+    return token != frame.trace and (frame.born.get(handle) == token or handle in frame.lent)
 
 
 def _arrays_of(primitive: Any, handle: Handle, value: Any) -> tuple[View, list[Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
+import numpy as np
 
 from ...ir import manual_axes
 from .avals import View, aval_of_abstract
@@ -17,7 +18,7 @@ from .cells import Handle, reject_states
 from .explain import explain
 from .frames import Frame, Unnamed, frames, trace_token
 from .naming import describe_tree, leaf_names, name_of, parameter_names, stand_for
-from .state_primitives import settle, settle_finally
+from .state_primitives import check_given_back, settle, settle_finally
 
 _generation = itertools.count(1)
 
@@ -128,32 +129,44 @@ def trace_within(
     out_tree: Any = None
 
     def flat(*args: Any) -> list[Any]:
-        nonlocal out_tree
         frame.trace = trace_token()
         with jex.take_current_trace() as frame.origin:
             pass
+        frame.anchor = jax.tree.leaves(args)[0]
+        args = args[: len(avals)]  # a debugger may look at all that is in variables here
+        try:
+            return results_of(*args)
+        finally:
+            frame.anchor = None  # JAX looks for tracers that outlive the trace
+
+    def results_of(*args: Any) -> list[Any]:
+        nonlocal out_tree
         out = function(*args)
         reject_states(f"the result of {name_of(function)}", out)
         results, out_tree = jax.tree.flatten(out)
         for result in results:
             _check_array(function, result)
         settle_finally(frame)
+        if around[0] is None:  # or else it goes on
+            check_given_back(frame)
         return results
 
     names = names or parameter_names(function)
     stand_for(flat, function, names if len(names) == len(avals) else ())
-    around = frame.trace, frame.origin
+    around = frame.trace, frame.origin, frame.anchor
+    extra = [] if jax.tree.leaves(avals) else [jax.ShapeDtypeStruct((), np.bool_)]
     try:
         axes: Any = None
         if frame.axis is not None and not isinstance(frame.axis[0], Unnamed):
             axes = [frame.axis]
-        closed = jax.make_jaxpr(flat, axis_env=axes)(*avals)
+        closed = jax.make_jaxpr(flat, axis_env=axes)(*avals, *extra)
     except Exception as error:
         explain(error)
         raise
-    frame.trace, frame.origin = around
+    frame.trace, frame.origin, frame.anchor = around
     jaxpr = getattr(closed, "jaxpr", closed)
-    lines = Lines(jaxpr.constvars, jaxpr.invars, jaxpr.eqns, jaxpr.outvars)
+    invars = jaxpr.invars[: len(jaxpr.invars) - len(extra)]
+    lines = Lines(jaxpr.constvars, invars, jaxpr.eqns, jaxpr.outvars)
     out_avals = tuple(aval_of_abstract(a) for a in closed.out_avals)
     hints = tuple(leaf_names(names, avals))
     return Traced(lines, tuple(closed.consts), out_tree, out_avals, frame, hints)

@@ -13,7 +13,16 @@ def source_line(loc: Loc | None) -> str:
 
 
 def annotated_text(graph: Graph) -> str:
-    """Return the text of a graph with the user's own lines in the comments."""
+    """Return the text of a graph with the user's own lines in the comments.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> graph = brainir.transform.jit(lambda x: jnp.sin(x) * 2).trace(1.0).graph()
+    >>> "jnp.sin(x) * 2" in brainir.tools.annotated_text(graph)
+    True
+    """
     printer = Printer(graph, locations=True)
     lines = list(printer.lines)
     last: tuple[str, int] | None = None

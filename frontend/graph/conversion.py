@@ -24,6 +24,16 @@ class NodeStates:
         The description.
     states : tuple of NestedDict
         The States by path, as ``TreefyState``.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import graph, nn
+    >>> tree = graph.graph_to_tree(nn.Linear(2, 1))[0]
+    >>> type(tree).__name__
+    'NodeStates'
+    >>> jax.tree.map(lambda leaf: leaf.shape, jax.tree.leaves(tree))
+    [(1,), (2, 1)]
     """
 
     def __init__(self, graphdef: GraphDef, states: tuple[NestedDict, ...]) -> None:
@@ -107,6 +117,15 @@ def tree_to_graph(tree: Any, /) -> Any:
     ------
     ValueError
         If States are missing.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> layer = nn.Linear(2, 1)
+    >>> tree = graph.graph_to_tree([layer, layer])[0]
+    >>> first, second = graph.tree_to_graph(tree)
+    >>> first is second, first is layer
+    (True, False)
     """
     with merge_context() as (context, _):
         return jax.tree.map(

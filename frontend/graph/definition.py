@@ -70,14 +70,29 @@ class RefMap(MutableMapping[K, V]):
 
 @dataclass(frozen=True)
 class NodeEdge:
-    """The object that has the number `index`: a module, a container, or a State met before."""
+    """The object that has the number `index`: a module, a container, or a State met before.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> layer = nn.Tanh()
+    >>> dict(graph.graphdef([layer, layer]).node_specs[0].fields)
+    {0: NodeEdge(index=1), 1: NodeEdge(index=1)}
+    """
 
     index: int
 
 
 @dataclass(frozen=True)
 class StateEdge:
-    """A State: its number, the path at which its value is kept, and its class."""
+    """A State: its number, the path at which its value is kept, and its class.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> dict(graph.graphdef(nn.Linear(2, 1)).node_specs[0].fields)["weight"].path
+    ('weight',)
+    """
 
     index: int
     path: Path
@@ -86,7 +101,14 @@ class StateEdge:
 
 @dataclass(frozen=True, eq=False)
 class StaticEdge:
-    """Anything that is not a State, a module or a container; it is kept as it is."""
+    """Anything that is not a State, a module or a container; it is kept as it is.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> dict(graph.graphdef(nn.LeakyReLU(0.1)).node_specs[0].fields)["negative_slope"].value
+    0.1
+    """
 
     value: Any
 
@@ -119,6 +141,13 @@ class NodeSpec:
         What its class needs to make one without parts; see ``register_graph_node_type``.
     fields : tuple of (key, edge)
         Its parts.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> spec = graph.graphdef(nn.Linear(2, 1)).node_specs[0]
+    >>> spec.type.__name__, spec.index, "weight" in dict(spec.fields)
+    ('Linear', 0, True)
     """
 
     type: type

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
+from ..capture import Cell
 from ..filter import Filter
 from ..state import FlattedDict, State, TreefyState, as_flat, tree
 from ..state.flatted_dict import Path
@@ -73,7 +74,16 @@ def iter_leaf(
 def iter_node(
     node: Any, allowed_hierarchy: tree.Hierarchy = tree.EVERY_LEVEL
 ) -> Iterator[tuple[Path, Any]]:
-    """Iterate over the modules with their paths, each after its parts."""
+    """Iterate over the modules with their paths, each after its parts.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> for path, module in graph.iter_node({"in": nn.Linear(2, 3), "out": nn.Tanh()}):
+    ...     print(path, type(module).__name__)
+    ('in',) Linear
+    ('out',) Tanh
+    """
     return iter(tree.nodes(node, allowed_hierarchy).items())
 
 
@@ -135,12 +145,12 @@ def update_states(
             made = given.to_state() if isinstance(given, TreefyState) else given
             _set_part(holder, path[-1], made)
         elif isinstance(given, TreefyState):
-            present.update_from_ref(given)
+            cast(State, present).update_from_ref(given)
         else:
-            present.value = given.value if isinstance(given, State) else given
+            present.value = given.value if isinstance(given, Cell) else given
 
 
-def _place(root: Any, path: Path) -> tuple[Any, State | None]:
+def _place(root: Any, path: Path) -> tuple[Any, Cell | None]:
     """Return what holds the State at a path, and the State, or None if a new one can be there."""
     holder, found = None, root
     for depth, key in enumerate(path):
@@ -150,7 +160,7 @@ def _place(root: Any, path: Path) -> tuple[Any, State | None]:
             raise ValueError(f"the path {path} leads nowhere: nothing is at {path[: depth + 1]}")
     if found is None and (tree.is_node(holder) or isinstance(holder, dict)):
         return holder, None
-    if not isinstance(found, State):
+    if not isinstance(found, Cell):
         raise ValueError(f"what is at {path} is no State but {found!r}")
     return holder, found
 

@@ -124,7 +124,16 @@ def flatten(
 
 
 def graphdef(node: Any) -> GraphDef:
-    """Return the description of a model: the first result of :func:`flatten`."""
+    """Return the description of a model: the first result of :func:`flatten`.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> graph.graphdef(nn.Linear(2, 1)) == graph.graphdef(nn.Linear(2, 1))
+    True
+    >>> graph.graphdef(nn.Linear(2, 1)) == graph.graphdef(nn.Linear(3, 1))
+    False
+    """
     return _described(node)[0]
 
 
@@ -273,6 +282,13 @@ def unflatten(
     ------
     ValueError
         If a State is missing, or something else stands in its place.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> graphdef, states = graph.flatten(nn.Linear(2, 1))
+    >>> graph.unflatten(graphdef, states).out_size
+    (1,)
     """
     made: MutableMapping[int, Any] = {} if index_ref is None else index_ref
     return _Unflattener(graphdef, as_flat(state_mapping), made).build(graphdef.root)
@@ -326,7 +342,17 @@ def clone(node: Any) -> Any:
 
 
 class SplitContext(NamedTuple):
-    """Splits models one after the other; what two of them hold goes with the first."""
+    """Splits models one after the other; what two of them hold goes with the first.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> first, second = nn.Linear(1, 2), nn.Linear(2, 1)
+    >>> with graph.split_context() as (split, numbers):
+    ...     parts = [split.treefy_split(layer) for layer in (first, second)]
+    >>> type(split).__name__, numbers[first], numbers[second]
+    ('SplitContext', 0, 2)
+    """
 
     ref_index: RefMap[Any, int]
 
@@ -336,7 +362,18 @@ class SplitContext(NamedTuple):
 
 
 class MergeContext(NamedTuple):
-    """Merges models one after the other, in the order in which they were split."""
+    """Merges models one after the other, in the order in which they were split.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> with graph.split_context() as (split, _):
+    ...     graphdef, states = split.treefy_split(nn.Linear(1, 2))
+    >>> with graph.merge_context() as (merge, made):
+    ...     layer = merge.treefy_merge(graphdef, states)
+    >>> made[0] is layer
+    True
+    """
 
     index_ref: dict[int, Any]
 
@@ -382,6 +419,17 @@ def merge_context() -> Iterator[tuple[MergeContext, dict[int, Any]]]:
         Has a method ``treefy_merge``.
     index_ref : dict
         The objects made so far, by number.
+
+    Examples
+    --------
+    >>> from brainir import graph, nn
+    >>> shared = nn.Linear(2, 2)
+    >>> with graph.split_context() as (split, _):
+    ...     parts = [split.treefy_split(model) for model in ([shared], [shared, nn.Tanh()])]
+    >>> with graph.merge_context() as (merge, _):
+    ...     first, second = [merge.treefy_merge(*part) for part in parts]
+    >>> first[0] is second[0]
+    True
     """
     made: dict[int, Any] = {}
     yield MergeContext(made), made

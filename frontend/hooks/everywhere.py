@@ -48,20 +48,73 @@ def register_state_hook(
 
 
 def unregister_state_hook(handle: HookHandle) -> bool:
-    """Remove a hook on all States; whether it was there."""
+    """Remove a hook on all States; whether it was there.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> handle = brainir.register_state_hook("read", print)
+    >>> brainir.unregister_state_hook(handle), brainir.unregister_state_hook(handle)
+    (True, False)
+    """
     return GlobalHookRegistry.instance().unregister_hook(handle)
 
 
 def list_state_hooks(hook_type: HookType | None = None) -> list[Hook]:
-    """Return the hooks on all States, or those of one type, in the order of calls."""
+    """Return the hooks on all States, or those of one type, in the order of calls.
+
+    Raises
+    ------
+    ValueError
+        If there is no such type of hooks.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> later = brainir.register_state_hook("read", print, name="later")
+    >>> first = brainir.register_state_hook("read", print, priority=1, name="first")
+    >>> [hook.name for hook in brainir.list_state_hooks("read")]
+    ['first', 'later']
+    >>> brainir.clear_state_hooks("read")
+    """
     return GlobalHookRegistry.instance().get_hooks(hook_type)
 
 
 def clear_state_hooks(hook_type: HookType | None = None) -> None:
-    """Remove all hooks on all States, or those of one type."""
+    """Remove all hooks on all States, or those of one type.
+
+    Raises
+    ------
+    ValueError
+        If there is no such type of hooks.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> handle = brainir.register_state_hook("read", print)
+    >>> brainir.clear_state_hooks("read")
+    >>> brainir.has_state_hooks("read"), handle.is_removed()
+    (False, True)
+    """
     GlobalHookRegistry.instance().clear_hooks(hook_type)
 
 
 def has_state_hooks(hook_type: HookType | None = None) -> bool:
-    """Whether there is an enabled hook on all States, of one type or at all."""
+    """Whether there is an enabled hook on all States, of one type or at all.
+
+    Raises
+    ------
+    ValueError
+        If there is no such type of hooks.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> handle = brainir.register_state_hook("init", print)
+    >>> brainir.has_state_hooks(), brainir.has_state_hooks("read")
+    (True, False)
+    >>> handle.disable()
+    >>> brainir.has_state_hooks(), brainir.unregister_state_hook(handle)
+    (False, True)
+    """
     return GlobalHookRegistry.instance().has_hooks(hook_type)

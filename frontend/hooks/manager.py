@@ -49,6 +49,16 @@ class Hook:
     ------
     HookRegistrationError
         If `callback` is not callable.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> V = brainir.State(1.0, name="V")
+    >>> handle = V.register_hook("read", print, priority=2, name="look")
+    >>> handle.hook
+    Hook(name='look', priority=2, enabled)
+    >>> V.list_hooks("read") == [handle.hook]
+    True
     """
 
     def __init__(
@@ -110,6 +120,22 @@ class HookConfig:
         Whether a hook that fails too often is disabled.
     max_errors_per_hook : int
         How often that is.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> V = brainir.State(1.0, name="V")
+    >>> failed = []
+    >>> V.hooks.config = brainir.HookConfig(
+    ...     error_logger=lambda message, error, hook, context: failed.append(hook.name),
+    ...     disable_on_error=True,
+    ...     max_errors_per_hook=1,
+    ... )
+    >>> handle = V.register_hook("read", lambda context: 1 / 0, name="rate")
+    >>> V.value, V.value
+    (1.0, 1.0)
+    >>> failed, handle.is_enabled()
+    (['rate'], False)
     """
 
     on_error: Literal["raise", "log", "ignore"] = "log"
@@ -119,7 +145,23 @@ class HookConfig:
 
 
 class HookHandle:
-    """What a registration returns: the means to end it, or to let it rest."""
+    """What a registration returns: the means to end it, or to let it rest.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> V = brainir.State(1.0, name="V")
+    >>> handle = V.register_hook("read", lambda context: print("read"), name="look")
+    >>> handle.disable()
+    >>> V.value
+    1.0
+    >>> handle.enable()
+    >>> V.value
+    read
+    1.0
+    >>> handle.remove(), handle.is_removed()
+    (True, True)
+    """
 
     def __init__(self, manager: HookManager, hook: Hook, hook_type: HookType) -> None:
         self._manager = weakref.ref(manager)
@@ -324,7 +366,19 @@ class HookManager:
 
 
 class GlobalHookRegistry(HookManager):
-    """The hooks of all States; there is one registry."""
+    """The hooks of all States; there is one registry.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> registry = brainir.GlobalHookRegistry.instance()
+    >>> handle = registry.register_hook("write_after", lambda c: print(c.state_name, c.value))
+    >>> V = brainir.State(1.0, name="V")
+    >>> V.value = 2.0
+    V 2.0
+    >>> registry.unregister_hook(handle)
+    True
+    """
 
     _instance: GlobalHookRegistry | None = None
     _making = threading.Lock()

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..capture import Cell
 from ..state import State
 from ..typing import ArrayLike, Size
 from .base import to_size
@@ -64,7 +65,7 @@ def param(
         if allow_none:
             return None
         raise ValueError("a parameter is needed here, got None")
-    if isinstance(init, State):
+    if isinstance(init, Cell):
         init.value = param(init.value, size, batch_size, allow_none, allow_scalar, **kwargs)
         return init
     if callable(init):

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from .. import transform
 from ..filter import Filter
 from ..state import tree
-from ..transform.mapping import call_in_lanes
+from ..transform.new_states import call_in_lanes
 from .collective import call_all_fns
 from .module import Module
 
@@ -47,7 +47,7 @@ def vmap_init_all_states(
     axis_size : int
         How many lanes.
     state_to_exclude : filter, optional
-        States that are not to be kept.
+        States that get no lanes: they are kept if all lanes leave them alike, and otherwise lost.
     state_tag : str, optional
         A label for the new States.
     in_states, out_states

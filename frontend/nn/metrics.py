@@ -26,7 +26,16 @@ __all__ = ["AccuracyMetric", "AverageMetric", "Metric", "MetricState", "MultiMet
 
 
 class MetricState(LongTermState):
-    """A State that holds what a metric has counted."""
+    """A State that holds what a metric has counted.
+
+    Examples
+    --------
+    >>> from brainir import nn
+    >>> spikes = nn.MetricState(0)
+    >>> spikes.value += 3
+    >>> spikes.value
+    3
+    """
 
 
 class Metric(Module):

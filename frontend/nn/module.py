@@ -374,7 +374,6 @@ def _attach(value: object, module: Module, attribute: str) -> None:
     for path, state, _ in tree.iterate(value):
         if isinstance(state, State):
             state.suggest_name(hint + "".join(f"[{key!r}]" for key in path))
-            state.mark_attached()
             state.note_return(module, attribute)
 
 
@@ -383,7 +382,6 @@ def _detach(old: object, new: object, module: Module, attribute: str) -> None:
     kept = {id(item) for _, item, _ in tree.iterate(new)}
     for _, state, _ in tree.iterate(old):
         if isinstance(state, State) and id(state) not in kept:
-            state.mark_replaced()
             state.note_loss(module, attribute)
 
 

@@ -67,7 +67,30 @@ class Prefetch(Module):
 
 
 class PrefetchDelay(Module):
-    """The past of a State of a module: ``at(time)`` refers to what it was then."""
+    """The past of a State of a module: ``at(time)`` refers to what it was then.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import brainunit as u
+    >>> import jax.numpy as jnp
+    >>> from brainir import environ, nn
+    >>> class Neuron(nn.Dynamics):
+    ...     def init_state(self):
+    ...         self.v = brainir.HiddenState(jnp.zeros(1))
+    ...     def update(self, x):
+    ...         self.v.value = x
+    >>> with environ.context(dt=0.1 * u.ms):
+    ...     neuron = Neuron(1)
+    ...     before = neuron.prefetch("v").delay.at(0.2 * u.ms)
+    ...     _ = nn.init_all_states([neuron, before])
+    ...     for i in range(4):
+    ...         with environ.context(i=i, t=i * 0.1 * u.ms):
+    ...             past = before()
+    ...             _ = neuron(jnp.array([i + 1.0]))
+    >>> past.tolist()
+    [1.0]
+    """
 
     def __init__(self, module: Any, item: str):
         super().__init__()
@@ -158,6 +181,25 @@ class OutputDelayAt(Module):
         The module.
     time, init, interpolation
         As for :class:`PrefetchDelayAt`.
+
+    Examples
+    --------
+    >>> import brainunit as u
+    >>> import jax.numpy as jnp
+    >>> from brainir import environ, nn
+    >>> class Neuron(nn.Dynamics):
+    ...     def update(self, x):
+    ...         return 2 * x
+    >>> with environ.context(dt=0.1 * u.ms):
+    ...     neuron = Neuron(1)
+    ...     before = neuron.output_delay(0.2 * u.ms)
+    ...     _ = nn.init_all_states([neuron, before])
+    ...     for i in range(4):
+    ...         with environ.context(i=i, t=i * 0.1 * u.ms):
+    ...             past = before()
+    ...             _ = neuron(jnp.array([i + 1.0]))
+    >>> past.tolist()
+    [2.0]
     """
 
     def __init__(
@@ -198,6 +240,15 @@ def init_maybe_prefetch(target: Any, *args: Any, **kwargs: Any) -> None:
     ------
     AttributeError
         If the module does not have the attribute.
+
+    Examples
+    --------
+    >>> from brainir import nn
+    >>> reference = nn.Dynamics(1).prefetch("V")
+    >>> nn.init_maybe_prefetch(reference)
+    Traceback (most recent call last):
+        ...
+    AttributeError: 'Dynamics' object has no attribute 'V'
     """
     if isinstance(target, Prefetch):
         target.get_item()

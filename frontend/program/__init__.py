@@ -11,7 +11,7 @@ from .executables import (
     outermost,
 )
 from .foreign import evaluate, import_region, read_entering, run_graph
-from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide
+from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide, strong
 from .running import give_back, in_capture, tell_recorders
 
 __all__ = [
@@ -35,5 +35,6 @@ __all__ = [
     "outermost",
     "read_entering",
     "run_graph",
+    "strong",
     "tell_recorders",
 ]

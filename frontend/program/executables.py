@@ -134,6 +134,8 @@ def optimise(
     ValueError
         If there is no such pass, a result of ``vmap`` that should not depends on the lane, or a
         gradient goes through a ``while_loop``.
+    TypeError
+        If a tangent is pushed into a function that has a rule for reverse mode only.
     NotImplementedError
         If a gradient goes through an operation that has none.
     """
@@ -167,8 +169,8 @@ def refusals() -> Iterator[None]:
     except LaneDependentResult as error:
         raise ValueError(str(error)) from None
     except NotDifferentiable as error:
-        kind = ValueError if isinstance(error, ValueError) else NotImplementedError
-        raise kind(str(error)) from None
+        kinds = [kind for kind in (ValueError, TypeError) if isinstance(error, kind)]
+        raise (*kinds, NotImplementedError)[0](str(error)) from None
 
 
 Listener = Callable[[Program], None]

@@ -88,12 +88,12 @@ def read_entering(frame: Frame, imported: Imported, graph: Graph) -> list[Any]:
     return held
 
 
-def _batch(args: Sequence[Any], axes: Sequence[Any], *, spec: Region) -> Any:
+def _batch(args: Sequence[Any], axes: Sequence[Any], *, spec: Region, **_: Any) -> Any:
     outs = jax.vmap(lambda *xs: evaluate(spec, *xs), in_axes=tuple(axes))(*args)
     return outs, [0] * len(outs)
 
 
-def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, spec: Region) -> Any:
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, spec: Region, **_: Any) -> Any:
     full = [ad.instantiate_zeros(t) for t in tangents]
     return jax.jvp(lambda *xs: evaluate(spec, *xs), tuple(primals), tuple(full))
 

@@ -9,6 +9,7 @@ from typing import Any
 import brainunit
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from ...backends import backend_named, shape_struct, type_of
 from ...ir import Graph, StateVar, fingerprint, manual_axes, touched_by
@@ -151,8 +152,11 @@ class Program:
 
 
 def strong(leaf: Any, aval: Any) -> Any:
-    """Return a Python number as an array, so that JAX need not compile again for its weak type."""
-    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf, aval.dtype)
+    """Return a number without its weak type, for which JAX would compile once more."""
+    if not hasattr(leaf, "dtype"):
+        return np.asarray(leaf, aval.dtype)
+    is_weak = getattr(leaf, "weak_type", False) and not isinstance(leaf, Tracer)
+    return jax.lax.convert_element_type(leaf, aval.dtype) if is_weak else leaf
 
 
 def is_wide() -> bool:

@@ -1,6 +1,7 @@
 """States, their kinds, and the tree that a model makes of them."""
 
 from . import kinds
+from .adopting import Adoption, adopt
 from .catching import NewStateCatcher, catch_new_states, catching_nothing, caught_so_far
 from .checks import check_state_jax_tracer, check_state_value_tree
 from .dictionaries import DictManager, StateDictManager
@@ -14,12 +15,13 @@ from .settling import assign_all, maybe_state, telling_hooks
 from .state import State, class_of_kind
 from .trace_stack import StateTraceStack
 from .traces import in_foreign_trace
-from .tree import COMPILED_METHODS, HOLDERS, Node
+from .tree import COMPILED_METHODS, HOLDERS, Node, is_node
 from .treefy import TreefyState
 
 __all__ = [
     "COMPILED_METHODS",
     "HOLDERS",
+    "Adoption",
     "DictManager",
     "FlattedDict",
     "Loss",
@@ -31,6 +33,7 @@ __all__ = [
     "StateDictManager",
     "StateTraceStack",
     "TreefyState",
+    "adopt",
     "as_flat",
     "assign_all",
     "catch_new_states",
@@ -42,6 +45,7 @@ __all__ = [
     "epoch",
     "hook_marks",
     "in_foreign_trace",
+    "is_node",
     "maybe_state",
     "recorders",
     "recording",

@@ -14,7 +14,27 @@ if TYPE_CHECKING:
 
 
 class NewStateCatcher:
-    """Collects the States that are created while it is active, in order of creation."""
+    """Collects the States that are created while it is active, in order of creation.
+
+    Parameters
+    ----------
+    state_tag : str, optional
+        A label that every caught State gets.
+    state_to_exclude : filter, optional
+        States not to catch: a class, tag, predicate, or a list of them.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> with brainir.catch_new_states("layer", brainir.ParamState) as caught:
+    ...     weight = brainir.ParamState(jnp.ones(2))
+    ...     V = brainir.HiddenState(jnp.zeros(2), name="V")
+    >>> len(caught), caught.get_by_tag("layer") == [V]
+    (1, True)
+    >>> caught.values
+    [Array([0., 0.], dtype=float32)]
+    """
 
     def __init__(self, state_tag: str | None = None, state_to_exclude: Any = False) -> None:
         self.state_tag, self.state_to_exclude = state_tag, state_to_exclude

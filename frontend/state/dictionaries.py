@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import jax
 
+from ..capture import Cell
 from ..filter import Filter, to_predicate
-from .state import State
 
 __all__ = ["DictManager", "StateDictManager"]
 
@@ -211,7 +211,7 @@ class StateDictManager(DictManager):
             self[key] = state
 
     def __setitem__(self, key: Any, state: Any) -> None:
-        if not isinstance(state, State):
+        if not isinstance(state, Cell):
             raise TypeError(
                 f"a StateDictManager holds States, not {type(state).__name__} as {key!r}; "
                 "assign_values gives States new values"

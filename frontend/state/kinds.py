@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..capture import Cell
 from .state import State, T
 
 __all__ = [
@@ -34,13 +35,53 @@ ARRAYS = (np.ndarray, jax.Array, brainunit.Quantity)
 
 
 class ShortTermState(State[T]):
-    """A State that one run of a simulation uses up, such as a membrane potential."""
+    """A State that one run of a simulation uses up, such as a membrane potential.
+
+    Parameters
+    ----------
+    value : pytree of arrays or Quantities
+        What it holds at first.
+    name, **metadata
+        As for every `State`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import brainunit as u
+    >>> import jax.numpy as jnp
+    >>> class Neuron(brainir.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.V = brainir.ShortTermState(jnp.zeros(2) * u.mV)
+    ...         self.mean_rate = brainir.LongTermState(jnp.zeros(2))
+    >>> list(Neuron().states(brainir.ShortTermState).keys())
+    [('V',)]
+    """
 
     kind = "short"
 
 
 class LongTermState(State[T]):
-    """A State that outlives a run, such as a running mean."""
+    """A State that outlives a run, such as a running mean.
+
+    Parameters
+    ----------
+    value : pytree of arrays or Quantities
+        What it holds at first.
+    name, **metadata
+        As for every `State`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> rate = brainir.LongTermState(jnp.zeros(()))
+    >>> def step(spike):
+    ...     rate.value = 0.5 * rate.value + 0.5 * spike
+    >>> brainir.transform.for_loop(step, jnp.array([1.0, 0.0, 1.0]))
+    >>> rate.value
+    Array(0.625, dtype=float32)
+    """
 
     kind = "long"
 
@@ -48,16 +89,36 @@ class LongTermState(State[T]):
 class HiddenState(ShortTermState[T]):
     """The hidden state of a dynamical model: one array or Quantity.
 
+    Parameters
+    ----------
+    value : array or Quantity, any shape
+        What it holds at first.
+    name, **metadata
+        As for every `State`.
+
     Raises
     ------
     TypeError
         If the initial value is not an array or Quantity.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import brainunit as u
+    >>> import jax.numpy as jnp
+    >>> V = brainir.HiddenState(jnp.full(3, -65.0) * u.mV, name="V")
+    >>> V.varshape, V.num_state
+    ((3,), 1)
+    >>> brainir.HiddenState(-65.0)
+    Traceback (most recent call last):
+        ...
+    TypeError: a HiddenState holds an array or a Quantity, not float; for ...
     """
 
     kind = "hidden"
 
     def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
-        held = value.peek() if isinstance(value, State) else value
+        held = value.peek() if isinstance(value, Cell) else value
         if not isinstance(held, ARRAYS):
             raise TypeError(
                 f"a {type(self).__name__} holds an array or a Quantity, not "
@@ -328,24 +389,99 @@ class FakeState:
 
 
 class ParamState(LongTermState[T]):
-    """A trainable parameter."""
+    """A trainable parameter.
+
+    Parameters
+    ----------
+    value : pytree of arrays or Quantities
+        What it holds at first.
+    name, **metadata
+        As for every `State`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> weight = brainir.ParamState(jnp.array([1.0, -2.0]), name="weight")
+    >>> gradients = brainir.transform.grad(lambda: (weight.value**2).sum(), {"w": weight})()
+    >>> gradients["w"]
+    Array([ 2., -4.], dtype=float32)
+    """
 
     kind = "param"
 
 
 class BatchState(LongTermState[T]):
-    """A State that holds a batch of data."""
+    """A State that holds a batch of data.
+
+    Parameters
+    ----------
+    value : pytree of arrays or Quantities
+        What it holds at first.
+    name, **metadata
+        As for every `State`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> images = brainir.BatchState(jnp.zeros((2, 3)), name="images")
+    >>> mean = brainir.transform.jit(lambda: images.value.mean(axis=1))
+    >>> images.value = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    >>> mean()
+    Array([2., 5.], dtype=float32)
+    """
 
     kind = "batch"
 
 
 class DelayState(ShortTermState[T]):
-    """The history that a delay keeps."""
+    """The history that a delay keeps.
+
+    Parameters
+    ----------
+    value : pytree of arrays or Quantities
+        What it holds at first.
+    name, **metadata
+        As for every `State`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> line = brainir.DelayState(jnp.zeros(3), name="line")
+    >>> def step(x):
+    ...     oldest, line.value = line.value[-1], jnp.roll(line.value, 1).at[0].set(x)
+    ...     return oldest
+    >>> brainir.transform.for_loop(step, jnp.arange(1.0, 6.0))
+    Array([0., 0., 0., 1., 2.], dtype=float32)
+    """
 
     kind = "delay"
 
 
 class NonBatchState(ShortTermState[T]):
-    """A State that is the same for every lane of a batch."""
+    """A State that is the same for every lane of a batch.
+
+    Parameters
+    ----------
+    value : pytree of arrays or Quantities
+        What it holds at first.
+    name, **metadata
+        As for every `State`.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> class Cell(brainir.nn.Module):
+    ...     def init_state(self):
+    ...         self.V = brainir.HiddenState(jnp.zeros(2))
+    ...         self.time = brainir.NonBatchState(jnp.zeros(()))
+    >>> cell = Cell()
+    >>> _ = brainir.transform.vmap_new_states(cell.init_state, axis_size=8)()
+    >>> cell.V.value.shape, cell.time.value.shape
+    ((8, 2), ())
+    """
 
     kind = "nonbatch"

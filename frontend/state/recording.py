@@ -36,7 +36,7 @@ class Recorder:
 
     def is_inside(self, state: State[Any]) -> bool:
         """Whether a State was created while this was active, and its level still says so."""
-        return state in self.created and state.stack_level > self.depth
+        return state in self.created and state.facts.level > self.depth
 
     def touch(self, state: State[Any], written: bool) -> None:
         """Note that a State is read or written."""

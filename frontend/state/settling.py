@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..capture import frames
+from ..capture import Cell, frames
 from .recording import recording
 from .state import State
 
@@ -41,5 +41,14 @@ def telling_hooks(values: Sequence[tuple[State[Any], Any]]) -> Iterator[None]:
 
 
 def maybe_state(value: Any) -> Any:
-    """Return the value of a State, and anything else as it is."""
-    return value.value if isinstance(value, State) else value
+    """Return the value of a State, and anything else as it is.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import brainunit as u
+    >>> tau = brainir.ParamState(10.0 * u.ms)
+    >>> brainir.maybe_state(tau), brainir.maybe_state(10.0 * u.ms)
+    (Quantity(10., "ms"), Quantity(10., "ms"))
+    """
+    return value.value if isinstance(value, Cell) else value

@@ -14,30 +14,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVa
 
 import jax
 import numpy as np
-from jax.core import Tracer
 
 from ...ir import Loc
 from ..capture import (
     Cell,
-    Frame,
-    Handle,
-    create,
     current_frame,
     frames,
     read,
-    trace_token,
     user_loc,
-    write,
 )
-from ..errors import TraceContextError
 from ..typing import Missing, Size
 from .catching import catchers
+from .cell import Facts, Poisoned, StateCell
 from .checks import run_checks
-from .epoch import Loss, epoch
 from .hooked import Hooked
+from .levels import Levelled
 from .pretty import render, summary
 from .recording import recording
-from .traces import OUTSIDE, same_trace
 
 if TYPE_CHECKING:
     from .treefy import TreefyState
@@ -45,23 +38,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 S = TypeVar("S", bound="State[Any]")
 
-_MACHINERY = frozenset(
-    "name tag handle _source_info _trace _level _replaced_at _losses _value _hooks _watched".split()
-)
+_MACHINERY = frozenset("name tag handle facts _source_info _value _hooks _watched".split())
 """The attributes of a State that are not metadata of its user, or that copies take by name."""
-
-
-class _Poisoned:
-    """What a State holds that was created inside a trace: nothing, once the trace is over."""
-
-    def __init__(self, frame: Frame | None) -> None:
-        self.frame = frame
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Poisoned, (None,)
-
-    def __repr__(self) -> str:
-        return "<invalidated: created in a trace that has ended>"
 
 
 _kinds: dict[str, type[State[Any]]] = {}
@@ -81,7 +59,7 @@ def class_of_kind(kind: str) -> type[State[Any]]:
     return _kinds.get(kind, State)
 
 
-class State(Cell, Hooked, Generic[T]):
+class State(StateCell, Hooked, Levelled, Generic[T]):
     """A mutable cell that holds a pytree of arrays.
 
     Parameters
@@ -115,9 +93,6 @@ class State(Cell, Hooked, Generic[T]):
     make_value: ClassVar[Callable[..., Any]]
     """What makes a value of an initialiser and a size; the room ``init`` puts it here."""
 
-    _trace: Any = OUTSIDE
-    """The JAX trace that it belongs to; a value that replaces a lost one comes from outside."""
-
     def __init_subclass__(cls, **options: Any) -> None:
         """Register what a State is made as again when only its kind is known."""
         super().__init_subclass__(**options)
@@ -131,14 +106,13 @@ class State(Cell, Hooked, Generic[T]):
         _kinds.setdefault(cls.kind, cls)
 
     def __init__(self, value: T, name: str | None = None, **metadata: Any) -> None:
-        if isinstance(value, State):
+        if isinstance(value, Cell):
             value = value.value
         tag = metadata.pop("tag", None)
         self.name = name
         self.tag: set[str] | None = None if tag is None else _tags(tag)
-        self._replaced_at = 0
-        self._losses: dict[tuple[int, str], Loss] = {}
-        self.handle = Handle(self)
+        self.facts = Facts(self)
+        self.handle = self.facts.handle
         if name is not None:
             self.handle.name = name
         for key, item in metadata.items():
@@ -155,13 +129,13 @@ class State(Cell, Hooked, Generic[T]):
         """The value; assigning gives the State a new one."""
         # The most frequent of all: what is looked at here counts, so `current_frame` is not called.
         if frames.top is None:
-            for recorder in recording.stack:
-                recorder.touch(self, written=False)
+            if recording.stack:
+                self.note_touch(written=False)
             value = self._value
-            if type(value) is _Poisoned:
+            if type(value) is Poisoned:
                 raise self.without_value()
         else:
-            self._note_touch(written=False)
+            self.note_touch(written=False)
             value = read(self.handle)
         if self._watched:
             self._tell_read(value)
@@ -176,7 +150,7 @@ class State(Cell, Hooked, Generic[T]):
         self._assign(value, transforms=False)
 
     def _assign(self, value: Any, transforms: bool) -> None:
-        if isinstance(value, State):
+        if isinstance(value, Cell):
             raise ValueError("a State cannot hold a State; assign its .value instead")
         if frames.top is None:
             self.check_writable(value)
@@ -193,77 +167,9 @@ class State(Cell, Hooked, Generic[T]):
         self._store(value)
         self._tell_after(value, old)
 
-    def _store(self, value: Any) -> None:
-        if frames.top is not None:
-            self._note_touch(written=True)
-            write(self.handle, value)
-            return
-        self.note_touch(written=True)
-        if type(self._value) is _Poisoned:
-            self._trace = trace_token()
-        self._value = value
-
-    def note_touch(self, written: bool) -> None:
-        """Tell who records what Python does to States, around all captures, of a touch."""
-        for recorder in recording.stack:
-            if recorder.inside is None:
-                recorder.touch(self, written)
-
-    def _present(self) -> Any:
-        """Return what the State holds here, or None if it has no value; no hook is called."""
-        if frames.top is not None:
-            return read(self.handle)
-        return None if type(self._value) is _Poisoned else self._value
-
-    def _note_touch(self, written: bool) -> None:
-        """Tell those who record inside a function that is being captured."""
-        for recorder in recording.stack:
-            if recorder.inside is not None:
-                recorder.touch(self, written)
-
     def accept(self, value: Any) -> None:
         """Take a new value from a finished program."""
         self._value = value
-
-    def renew(self, value: Any) -> None:
-        """Take a value, as if this State, made in a trace that has ended, were created here."""
-        frame, stack = frames.top, recording.stack
-        self._level = len(stack) + (0 if frame is None else len(list(frame.chain())))
-        for recorder in stack:
-            recorder.created.add(self)
-        if frame is None:
-            self._trace = trace_token()
-            self._value: Any = value
-        else:
-            self._value = _Poisoned(frame)
-            create(self.handle, value)
-
-    def structure(self) -> Any:
-        """Return the structure of the value as a pytree, or None if it has no value here."""
-        frame = frames.top
-        if frame is not None:
-            return frame.view(frame.resolve(self.handle)).tree
-        return None if type(self._value) is _Poisoned else jax.tree.structure(self._value)
-
-    def is_in_own_trace(self) -> bool:
-        """Whether JAX is in the trace that the State was created in; only told outside captures."""
-        return type(self._value) is not _Poisoned and same_trace(self._trace)
-
-    def check_writable(self, value: Any) -> None:
-        """Refuse to store a tracer that outlives the JAX trace it belongs to.
-
-        Who records what Python does to States puts it right again, and may store what it likes.
-        """
-        if not recording.stack and _has_tracers(value) and not self.is_in_own_trace():
-            raise TraceContextError(
-                f"{self.describe()} would be given a traced value inside a plain JAX "
-                "transformation, which cannot carry States. Use brainir.transform.jit, grad, vmap, "
-                "for_loop, ... there, or create the State inside the transformed function."
-            )
-
-    def is_leaked(self, value: Any) -> bool:
-        """Whether a value cannot have been stored here: traced, for a State outside of traces."""
-        return self._trace == OUTSIDE and not recording.stack and _has_tracers(value)
 
     def restore_value(self, value: T) -> None:
         """Put a value of the same structure back; hooks of the type ``restore`` are told of it.
@@ -289,76 +195,12 @@ class State(Cell, Hooked, Generic[T]):
         """Return what is held for the runtime: the value, or a poisoned marker that JAX refuses."""
         return self._value
 
-    def describe(self) -> str:
-        """Return how messages call this State."""
-        kind, name = type(self).__name__, self.handle.name
-        return f"an unnamed {kind}" if name == kind else f"{kind} {name!r}"
-
-    def without_value(self) -> TraceContextError:
-        """Return the error of reading it after the trace that it was created in."""
-        return TraceContextError(
-            f"{self.describe()} was created inside a trace that has ended, so it has no value. "
-            "Create it outside the transformed function, or return what you need from it; "
-            "assigning .value makes it usable again."
-        )
-
-    # --- what modules and graphs want to know -----------------------------------------------------
-
-    def suggest_name(self, hint: str) -> None:
-        """Remember where this State was first attached, to name it in graphs."""
-        if self.handle.name == type(self).__name__:
-            self.handle.name = hint
-
-    @property
-    def replaced_at(self) -> int:
-        """When, by `epoch`, a module put something else in this State's place; 0 if none did."""
-        return self._replaced_at
-
-    def mark_replaced(self) -> None:
-        """Note that a module no longer holds this State; compiled users of it look again."""
-        epoch.count += 1
-        self._replaced_at = epoch.count
-
-    def mark_attached(self) -> None:
-        """Note that a module holds this State again."""
-        self._replaced_at = 0
-
-    @property
-    def losses(self) -> tuple[Loss, ...]:
-        """Where modules have held this State, but hold something else now."""
-        return tuple(self._losses.values())
-
-    def note_loss(self, module: Any, attribute: str) -> None:
-        """Note that a module no longer holds this State under one of its attributes."""
-        self._losses[id(module), attribute] = Loss(module, attribute)
-
-    def note_return(self, module: Any, attribute: str) -> None:
-        """Note that a module holds this State under one of its attributes, perhaps again."""
-        self._losses.pop((id(module), attribute), None)
-
     # --- small conveniences -----------------------------------------------------------------------
 
     @property
     def source_info(self) -> Loc | None:
         """The line of the user's that created the State."""
         return self._source_info
-
-    @property
-    def stack_level(self) -> int:
-        """How many captures and recorders were under way where the State was created.
-
-        A `StateTraceStack` passes over the States that were created while it was active. One whose
-        level has been decreased counts as one that was there before.
-        """
-        return self._level
-
-    def increase_stack_level(self) -> None:
-        """Count the State as created one level further inside."""
-        self._level += 1
-
-    def decrease_stack_level(self) -> None:
-        """Count the State as created one level further outside; the outermost level is 0."""
-        self._level = max(self._level - 1, 0)
 
     def raise_error_with_source_info(self, error: Exception) -> NoReturn:
         """Raise an error with a note of where the State was created."""
@@ -480,7 +322,7 @@ class State(Cell, Hooked, Generic[T]):
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle of this State, which is another State, starts from."""
         kept = {"name": self.name, "tag": self.tag, **self._metadata()}
-        dead = current_frame() is None and type(self.peek()) is _Poisoned
+        dead = current_frame() is None and type(self.peek()) is Poisoned
         kept["_value"] = self.peek() if dead else self.value
         return {**kept, "_hint": self.handle.name}
 
@@ -493,15 +335,11 @@ class State(Cell, Hooked, Generic[T]):
         """Yield what is shown of the State: its type, not its numbers, and its metadata."""
         yield "value", summary(self._value)
         for name, item in vars(self).items():
-            if item is not None and name != "handle" and not name.startswith("_"):
+            if item is not None and name not in ("handle", "facts") and not name.startswith("_"):
                 yield name, item
 
     def __repr__(self) -> str:
         return render(self)
-
-
-def _has_tracers(value: Any) -> bool:
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def _tags(tag: str | Iterable[str]) -> set[str]:

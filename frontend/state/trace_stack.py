@@ -75,6 +75,12 @@ class StateTraceStack(Recorder):
 
     # --- what the State tells ---------------------------------------------------------------------
 
+    def is_inside(self, state: State[Any]) -> bool:
+        """Whether a State was created while this was active, or its level was raised to say so."""
+        return super().is_inside(state) or (
+            state.facts.raised > 0 and state.facts.level > self.depth
+        )
+
     def touch(self, state: State[Any], written: bool) -> None:
         """Note that a State is read or written."""
         if self.is_inside(state):
@@ -82,11 +88,9 @@ class StateTraceStack(Recorder):
         if not written and self.check_read is not None:
             self.check_read(state)
         if state not in self.originals:
+            self.originals[state] = _held(state)
             if current_frame() is None:
-                self.originals[state] = state.peek()
                 self.follow(state)
-            else:
-                self.originals[state] = read(state.handle)
             self.new_arg(state)
         if written:
             self._written.setdefault(state)
@@ -189,11 +193,20 @@ class StateTraceStack(Recorder):
         Raises
         ------
         ValueError
-            If there are more or fewer values than States.
+            If there are more or fewer values than States, or one has another structure. Then no
+            State has changed.
         """
         self._check_count("values", len(state_vals), len(self.originals))
-        for state, written, value in zip(self.originals, self.been_writen, state_vals, strict=True):
-            _give(state, value, written)
+        before = [(state, _held(state)) for state in self.originals]
+        try:
+            for (state, _), written, value in zip(
+                before, self.been_writen, state_vals, strict=True
+            ):
+                _give(state, value, written)
+        except BaseException:
+            for state, value in before:
+                _hold(state, value)
+            raise
 
     def assign_state_vals_v2(
         self, read_state_vals: Sequence[Any], write_state_vals: Sequence[Any]
@@ -208,7 +221,8 @@ class StateTraceStack(Recorder):
         Raises
         ------
         ValueError
-            If there are more or fewer values than States.
+            If there are more or fewer values than States, or one has another structure. Then no
+            State has changed.
         """
         self._check_count("read values", len(read_state_vals), len(self.originals))
         self._check_count("written values", len(write_state_vals), len(self.originals))
@@ -262,6 +276,19 @@ class StateTraceStack(Recorder):
 
 def _values(states: Sequence[State[Any] | None]) -> tuple[Any, ...]:
     return tuple(None if state is None else state.value for state in states)
+
+
+def _held(state: State[Any]) -> Any:
+    """Return what a State holds here, without telling anybody."""
+    return state.peek() if current_frame() is None else read(state.handle)
+
+
+def _hold(state: State[Any], value: Any) -> None:
+    """Let a State hold something, without telling anybody."""
+    if current_frame() is None:
+        state.accept(value)
+    else:
+        write(state.handle, value)
 
 
 def _give(state: State[Any], value: Any, written: bool) -> None:

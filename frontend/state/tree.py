@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
+from ..capture import Cell
 from .flatted_dict import FlattedDict, Path
 from .state import State
 
@@ -56,7 +57,7 @@ class Node:
     graph_invisible_attrs: ClassVar[tuple[str, ...]] = ()
 
 
-HOLDERS = (State, Node, dict, list, tuple)
+HOLDERS = (Cell, Node, dict, list, tuple)
 """The types of what the tree looks at, but for those that users register in `KINDS`."""
 
 # --- taking apart and putting together ------------------------------------------------------------
@@ -162,7 +163,7 @@ def is_node(value: object) -> bool:
 
 def is_holder(value: object) -> bool:
     """Tell whether an object is a State or can hold some."""
-    return isinstance(value, State) or kind_of(value) is not None
+    return isinstance(value, Cell) or kind_of(value) is not None
 
 
 def _sorted_by_key(items: Iterable[tuple[Hashable, Any]]) -> list[tuple[Hashable, Any]]:
@@ -214,7 +215,7 @@ def _visit(
     """Visit `holder`, a module at `level`, or something that a module at `level` holds."""
     if id(holder) in seen or level > highest:
         return
-    if isinstance(holder, State):
+    if isinstance(holder, Cell):
         seen[id(holder)] = holder
         yield Entry(path, holder, level)
         return
@@ -234,10 +235,11 @@ def _visit(
 def states(root: object, hierarchy: Hierarchy = EVERY_LEVEL) -> FlattedDict[State]:
     """Collect the states of `root` by path."""
     entries = iterate(root, hierarchy)
-    return FlattedDict((path, item) for path, item, _ in entries if isinstance(item, State))
+    found = ((path, item) for path, item, _ in entries if isinstance(item, Cell))
+    return FlattedDict(cast("Iterator[tuple[Path, State]]", found))
 
 
 def nodes(root: object, hierarchy: Hierarchy = EVERY_LEVEL) -> FlattedDict[Any]:
     """Collect the modules of `root` by path, each after its parts."""
     entries = iterate(root, hierarchy)
-    return FlattedDict((path, item) for path, item, _ in entries if not isinstance(item, State))
+    return FlattedDict((path, item) for path, item, _ in entries if not isinstance(item, Cell))

@@ -20,6 +20,14 @@ class Sigmoid(Surrogate):
     .. math:: g(x) = \alpha\,\sigma(\alpha x)\,(1 - \sigma(\alpha x))
 
     Source: Zenke & Vogels 2021, *The remarkable robustness of surrogate gradient learning*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.Sigmoid()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.961)
     """
 
     alpha: Parameter = 4.0
@@ -41,6 +49,14 @@ class PiecewiseQuadratic(Surrogate):
     Source: Esser et al. 2016, *Convolutional networks for fast, energy-efficient neuromorphic
     computing*; Bellec et al. 2018, *Long short-term memory and learning-to-learn in networks of
     spiking neurons*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.PiecewiseQuadratic()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.9)
     """
 
     alpha: Parameter = 1.0
@@ -60,6 +76,14 @@ class PiecewiseExp(Surrogate):
     .. math:: g(x) = \frac{\alpha}{2} e^{-\alpha |x|}
 
     Source: Shrestha & Orchard 2018, *SLAYER: spike layer error reassignment in time*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.PiecewiseExp()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.452)
     """
 
     alpha: Parameter = 1.0
@@ -80,6 +104,14 @@ class SoftSign(Surrogate):
 
     Source: Zenke & Ganguli 2018, *SuperSpike: supervised learning in multilayer spiking neural
     networks*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.SoftSign()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.413)
     """
 
     alpha: Parameter = 1.0
@@ -99,6 +131,14 @@ class Arctan(Surrogate):
 
     Source: Fang et al. 2021, *Incorporating learnable membrane time constant to enhance learning of
     spiking neural networks*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.Arctan()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.488)
     """
 
     alpha: Parameter = 1.0
@@ -118,6 +158,14 @@ class NonzeroSignLog(Surrogate):
 
     Source: Fang et al. 2023, *SpikingJelly: an open-source machine learning infrastructure platform
     for spike-based intelligence*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.NonzeroSignLog()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.909)
     """
 
     alpha: Parameter = 1.0
@@ -137,6 +185,14 @@ class ERF(Surrogate):
 
     Source: Wu et al. 2018, *Spatio-temporal backpropagation for training high-performance spiking
     neural networks*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.ERF()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.559)
     """
 
     alpha: Parameter = 1.0
@@ -156,6 +212,14 @@ class PiecewiseLeakyRelu(Surrogate):
 
     Source: Wu et al. 2018, *Spatio-temporal backpropagation for training high-performance spiking
     neural networks*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.PiecewiseLeakyRelu()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.5)
     """
 
     c: Parameter = 0.01
@@ -177,6 +241,14 @@ class SquarewaveFourierSeries(Surrogate):
 
     Source: Fang et al. 2023, *SpikingJelly: an open-source machine learning infrastructure platform
     for spike-based intelligence*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.SquarewaveFourierSeries()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.985)
     """
 
     n: int = 2
@@ -204,6 +276,14 @@ class S2NN(Surrogate):
 
     Source: Suetake et al. 2023, *S3NN: time step reduction of spiking surrogate gradients for
     training energy efficient single-step spiking neural networks*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.S2NN()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.909)
     """
 
     alpha: Parameter = 4.0
@@ -229,6 +309,14 @@ class QPseudoSpike(Surrogate):
 
     Source: Herranz-Celotti & Rouat 2022, *Surrogate gradients design*, with :math:`\alpha + 1`
     where they have :math:`\alpha - 1`. ``surrogate_fun`` needs ``alpha != 1``.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.QPseudoSpike()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.879)
     """
 
     alpha: Parameter = 2.0
@@ -249,6 +337,14 @@ class LeakyRelu(Surrogate):
     .. math:: g(x) = \alpha \text{ where } x < 0,\qquad \beta \text{ elsewhere}
 
     Source: Maas et al. 2013, *Rectifier nonlinearities improve neural network acoustic models*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.LeakyRelu()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 1.0)
     """
 
     alpha: Parameter = 0.1
@@ -270,6 +366,14 @@ class LogTailedRelu(Surrogate):
         \frac{1}{x} \text{ elsewhere}
 
     Source: Cai et al. 2017, *Deep learning with low precision by half-wave Gaussian quantization*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.LogTailedRelu()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 1.0)
     """
 
     alpha: Parameter = 0.0
@@ -289,6 +393,14 @@ class ReluGrad(Surrogate):
     .. math:: g(x) = \max(0,\ \alpha (w - |x|))
 
     Source: Neftci, Mostafa & Zenke 2019, *Surrogate gradient learning in spiking neural networks*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.ReluGrad()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.27)
     """
 
     alpha: Parameter = 0.3
@@ -306,6 +418,14 @@ class GaussianGrad(Surrogate):
 
     Source: Yin, Corradi & Bohté 2021, *Accurate and efficient time-domain classification with
     adaptive spiking recurrent neural networks*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.GaussianGrad()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.391)
     """
 
     sigma: Parameter = 0.5
@@ -326,6 +446,14 @@ class MultiGaussianGrad(Surrogate):
         - h N(x; \sigma, s\sigma) - h N(x; -\sigma, s\sigma)]
 
     and :math:`\gamma` is `scale`. Source: as :class:`GaussianGrad`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.MultiGaussianGrad()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.43)
     """
 
     h: Parameter = 0.15
@@ -348,6 +476,14 @@ class InvSquareGrad(Surrogate):
 
     Source: Zenke & Ganguli 2018, *SuperSpike: supervised learning in multilayer spiking neural
     networks*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.InvSquareGrad()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.008)
     """
 
     alpha: Parameter = 100.0
@@ -363,6 +499,14 @@ class SlayerGrad(Surrogate):
     .. math:: g(x) = e^{-\alpha |x|}
 
     Source: Shrestha & Orchard 2018, *SLAYER: spike layer error reassignment in time*.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import surrogate
+    >>> spike = surrogate.SlayerGrad()
+    >>> float(spike(0.1)), round(float(jax.grad(spike)(0.1)), 3)
+    (1.0, 0.905)
     """
 
     alpha: Parameter = 1.0

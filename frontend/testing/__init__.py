@@ -27,7 +27,14 @@ from .random_graphs import (
 )
 from .round_trip import check_round_trip
 from .samples import Sample, samples_of
-from .stateful_programs import Runner, World, gradient_programs, has_lanes, programs
+from .stateful_programs import (
+    Runner,
+    World,
+    gradient_programs,
+    has_lanes,
+    programs,
+    wrong_programs,
+)
 
 __all__ = [
     "ALL",
@@ -50,4 +57,5 @@ __all__ = [
     "inputs_for",
     "programs",
     "samples_of",
+    "wrong_programs",
 ]

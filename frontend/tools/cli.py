@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ...ir import GraphError
 from ..errors import BrainIRError
-from . import diff, dump, listing, opt, report, run, stats
+from . import diff, dump, listing, opt, report, run, run_as, stats
 from .command import Command, Problem, UsageError
 
 COMMANDS: tuple[Command, ...] = (
@@ -20,6 +20,7 @@ COMMANDS: tuple[Command, ...] = (
     report.COMMAND,
     opt.COMMAND,
     run.COMMAND,
+    run_as.COMMAND,
     diff.COMMAND,
     listing.OPS,
     listing.PASSES_COMMAND,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ...backends import BACKENDS
 from ...passes import DEFAULTS, PIPELINE, Options, parse_pass, stages
+from ..ecosystem import LIBRARIES
 
 
 class Problem(Exception):
@@ -62,6 +63,14 @@ def add_script(parser: ArgumentParser, what: str, metavar: str = "SCRIPT") -> No
         metavar="ARGS",
         nargs="*",
         help="arguments for the script; put -- before those that begin with a dash",
+    )
+    parser.add_argument(
+        "--as",
+        dest="library",
+        metavar="LIBRARY",
+        choices=LIBRARIES,
+        help="the library that the script is written for, if not brainir: "
+        + " or ".join(sorted(LIBRARIES)),
     )
 
 

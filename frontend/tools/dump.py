@@ -59,7 +59,12 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _execute(options: Namespace) -> int:
     found = graphs_of_script(
-        options.script, options.arguments, options.select, options.stage, asked_options(options)
+        options.script,
+        options.arguments,
+        options.select,
+        options.stage,
+        asked_options(options),
+        options.library,
     )
     for graph, asked in zip(found.graphs, found.options, strict=True):
         print(FORMATS[options.format](graph, asked))

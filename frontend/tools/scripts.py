@@ -14,6 +14,7 @@ import jax
 
 from ...ir import Graph, GraphError, fingerprint
 from ...passes import DEFAULTS, Options
+from ..ecosystem import LIBRARIES
 from ..errors import BrainIRError
 from ..options import options
 from ..program import Listener, Program, executables, listeners, optimise
@@ -28,25 +29,54 @@ NOTHING = (
 
 @dataclass(frozen=True, slots=True)
 class ScriptRun:
-    """What a script compiled, each graph once, and how it failed if it did."""
+    """What a script compiled, each graph once, and how it failed if it did.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import brainir
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.py"
+    >>> lines = ["import brainir", "brainir.transform.jit(lambda x: x + 1)(2.0)", "1 / 0"]
+    >>> written = path.write_text("\\n".join(lines))
+    >>> run = brainir.tools.run_script(str(path))
+    >>> len(run.programs), run.error.splitlines()[-1]
+    (1, 'ZeroDivisionError: division by zero')
+    """
 
     programs: tuple[Program, ...]
     error: str | None
 
 
-def run_script(path: str, arguments: Sequence[str] = (), asked: Options = DEFAULTS) -> ScriptRun:
+def run_script(
+    path: str,
+    arguments: Sequence[str] = (),
+    asked: Options = DEFAULTS,
+    library: str | None = None,
+) -> ScriptRun:
     """Run a script as Python would, and note every graph that it compiles.
 
     What it prints goes to the standard error, so that the standard output is free for graphs.
     Graphs of one name that compute the same, under the same options, count once. The script may
-    have options of its own, beside those that are asked for here.
+    have options of its own, beside those that are asked for here. It may be written for another
+    library, see ``brainir.as_brainstate``.
 
     Raises
     ------
     OSError
         If there is no such file, or it cannot be read.
     UsageError
-        If it is a graph.
+        If it is a graph, or the library is not installed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import brainir
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.py"
+    >>> lines = ["import brainir", "brainir.transform.jit(lambda x: x + 1, name='step')(2.0)"]
+    >>> written = path.write_text("\\n".join(lines))
+    >>> run = brainir.tools.run_script(str(path))
+    >>> [program.graph.name for program in run.programs], run.error
+    (['step'], None)
     """
     with open(path, "rb"):
         pass  # so that a script that is not there is told from one that misses a file
@@ -60,7 +90,7 @@ def run_script(path: str, arguments: Sequence[str] = (), asked: Options = DEFAUL
 
     executables.clear()  # what is kept from before would not be compiled again
     path = os.path.abspath(path)
-    with options(asked), _listening(note), _as_main(path, arguments), _output_to_stderr():
+    with options(asked), _listening(note), as_main(path, arguments, library), _output_to_stderr():
         error = _run(path)
         jax.effects_barrier()
     return ScriptRun(tuple(found.values()), error)
@@ -89,6 +119,7 @@ def graphs_of_script(
     select: Sequence[str],
     stage: str | None,
     asked: Options = DEFAULTS,
+    library: str | None = None,
 ) -> ScriptGraphs:
     """Run a script, and bring those graphs that are selected to a stage of the pipeline.
 
@@ -97,7 +128,7 @@ def graphs_of_script(
     OSError
         If there is no such file, or it cannot be read.
     """
-    run = run_script(path, arguments, asked)
+    run = run_script(path, arguments, asked, library)
     errors = [] if run.error is None else [f"{run.error}\nbrainir: {path} failed"]
     chosen: set[Graph] = set()
     try:
@@ -144,12 +175,23 @@ def _output_to_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_main(path: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Set up what a script finds: its own arguments, and its folder to import from."""
+def as_main(path: str, arguments: Sequence[str], library: str | None) -> Iterator[None]:
+    """Set up what a script finds: its own arguments, its folder to import from, its library.
+
+    Raises
+    ------
+    UsageError
+        If the library is not installed.
+    """
+    try:
+        mode = contextlib.nullcontext() if library is None else LIBRARIES[library]()
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{library} is not installed: {error}") from error
     argv, folders = sys.argv, sys.path
     sys.argv, sys.path = [path, *arguments], [os.path.dirname(path), *folders]
     try:
-        yield
+        with mode:
+            yield
     finally:
         sys.argv, sys.path = argv, folders
 

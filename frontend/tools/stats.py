@@ -77,7 +77,12 @@ def _graphs(options: Namespace) -> ScriptGraphs:
     asked = asked_options(options)
     if options.script.endswith(".py"):
         return graphs_of_script(
-            options.script, options.arguments, options.select, options.stage, asked
+            options.script,
+            options.arguments,
+            options.select,
+            options.stage,
+            asked,
+            options.library,
         )
     if options.arguments:
         raise UsageError(f"{options.script} is not a script, so it takes no arguments")

@@ -53,15 +53,9 @@ from .jaxpr_tools import (
 )
 from .jit import Jitted, jit
 from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, while_loop
-from .mapping import (
-    StatefulMapping,
-    in_new_state_probe,
-    vmap,
-    vmap2,
-    vmap2_new_states,
-    vmap_new_states,
-)
+from .mapping import StatefulMapping, vmap, vmap2
 from .names import named_call, named_scope
+from .new_states import in_new_state_probe, vmap2_new_states, vmap_new_states
 from .progress import ProgressBar
 from .shards import shard_map
 from .stateful_function import StatefulFunction, make_jaxpr

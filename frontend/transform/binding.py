@@ -67,7 +67,7 @@ def leading_length(what: str, xs: Any, length: int | None) -> int:
     Raises
     ------
     ValueError
-        If there is nothing to iterate over, or lengths disagree.
+        If there is nothing to iterate over, lengths disagree, or the number is below 0.
     """
     lengths: dict[str, int] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(xs):
@@ -86,7 +86,10 @@ def leading_length(what: str, xs: Any, length: int | None) -> int:
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{where}: {n}" for where, n in lengths.items())
         raise ValueError(f"{what} iterates over leading axes of different lengths: {shown}")
-    return next(iter(lengths.values()))
+    steps = next(iter(lengths.values()))
+    if steps < 0:
+        raise ValueError(f"{what} cannot run length={steps} steps; 0 is the least")
+    return steps
 
 
 def with_shape(aval: Any, shape: Sequence[int]) -> Any:

@@ -10,18 +10,19 @@ import jax
 import jax.numpy as jnp
 
 from ..capture import check as check_here
-from ..capture import gather_checks, has_bad, name_of, plant
+from ..capture import current_frame, gather_checks, has_bad, name_of, plant, read
 from ..program import in_capture
 from .binding import check_callable
 from .branches import cond
 
 
 def debug_nan(fn: Callable[..., Any], *args: Any, phase: str = "") -> None:
-    """Run a function once, and raise if an operation in it makes a NaN or an infinity.
+    """Run a function once, and raise if it leaves a NaN or an infinity.
 
-    The error names the first operation that gives a NaN or an infinity of operands that have none,
-    and the line of it. If there is none, but a result has one, the error says so: it was among the
-    inputs, or comes of a gradient.
+    That is, if one is in what it returns, or in what it writes to a State; one that it makes and
+    chooses away, as by ``jax.numpy.where``, does no harm. The error names the first operation that
+    gives a NaN or an infinity of operands that have none, and the line of it. If there is none, the
+    error says so: it was among the inputs, or comes of a gradient.
 
     Parameters
     ----------
@@ -50,15 +51,17 @@ def debug_nan(fn: Callable[..., Any], *args: Any, phase: str = "") -> None:
 
     def look(args: tuple[Any, ...]) -> None:
         def function(args: tuple[Any, ...]) -> Any:
-            return fn(*args)
+            result, frame = fn(*args), current_frame()
+            assert frame is not None, "it runs where its checks are gathered"
+            return result, [read(h) for h in frame.written if h not in frame.created]
 
-        result, (mark, *_), sites = gather_checks(function, ["nonfinite"], (args,), still=True)
+        left, (mark, *_), sites = gather_checks(function, ["nonfinite"], (args,), still=True)
+        bad = has_bad(jax.tree.leaves(left))
         for number, (site, _) in enumerate(sites, 1):
             named = dataclasses.replace(site, kind="error", error=_told(site, phase))
-            plant(mark == number, named, ())
-        bad = jnp.logical_and(mark == 0, has_bad(jax.tree.leaves(result)))
+            plant(jnp.logical_and(bad, mark == number), named, ())
         message = f"NaN/Inf detected{_in(phase)}: in what {name_of(fn)} returns"
-        check_here(bad, lambda: RuntimeError(message))
+        check_here(jnp.logical_and(bad, mark == 0), lambda: RuntimeError(message))
 
     with jax.disable_jit(False):
         in_capture(look, args, name="debug_nan")

@@ -14,8 +14,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ...backends import to_jax, to_numpy
 from ..state import State
 from ..typing import Missing
+from .choosing import check_lanes
 from .lanes import Prefix
-from .mapping import StatefulMapping, check_lanes, new_states
+from .mapping import StatefulMapping
+from .new_states import new_states
 
 _AXIS = "lanes"
 

@@ -12,7 +12,9 @@ from ...backends import Flat
 from ...passes import Options
 from .. import environ
 from ..capture import (
+    Cell,
     Handle,
+    View,
     merge,
 )
 from ..program import (
@@ -25,7 +27,13 @@ from ..program import (
 from ..snapshot import holds_array, is_gone
 from ..state import epoch, hook_marks, in_foreign_trace, recording
 from . import plain
-from .kept_programs import array_type, looks_like, same_avals
+from .kept_programs import (
+    array_type,
+    is_one_array,
+    looks_like,
+    same_avals,
+    without_weak_types,
+)
 from .watch import Watch
 
 
@@ -110,6 +118,7 @@ class Entry(Captured):
         self.context = context
         self._names = sorted(names)
         self._held = [slot.handle.reference for slot in program.slots]
+        self._adopted = any(isinstance(slot.handle.state, Cell.adopted) for slot in program.slots)
         self._io, self._custom = program.has_io, program.custom
         self._array = array_type()
         self._compiled = compile_program(program)
@@ -123,6 +132,8 @@ class Entry(Captured):
         self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
         self._watched = any(map(any, self._hooks))
+        self._fresh = _numbers_left(program, self._compiled.written)
+        self._numbers = [(i, view) for i, view in self._fresh if is_one_array(view)]
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
         first = len(self._held) + len(self._consts)
         donated = tuple(i if isinstance(i, str) else first + i for i in donate)
@@ -136,7 +147,17 @@ class Entry(Captured):
             raise Mismatch
         if recording.stack:
             tell_recorders(self.program, self._compiled.written)
-        held = [state()._value for state in self._held]  # pyright: ignore
+        if self._adopted:
+            held = [state().peek() for state in self._held]  # pyright: ignore
+        else:  # of ours it is known where they hold it, and every call asks for it
+            held = [state()._value for state in self._held]  # pyright: ignore
+        if self._fresh:
+            for i, view in self._fresh:
+                held[i] = without_weak_types(held[i], view)
+            self._fresh = []
+        for i, view in self._numbers:  # somebody may have set one again
+            if type(held[i]) is not self._array or held[i].weak_type:
+                held[i] = without_weak_types(held[i], view)
         try:
             *values, result = self._outer(*held, *self._consts, *args, **kwargs)
         except ValueError:
@@ -159,6 +180,10 @@ class Entry(Captured):
             return result
         for i in self._in_place:  # whoever holds the container sees what was changed
             values[i] = merge(self._written[i].state.peek(), values[i])
+        if self._adopted:
+            for state, value in zip(self._given_back, values, strict=True):
+                state().accept(value)  # pyright: ignore
+            return result
         for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
             state()._value = value  # pyright: ignore
         return result
@@ -204,6 +229,16 @@ class Entry(Captured):
         result = jax.tree.unflatten(program.out_tree, outs[:count])
         written = program.written_values(self._compiled.written, outs[count:])
         return *(value for _, value in written), result
+
+
+def _numbers_left(program: Program, written: Sequence[int]) -> list[tuple[int, View]]:
+    """Return the slots of States that a program writes and that may hold numbers."""
+    handles = {program.slots[i].handle for i in written}
+    return [
+        (i, slot.before)
+        for i, slot in enumerate(program.slots)
+        if slot.handle in handles and any(aval.shape == () for aval in slot.before.avals)
+    ]
 
 
 def _checks(program: Program, watch: Watch) -> Iterator[Callable[[], bool]]:

@@ -10,7 +10,7 @@ import jax
 from ..capture import Frame, name_of, new_frame, reject_states, trace_within
 from ..filter import to_predicate
 from ..program import argument_aval
-from ..state import Node, State
+from ..state import State, is_node
 from .binding import check_callable
 from .stateful_function import StatefulFunction
 
@@ -88,12 +88,12 @@ class _Parts:
 
     def __init__(self, tree: Any) -> None:
         self._leaves, self._tree = jax.tree.flatten(tree)
-        self.arrays = [leaf for leaf in self._leaves if not isinstance(leaf, Node)]
+        self.arrays = [leaf for leaf in self._leaves if not is_node(leaf)]
 
     def whole(self, arrays: Sequence[Any]) -> Any:
         """Put other arrays in the places of the arrays."""
         rest = iter(arrays)
-        leaves = [leaf if isinstance(leaf, Node) else next(rest) for leaf in self._leaves]
+        leaves = [leaf if is_node(leaf) else next(rest) for leaf in self._leaves]
         return jax.tree.unflatten(self._tree, leaves)
 
 
@@ -175,6 +175,7 @@ class StateFinder:
         found: dict[Hashable, State[Any]] = {}
         for i, state in enumerate(wanted):
             key = i if self.key_fn is None else self.key_fn(i, state)
+            key = key if isinstance(key, Hashable) else str(key)
             if key is None or key in found:
                 key = _unused(state.name or f"state_{i}", found)
             found[key] = state

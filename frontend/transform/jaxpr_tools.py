@@ -403,6 +403,13 @@ def view_pydot(dot_graph: Drawing) -> None:
     ------
     NotImplementedError
         If IPython or Graphviz is not installed.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax
+    >>> drawing = brainir.transform.draw_dot_graph(jax.make_jaxpr(lambda x: x + x)(2.0))
+    >>> brainir.transform.view_pydot(drawing)  # doctest: +SKIP
     """
     try:
         from IPython.display import SVG, display  # pyright: ignore[reportMissingImports]

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -31,6 +31,9 @@ from .placement import Placement
 from .signatures import Signatures
 from .stages import Stages
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from .stateful_function import StatefulFunction
 
 
 def jit(
@@ -86,7 +89,8 @@ def jit(
     Returns
     -------
     Jitted
-        Called like ``fun``, with ``trace``, ``lower``, ``eval_shape`` and ``clear_cache``.
+        Called like ``fun``, with ``trace``, ``lower``, ``compile``, ``eval_shape`` and
+        ``clear_cache``; ``origin_fun`` is ``fun``, and ``stateful_fun`` a `StatefulFunction` of it.
 
     Raises
     ------
@@ -130,6 +134,23 @@ class Jitted:
         What is asked of the compiler over what is in force where it is called.
     placement : Placement or None
         On which devices arguments and results are to be.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> V = brainir.HiddenState(jnp.zeros(2), name="V")
+    >>> @brainir.transform.jit
+    ... def step(x):
+    ...     V.value = 0.5 * V.value + x
+    ...     return V.value.sum()
+    >>> step
+    jit(step)
+    >>> states, result = step.eval_shape(jnp.ones(2))
+    >>> states[0].shape, result.shape
+    ((2,), ())
+    >>> step.trace(jnp.ones(2)).graph("capture").states[0].name
+    'V'
     """
 
     def __init__(
@@ -173,6 +194,14 @@ class Jitted:
             options = self.options, self.placement
             methods[self] = Jitted(method, arguments, self._name, *options)
         return methods[self]
+
+    @functools.cached_property
+    def stateful_fun(self) -> StatefulFunction:
+        """The same function as a pure one, which tells which States it touches."""
+        from .stateful_function import StatefulFunction  # which is made of this
+
+        static = tuple(self.arguments.static), tuple(self.arguments.names)
+        return StatefulFunction(self.origin_fun, *static, name=self._name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         entry = self._only

@@ -12,6 +12,7 @@ import jax
 
 from ..capture import Cell, Handle, View, view_of
 from ..errors import TraceContextError
+from ..program import strong
 
 PROGRAMS = 128
 """How many programs of one function stay compiled, the least recently used go first."""
@@ -88,6 +89,10 @@ class KeptPrograms(Generic[K]):
     def signatures(self, group: Hashable) -> int:
         """How many signatures of a group there are programs for."""
         return sum(key[0] == group for key in tuple(self._table))
+
+    def known(self) -> list[Key]:
+        """Return the signatures of which there are programs."""
+        return list(self._table)
 
     def find(self, key: Key, unlike: K | None = None) -> K | None:
         """Return a program of a signature whose assumptions hold now, the latest first.
@@ -206,6 +211,23 @@ def looks_like(reference: weakref.ref[Cell], view: View) -> bool:
 
 
 _ONE_ARRAY = jax.tree.structure(0)
+
+
+def without_weak_types(value: Any, view: View) -> Any:
+    """Return what a State holds with arrays in place of numbers of weak types.
+
+    A program leaves an array where it found a number, for which JAX would compile it once more.
+    """
+    leaves, tree = jax.tree.flatten(value)
+    if tree != view.tree:
+        return value
+    pairs = zip(leaves, view.avals, strict=True)
+    return jax.tree.unflatten(tree, [strong(*pair) for pair in pairs])
+
+
+def is_one_array(view: View) -> bool:
+    """Whether a State of such a view holds one array, and no container."""
+    return view.tree == _ONE_ARRAY
 
 
 def same_avals(leaves: Sequence[Any], avals: Sequence[Any], weak: bool) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, cast
 
+import jax
+
 from ...ir import Node, Value
 from ...passes import lane_dependent
 from ..capture import (
@@ -51,8 +53,10 @@ class Written(NamedTuple):
         The State.
     differs : bool
         Whether what is left depends on the lane.
+    used : bool
+        Whether its value at entry was used.
     fits : bool
-        Whether its value at entry was used, and has as many rows as there are lanes.
+        Whether it was, and has as many rows as there are lanes.
     rows : bool
         Whether it has as many rows as there are lanes.
     row : bool
@@ -61,6 +65,7 @@ class Written(NamedTuple):
 
     state: State[Any]
     differs: bool
+    used: bool
     fits: bool
     rows: bool
     row: bool
@@ -248,45 +253,80 @@ def settle_open(
     still = [d for d in written if d.leaving is Mark.OPEN]
     if not still:
         return {}
-    differing, used = _left_by(body, lanes, axes)
+    lane = _Dependence(body, lanes, axes)
+    differing = lane.states()
     again: dict[State[Any], Axes] = {}
     for d in still:
         left = body.frame.views[d.lane].avals
         rows = all(a.shape[:1] == (size,) for a in d.outside.avals)
         row = rows and [a.shape for a in left] == [a.shape[1:] for a in d.outside.avals]
         state = cast(State[Any], d.handle.state)
-        differs, fits = d.lane in differing, rows and d.lane in used
-        found = states.settle(Written(state, differs, fits, rows, row))
+        differs, read = d.lane in differing, d.lane in lane.used
+        found = states.settle(Written(state, differs, read, rows and read, rows, row))
         if found.entering != d.entering:
             again[state] = found
         d.leaving = found.leaving
     return again
 
 
-def _left_by(
-    body: Traced, lanes: LaneViews, in_axes: list[int | None]
-) -> tuple[set[Handle], set[Handle]]:
-    """Return the States that lanes leave different, and those whose value at entry they use."""
-    axis = body.frame.axis
-    axes = {} if axis is None else {axis[0]: LaneAxis("lanes", lanes.sizes.value)}
-    imported = import_traced(body, "lane", rules=0, axes=axes)
-    graph = optimise_graph(imported.graph, until="hoist-state")
-    entering = {d.lane for d in lanes.declared if d.entering is not None}
-    pairs = zip(graph.params, in_axes, strict=True)
-    seeds = [param for param, axis in pairs if axis is not None]
-    used: set[Handle] = set()
-    for node in graph.nodes:
-        if node.op.name == "state.read":
-            var = node.attrs["state"]
-            used.add(imported.handles[var])
-            if imported.handles[var] in entering or var.kind == "rng":
-                seeds.extend(node.results)
-    dependent = lane_dependent(graph, seeds, "lanes")
-    return {
-        imported.handles[node.attrs["state"]]
-        for node in graph.nodes
-        if node.op.name == "state.write" and any(map(dependent.__contains__, values_of(node)))
-    }, used
+class _Dependence:
+    """What a lane computes, and which of it depends on the lane."""
+
+    def __init__(self, body: Traced, lanes: LaneViews, in_axes: list[int | None]) -> None:
+        axis = body.frame.axis
+        axes = {} if axis is None else {axis[0]: LaneAxis("lanes", lanes.sizes.value)}
+        self._imported = import_traced(body, "lane", rules=0, axes=axes)
+        self.graph = optimise_graph(self._imported.graph, until="hoist-state")
+        entering = {d.lane for d in lanes.declared if d.entering is not None}
+        pairs = zip(self.graph.params, in_axes, strict=True)
+        seeds = [param for param, axis in pairs if axis is not None]
+        self.used: set[Handle] = set()
+        for node in self.graph.nodes:
+            if node.op.name == "state.read":
+                handle = self._handle(node)
+                self.used.add(handle)
+                if handle in entering or node.attrs["state"].kind == "rng":
+                    seeds.extend(node.results)
+        self._dependent = lane_dependent(self.graph, seeds, "lanes")
+
+    def _handle(self, node: Node) -> Handle:
+        return self._imported.handles[node.attrs["state"]]
+
+    def states(self) -> set[Handle]:
+        """Return the States that lanes leave different."""
+        return {
+            self._handle(node)
+            for node in self.graph.nodes
+            if node.op.name == "state.write"
+            and any(map(self._dependent.__contains__, values_of(node)))
+        }
+
+    def results(self) -> list[bool]:
+        """Tell of each result whether it differs between lanes."""
+        return [result in self._dependent for result in self.graph.results]
+
+
+def settle_born(
+    born: list[State[Any] | None],
+    born_axes: list[Leaving],
+    body: Traced,
+    lanes: LaneViews,
+    in_axes: list[int | None],
+) -> None:
+    """Decide on the new States that were left open.
+
+    One that all lanes leave alike is kept, without lanes; any other is gone, and None in its place.
+    """
+    if Mark.OPEN not in born_axes:
+        return
+    _, values = jax.tree.unflatten(body.out_tree, _Dependence(body, lanes, in_axes).results())
+    for i, (axis, differs) in enumerate(zip(born_axes, values, strict=True)):
+        if axis is not Mark.OPEN:
+            continue
+        gone = any(jax.tree.leaves(differs))
+        born_axes[i] = 0 if gone else None
+        if gone:
+            born[i] = None
 
 
 def values_of(node: Node) -> list[Value]:

@@ -39,6 +39,7 @@ from .lane_states import (
     batched,
     lane_of,
     normal_axis,
+    settle_born,
     settle_open,
     state_attributes,
 )
@@ -172,7 +173,7 @@ class Lanes:
     # --- as a region ------------------------------------------------------------------------------
 
     def _captured(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        born: list[State[Any]] = []
+        born: list[State[Any] | None] = []
         shared: list[State[Any]] = []
         bind = functools.partial(self._bind, born, shared)
         out, values = in_capture(bind, args, kwargs, name=name_of(self.fn))
@@ -180,12 +181,13 @@ class Lanes:
             for state in shared:
                 state.accept(self.devices.gather(state.peek()))
         for state, value in zip(born, values, strict=True):
-            state.renew(value)
+            if state is not None:
+                state.renew(value)
         return out
 
     def _bind(
         self,
-        born: list[State[Any]],
+        born: list[State[Any] | None],
         shared: list[State[Any]],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -203,6 +205,7 @@ class Lanes:
         sizes = self._sizes(leaves, axes, shapes)
         given = [lane_of(aval_of(x), axis) for x, axis in zip(leaves, axes, strict=True)]
         body, lanes, born_axes = self._trace(born, jax.tree.unflatten(tree, given), axes, sizes)
+        settle_born(born, born_axes, body, lanes, axes)
         size = sizes.value
         out_axes = [
             normal_axis(self.what, "a result", axis, aval.shape, 1)
@@ -243,7 +246,7 @@ class Lanes:
         return True
 
     def _trace(
-        self, born: list[State[Any]], avals: Any, axes: list[int | None], sizes: Sizes
+        self, born: list[State[Any] | None], avals: Any, axes: list[int | None], sizes: Sizes
     ) -> tuple[Traced, LaneViews, list[Any]]:
         """Trace a lane, once more if a State that was left open must enter with lanes."""
         decided: dict[State[Any], Axes] = {}
@@ -272,7 +275,7 @@ class Lanes:
         return body.frame.axis[0] if body.frame.axis is not None and meeting else None
 
     def _lane(
-        self, born: list[State[Any]], axes: list[Any], named: bool
+        self, born: list[State[Any] | None], axes: list[Any], named: bool
     ) -> Callable[..., tuple[Any, list[Any]]]:
         """Return what one lane does, and what the States hold that it creates and leaves behind."""
 

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ...ir import manual_axes
 from ..capture import (
+    Cell,
     Frame,
     Handle,
     create,
@@ -97,7 +98,7 @@ def shard_map(
     --------
     >>> import brainir, jax, jax.numpy as jnp
     >>> from jax.sharding import PartitionSpec as P
-    >>> mesh = jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
+    >>> mesh = jax.make_mesh((1,), ("i",))
     >>> v, total = brainir.State(jnp.zeros(2)), brainir.State(jnp.float32(0))
     >>> def step(x):
     ...     v.value = v.value + x
@@ -113,6 +114,8 @@ def shard_map(
     entering = _Table.given("state_in_specs", state_in_specs)
     leaving = _Table.given("state_out_specs", state_out_specs)
     given = in_specs if isinstance(in_specs, PartitionSpec) else tuple(in_specs)
+    # In the body all axes are manual, and types of arrays around it say nothing of the mesh.
+    mesh = Mesh(mesh.devices, mesh.axis_names)
     shards = Shards(fun, mesh, given, out_specs, entering, leaving, check_vma)
 
     @functools.wraps(fun, updated=())
@@ -143,7 +146,7 @@ class _Table:
         if not isinstance(table, Mapping):
             raise TypeError(f"{what} is a PartitionSpec or {{State: PartitionSpec}}, not {table!r}")
         for state, spec in table.items():
-            if not isinstance(state, State) or not isinstance(spec, PartitionSpec):
+            if not isinstance(state, Cell) or not isinstance(spec, PartitionSpec):
                 raise TypeError(
                     f"{what} maps States to PartitionSpecs, but holds {state!r}: {spec!r}"
                 )

@@ -231,6 +231,16 @@ class StatefulFunction:
         self.find_by(cache_key)
         return True
 
+    def validate_all_states(self) -> dict[Hashable, bool | str]:
+        """Return of each capture whether its States are as it expects them, or what is not so."""
+        found: dict[Hashable, bool | str] = {}
+        for key in self._kept.known():
+            try:
+                found[key] = self.validate_states(key)
+            except ValueError as error:
+                found[key] = str(error)
+        return found
+
     def find(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], capture: bool = True
     ) -> PureProgram:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from ..capture import Handle
-from ..state import HOLDERS, Loss, Node, State, epoch
+from ..capture import Cell, Handle
+from ..state import HOLDERS, Loss, Node, epoch, is_node
 
 DEPTH = 4
 """How many functions deep to look for the variables that a function refers to."""
@@ -40,7 +40,7 @@ class Attributes(NamedTuple):
         places = {
             name: _nothing if part is None else weakref.ref(part)
             for name, part in items
-            if part is None or isinstance(part, State | Node)
+            if part is None or _is_part(part)
         }
         return cls(places, frozenset(watched))
 
@@ -126,7 +126,7 @@ class Watch:
             for thing in (*function.args, *function.keywords.values()):
                 self._thing(thing, lambda thing=thing: thing, depth)
             function = function.func
-        if isinstance(function, Node):
+        if is_node(function):
             function = getattr(function, "update", function)
         if isinstance(function, MethodType):
             self._object(function.__self__)
@@ -140,7 +140,7 @@ class Watch:
                 thing = cell.cell_contents
             except ValueError:
                 continue  # not assigned yet
-            if isinstance(thing, State | Node):
+            if _is_part(thing):
                 self._cells.append((cell, weakref.ref(thing)))
             self._thing(thing, lambda cell=cell: cell.cell_contents, depth - 1)
         space = function.__globals__
@@ -153,7 +153,7 @@ class Watch:
         """Look at what ``reach()`` gives, whatever it is."""
         if isinstance(thing, list | tuple | dict):
             self._container(thing, reach)
-        elif isinstance(thing, Node) or not callable(thing):
+        elif is_node(thing) or not callable(thing):
             self._object(thing)
         else:
             self._function(thing, depth)
@@ -190,8 +190,8 @@ class Watch:
         """Look into parts; return the keys of those that are watched with all that they hold."""
         watched: set[Hashable] = set()
         for key, part in items:
-            whole = not isinstance(part, HOLDERS) or isinstance(part, State | Node)
-            if isinstance(part, Node):
+            whole = not isinstance(part, HOLDERS) or _is_part(part)
+            if is_node(part):
                 self._object(part)
             elif isinstance(part, list | tuple | dict):
                 whole = self._container(part, lambda key=key: reach()[key])
@@ -201,7 +201,7 @@ class Watch:
 
     def _places(self, reach: Reach, items: Iterable[tuple[Hashable, Any]]) -> bool:
         """Watch which States and Modules a mapping or sequence holds; return whether it has any."""
-        watched = [(k, weakref.ref(v)) for k, v in items if isinstance(v, State | Node)]
+        watched = [(k, weakref.ref(v)) for k, v in items if _is_part(v)]
         if watched:
             self._containers.append((reach, watched))
         return bool(watched)
@@ -212,6 +212,11 @@ class Watch:
             return True
         self._seen[id(thing)] = thing  # alive as long as we look, so that its id is its own
         return False
+
+
+def _is_part(thing: Any) -> bool:
+    """Whether a thing is a State or a module, ours or one that counts as such."""
+    return isinstance(thing, Cell) or is_node(thing)
 
 
 def _names(code: Any) -> Iterator[str]:

@@ -188,6 +188,12 @@ def unflatten_dict(d: Mapping[str, Any], sep: str = ".") -> dict[str, Any]:
     ------
     ValueError
         If one key would hold both a value and other entries.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> util.unflatten_dict({"layer.size": 3, "layer.gain": 2.0})
+    {'layer': {'size': 3, 'gain': 2.0}}
     """
     return _nested({tuple(key.split(sep)): value for key, value in d.items()})
 
@@ -232,6 +238,14 @@ def nest_mapping(xs: Mapping[Any, Any], /, *, sep: str | None = None) -> dict[An
     ------
     ValueError
         If one path would hold both a value and other entries.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> util.nest_mapping({("layer", "size"): 3, ("layer", "gain"): 2.0})
+    {'layer': {'size': 3, 'gain': 2.0}}
+    >>> util.nest_mapping({"layer/size": 3}, sep="/")
+    {'layer': {'size': 3}}
     """
     return _nested(xs if sep is None else {tuple(k.split(sep)): v for k, v in xs.items()})
 

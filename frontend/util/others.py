@@ -79,12 +79,28 @@ def split_total(total: int, fraction: float) -> int:
 
 
 def is_instance_eval(*cls: type) -> Callable[[Any], bool]:
-    """Return a function that tells whether something is an instance of one of some classes."""
+    """Return a function that tells whether something is an instance of one of some classes.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> is_number = util.is_instance_eval(int, float)
+    >>> is_number(1.5), is_number("1.5")
+    (True, False)
+    """
     return lambda x: isinstance(x, cls)
 
 
 def not_instance_eval(*cls: type) -> Callable[[Any], bool]:
-    """Return a function that tells whether something is an instance of none of some classes."""
+    """Return a function that tells whether something is an instance of none of some classes.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> is_other = util.not_instance_eval(int, float)
+    >>> is_other(1.5), is_other("1.5")
+    (False, True)
+    """
     return lambda x: not isinstance(x, cls)
 
 
@@ -106,6 +122,11 @@ def clear_buffer_memory(
     ------
     RuntimeError
         If there is no such platform.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> util.clear_buffer_memory(array=False, compilation=False)
     """
     if array:
         wanted = platform or jax.default_backend()
@@ -225,7 +246,21 @@ class BoundedCache:
 
 
 class PrettyRepr:
-    """An object that prints with indentation what its ``__rich_repr__`` yields."""
+    """An object that prints with indentation what its ``__rich_repr__`` yields.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> class Cell(util.PrettyRepr):
+    ...     def __rich_repr__(self):
+    ...         yield "tau", 10.0
+    ...         yield "size", (2, 3)
+    >>> Cell()
+    Cell(
+      tau=10.0,
+      size=(2, 3)
+    )
+    """
 
     def __rich_repr__(self) -> Iterator[Any]:
         """Yield names and values; a subclass says which."""
@@ -265,7 +300,14 @@ class PrettyObject(PrettyRepr):
 
 @jax.tree_util.register_pytree_node_class
 class PrettyList(list[Any]):
-    """A list that prints with indentation, and is a JAX pytree."""
+    """A list that prints with indentation, and is a JAX pytree.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> util.PrettyList([1.0, [2.0]])
+    [1.0, [2.0]]
+    """
 
     def __repr__(self) -> str:
         return render(list(self))
@@ -282,7 +324,14 @@ class PrettyList(list[Any]):
 
 @jax.tree_util.register_pytree_node_class
 class PrettyDict(dict[Any, Any]):
-    """A dictionary that prints with indentation, and is a JAX pytree."""
+    """A dictionary that prints with indentation, and is a JAX pytree.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> util.PrettyDict(tau=1.0, reset={"v": 0.0})
+    {'tau': 1.0, 'reset': {'v': 0.0}}
+    """
 
     def __repr__(self) -> str:
         return render(dict(self))

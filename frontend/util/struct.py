@@ -40,6 +40,17 @@ def field(
         compared by ``==`` and hashed, and a function is compiled again for another value of it.
     metadata, **rest
         As for ``dataclasses.field``.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from brainir import util
+    >>> @util.dataclass
+    ... class Cell:
+    ...     v: float
+    ...     name: str = util.field(pytree_node=False)
+    >>> jax.tree.leaves(Cell(1.0, "soma"))
+    [1.0]
     """
     return dataclasses.field(metadata={**(metadata or {}), "pytree_node": pytree_node}, **rest)
 
@@ -95,7 +106,17 @@ def _as_pytree(cls: Any, options: dict[str, Any]) -> Any:
 
 
 def is_dataclass(cls: Any) -> bool:
-    """Whether a class, or the class of an object, was made by :func:`dataclass`."""
+    """Whether a class, or the class of an object, was made by :func:`dataclass`.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> @util.dataclass
+    ... class Cell:
+    ...     v: float
+    >>> util.is_dataclass(Cell), util.is_dataclass(dict)
+    (True, False)
+    """
     return "_brainir_pytree" in vars(cls if isinstance(cls, type) else type(cls))
 
 
@@ -213,26 +234,61 @@ def _thawed(value: Any) -> Any:
 
 
 def freeze(x: Mapping[K, V]) -> FrozenDict[K, V]:
-    """Return a dictionary, with all those in it, as one that cannot be changed."""
+    """Return a dictionary, with all those in it, as one that cannot be changed.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> settings = util.freeze({"layer": {"size": 3}})
+    >>> settings["layer"]["size"] = 4
+    Traceback (most recent call last):
+        ...
+    TypeError: 'FrozenDict' object does not support item assignment
+    """
     return FrozenDict(x)
 
 
 def unfreeze(x: FrozenDict[K, V] | dict[K, V]) -> dict[K, V]:
-    """Return a dictionary, with all those in it, as a new one that can be changed."""
+    """Return a dictionary, with all those in it, as a new one that can be changed.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> settings = util.unfreeze(util.freeze({"layer": {"size": 3}}))
+    >>> settings["layer"]["size"] = 4
+    >>> settings
+    {'layer': {'size': 4}}
+    """
     return _thawed(x)
 
 
 def copy(
     x: FrozenDict[K, V] | dict[K, V], add_or_replace: Mapping[K, V] | None = None
 ) -> FrozenDict[K, V] | dict[K, V]:
-    """Return a dictionary of the same class with some more entries, or others."""
+    """Return a dictionary of the same class with some more entries, or others.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> settings = util.freeze({"size": 3})
+    >>> dict(util.copy(settings, {"gain": 2.0}))
+    {'size': 3, 'gain': 2.0}
+    """
     if isinstance(x, FrozenDict):
         return x.copy(add_or_replace)
     return {**jax.tree.map(lambda leaf: leaf, x), **(add_or_replace or {})}
 
 
 def pop(x: FrozenDict[K, V] | dict[K, V], key: K) -> tuple[FrozenDict[K, V] | dict[K, V], V]:
-    """Return a dictionary of the same class without one entry, and what that entry holds."""
+    """Return a dictionary of the same class without one entry, and what that entry holds.
+
+    Examples
+    --------
+    >>> from brainir import util
+    >>> rest, size = util.pop(util.freeze({"size": 3, "gain": 2.0}), "size")
+    >>> dict(rest), size
+    ({'gain': 2.0}, 3)
+    """
     if isinstance(x, FrozenDict):
         return x.pop(key)
     rest = dict(x)
@@ -241,7 +297,14 @@ def pop(x: FrozenDict[K, V] | dict[K, V], key: K) -> tuple[FrozenDict[K, V] | di
 
 
 def pretty_repr(x: Any) -> str:
-    """Return text with indentation, and types in place of large arrays."""
+    """Return text with indentation, and types in place of large arrays.
+
+    Examples
+    --------
+    >>> from brainir import nn, util
+    >>> print(util.pretty_repr({"weights": nn.Linear(2, 1).weight.value["weight"]}))
+    {'weights': float32[2,1]}
+    """
     if isinstance(x, FrozenDict):
         return f"FrozenDict({render(x.unfreeze())})"
     return render(x)

@@ -83,6 +83,14 @@ class ValidationReport:
         What is special about the inputs on which it is not.
     notes : tuple of str
         What was not checked, and why.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> report = brainir.validate(lambda x: jnp.sin(x) * x, jnp.ones(3))
+    >>> report.ok, report.first_pass, report.stages["dead-code"]
+    (True, None, 0.0)
     """
 
     name: str

@@ -231,7 +231,14 @@ def _infer_gather(
 
 
 def default_fill(dtype: str) -> Scalar:
-    """Return what stands for elements outside of the array by default."""
+    """Return what stands for elements outside of the array by default.
+
+    Examples
+    --------
+    >>> from brainir.ir import default_fill
+    >>> [default_fill(dtype) for dtype in ("float32", "int8", "uint8", "bool")]
+    [nan, -128, 255, True]
+    """
     if dtype.startswith("key<"):
         return 2**32 - 1
     if Type(dtype).is_integer:

@@ -80,7 +80,15 @@ def lax_call(name: str, *attributes: str) -> Callable[..., Any]:
 
 
 def move_axis(builder: Builder, array: Operand, source: int, target: int) -> Operand:
-    """Return an array in which one axis stands elsewhere and the others keep their order."""
+    """Return an array in which one axis stands elsewhere and the others keep their order.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value, move_axis
+    >>> spikes = Value(Type("float32", (100, 8, 4)))
+    >>> str(move_axis(Builder(), spikes, 1, 0).type)
+    'f32[8,100,4]'
+    """
     if source == target:
         return array
     order = [axis for axis in range(array.type.rank) if axis != source]
@@ -89,7 +97,15 @@ def move_axis(builder: Builder, array: Operand, source: int, target: int) -> Ope
 
 
 def repeat(builder: Builder, array: Operand, size: int) -> Value:
-    """Return an array with a new leading axis along which it is always the same."""
+    """Return an array with a new leading axis along which it is always the same.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value, repeat
+    >>> potential = Value(Type("float32", (4,)))
+    >>> str(repeat(Builder(), potential, 8).type)
+    'f32[8,4]'
+    """
     dims = tuple(range(1, array.type.rank + 1))
     return builder("broadcast_in_dim", array, shape=array.type.stacked(size).shape, dims=dims)
 

@@ -99,15 +99,15 @@ MUTANTS = (
     Mutant(
         "a State that is local to a plain transformation forgets its tangents",
         "frontend/capture/state_primitives.py",
-        "    if handle in frame.lifted:\n        return",
-        "    if handle in frame.lanes:\n        return",
+        "    if handle in frame.lifted:  #",
+        "    if handle in frame.lanes:  #",
         FOREIGN,
     ),
     Mutant(
         "a region does not hand over the States that are local to a transformation",
         "frontend/capture/state_primitives.py",
-        "return token != frame.trace and frame.born.get(handle) == token",
-        "return token != frame.trace and frame.born.get(handle) != token",
+        "(frame.born.get(handle) == token or handle in frame.lent)",
+        "frame.born.get(handle) != token",
         FOREIGN,
     ),
 )

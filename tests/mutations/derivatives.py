@@ -187,4 +187,11 @@ MUTANTS = (
         "",
         PRODUCTS,
     ),
+    Mutant(
+        "what cannot be differentiated forwards is told like what cannot be differentiated at all",
+        "frontend/program/executables.py",
+        "for kind in (ValueError, TypeError) if",
+        "for kind in (ValueError,) if",
+        ("tests/test_jvp_pass.py",),
+    ),
 )

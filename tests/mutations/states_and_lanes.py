@@ -14,7 +14,7 @@ MUTANTS = (
     ),
     Mutant(
         "a State that has a row for each lane gains an axis at every call",
-        "frontend/transform/mapping.py",
+        "frontend/transform/choosing.py",
         'if self.policy == "auto" and written.fits:',
         'if self.policy == "auto" and not written.fits:',
         (
@@ -204,5 +204,19 @@ MUTANTS = (
         "        return alive and self._hook_marks() == self._hooks\n",
         "        return alive\n",
         ("tests/test_hooks.py",),
+    ),
+    Mutant(
+        "values given back from a trace stay where one of them does not fit",
+        "frontend/state/trace_stack.py",
+        "                _hold(state, value)\n            raise\n",
+        "                pass\n            raise\n",
+        ("tests/test_states.py",),
+    ),
+    Mutant(
+        "a trace records States whose level was increased",
+        "frontend/state/trace_stack.py",
+        "state.facts.raised > 0 and state.facts.level > self.depth",
+        "False",
+        ("tests/test_states.py",),
     ),
 )

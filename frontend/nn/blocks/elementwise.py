@@ -73,7 +73,15 @@ class _Activation(ElementWiseBlock):
 
 
 class Identity(_Activation):
-    """The input itself."""
+    """The input itself.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Identity()(jnp.array([-2.0, 0.5]))
+    Array([-2. ,  0.5], dtype=float32)
+    """
 
     function = staticmethod(lambda x: x)
 
@@ -94,73 +102,169 @@ class ReLU(_Activation):
 
 
 class ReLU6(_Activation):
-    """:func:`brainir.nn.relu6` as a module."""
+    """:func:`brainir.nn.relu6` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.ReLU6()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([0.       , 0.5      , 3.0000002], dtype=float32)
+    """
 
     function = staticmethod(activations.relu6)
 
 
 class SELU(_Activation):
-    """:func:`brainir.nn.selu` as a module."""
+    """:func:`brainir.nn.selu` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.SELU()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-1.5200001 ,  0.52500004,  3.1520002 ], dtype=float32)
+    """
 
     function = staticmethod(activations.selu)
 
 
 class Sigmoid(_Activation):
-    """:func:`brainir.nn.sigmoid` as a module."""
+    """:func:`brainir.nn.sigmoid` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Sigmoid()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([0.119     , 0.62200004, 0.95300007], dtype=float32)
+    """
 
     function = staticmethod(activations.sigmoid)
 
 
 class LogSigmoid(_Activation):
-    """:func:`brainir.nn.log_sigmoid` as a module."""
+    """:func:`brainir.nn.log_sigmoid` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.LogSigmoid()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-2.127     , -0.47400004, -0.049     ], dtype=float32)
+    """
 
     function = staticmethod(activations.log_sigmoid)
 
 
 class Hardsigmoid(_Activation):
-    """:func:`brainir.nn.hard_sigmoid` as a module."""
+    """:func:`brainir.nn.hard_sigmoid` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Hardsigmoid()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([0.16700001, 0.583     , 1.        ], dtype=float32)
+    """
 
     function = staticmethod(activations.hard_sigmoid)
 
 
 class SiLU(_Activation):
-    """:func:`brainir.nn.silu` as a module."""
+    """:func:`brainir.nn.silu` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.SiLU()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.238     ,  0.31100002,  2.858     ], dtype=float32)
+    """
 
     function = staticmethod(activations.silu)
 
 
 class Hardswish(_Activation):
-    """:func:`brainir.nn.hard_swish` as a module."""
+    """:func:`brainir.nn.hard_swish` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Hardswish()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.333     ,  0.29200003,  3.0000002 ], dtype=float32)
+    """
 
     function = staticmethod(activations.hard_swish)
 
 
 class Mish(_Activation):
-    """:func:`brainir.nn.mish` as a module."""
+    """:func:`brainir.nn.mish` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Mish()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.25300002,  0.37500003,  2.9870002 ], dtype=float32)
+    """
 
     function = staticmethod(activations.mish)
 
 
 class Tanh(_Activation):
-    """:func:`brainir.nn.tanh` as a module."""
+    """:func:`brainir.nn.tanh` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Tanh()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.96400005,  0.462     ,  0.99500006], dtype=float32)
+    """
 
     function = staticmethod(activations.tanh)
 
 
 class Tanhshrink(_Activation):
-    """:func:`brainir.nn.tanh_shrink` as a module."""
+    """:func:`brainir.nn.tanh_shrink` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Tanhshrink()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-1.036,  0.038,  2.005], dtype=float32)
+    """
 
     function = staticmethod(activations.tanh_shrink)
 
 
 class Softplus(_Activation):
-    """:func:`brainir.nn.softplus` as a module."""
+    """:func:`brainir.nn.softplus` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Softplus()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([0.127     , 0.97400004, 3.0490003 ], dtype=float32)
+    """
 
     function = staticmethod(activations.softplus)
 
 
 class Softsign(_Activation):
-    """:func:`brainir.nn.soft_sign` as a module."""
+    """:func:`brainir.nn.soft_sign` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Softsign()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.66700006,  0.333     ,  0.75000006], dtype=float32)
+    """
 
     function = staticmethod(activations.soft_sign)
 
@@ -169,7 +273,15 @@ class Softsign(_Activation):
 
 
 class LeakyReLU(_Activation):
-    """:func:`brainir.nn.leaky_relu` as a module."""
+    """:func:`brainir.nn.leaky_relu` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.LeakyReLU()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.02     ,  0.5      ,  3.0000002], dtype=float32)
+    """
 
     function = staticmethod(activations.leaky_relu)
     settings = ("negative_slope",)
@@ -180,7 +292,16 @@ class LeakyReLU(_Activation):
 
 
 class RReLU(_Activation):
-    """:func:`brainir.nn.rrelu` as a module."""
+    """:func:`brainir.nn.rrelu` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> negative = nn.RReLU()(jnp.full(100, -1.0))
+    >>> bool(jnp.all((negative < -1 / 8) & (negative > -1 / 3)))
+    True
+    """
 
     function = staticmethod(activations.rrelu)
     settings = ("lower", "upper")
@@ -192,7 +313,15 @@ class RReLU(_Activation):
 
 
 class CELU(_Activation):
-    """:func:`brainir.nn.celu` as a module."""
+    """:func:`brainir.nn.celu` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.CELU()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.86500007,  0.5       ,  3.0000002 ], dtype=float32)
+    """
 
     function = staticmethod(activations.celu)
     settings = ("alpha",)
@@ -203,7 +332,15 @@ class CELU(_Activation):
 
 
 class ELU(_Activation):
-    """:func:`brainir.nn.elu` as a module."""
+    """:func:`brainir.nn.elu` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.ELU()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.86500007,  0.5       ,  3.0000002 ], dtype=float32)
+    """
 
     function = staticmethod(activations.elu)
     settings = ("alpha",)
@@ -214,7 +351,15 @@ class ELU(_Activation):
 
 
 class GELU(_Activation):
-    """:func:`brainir.nn.gelu` as a module, by default the exact one."""
+    """:func:`brainir.nn.gelu` as a module, by default the exact one.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.GELU()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-0.046     ,  0.34600002,  2.996     ], dtype=float32)
+    """
 
     function = staticmethod(activations.gelu)
     settings = ("approximate",)
@@ -225,7 +370,15 @@ class GELU(_Activation):
 
 
 class Hardtanh(_Activation):
-    """:func:`brainir.nn.hard_tanh` as a module."""
+    """:func:`brainir.nn.hard_tanh` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Hardtanh()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-1. ,  0.5,  1. ], dtype=float32)
+    """
 
     function = staticmethod(activations.hard_tanh)
     settings = ("min_val", "max_val")
@@ -237,7 +390,15 @@ class Hardtanh(_Activation):
 
 
 class Hardshrink(_Activation):
-    """:func:`brainir.nn.hard_shrink` as a module."""
+    """:func:`brainir.nn.hard_shrink` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Hardshrink()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-2.       ,  0.       ,  3.0000002], dtype=float32)
+    """
 
     function = staticmethod(activations.hard_shrink)
     settings = ("lambd",)
@@ -248,7 +409,15 @@ class Hardshrink(_Activation):
 
 
 class Softshrink(_Activation):
-    """:func:`brainir.nn.soft_shrink` as a module."""
+    """:func:`brainir.nn.soft_shrink` as a module.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Softshrink()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-1.5000001,  0.       ,  2.5      ], dtype=float32)
+    """
 
     function = staticmethod(activations.soft_shrink)
     settings = ("lambd",)
@@ -274,25 +443,57 @@ class _AlongAxis(_Activation):
 
 
 class Softmax(_AlongAxis):
-    """:func:`brainir.nn.softmax` as a module, along axis `dim`, by default the last."""
+    """:func:`brainir.nn.softmax` as a module, along axis `dim`, by default the last.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Softmax()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([0.006     , 0.075     , 0.91800004], dtype=float32)
+    """
 
     function = staticmethod(activations.softmax)
 
 
 class Softmin(_AlongAxis):
-    """:func:`brainir.nn.softmin` as a module, along axis `dim`, by default the last."""
+    """:func:`brainir.nn.softmin` as a module, along axis `dim`, by default the last.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.Softmin()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([0.91800004, 0.075     , 0.006     ], dtype=float32)
+    """
 
     function = staticmethod(activations.softmin)
 
 
 class LogSoftmax(_AlongAxis):
-    """:func:`brainir.nn.log_softmax` as a module, along axis `dim`, by default the last."""
+    """:func:`brainir.nn.log_softmax` as a module, along axis `dim`, by default the last.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.LogSoftmax()(jnp.array([-2.0, 0.5, 3.0])).round(3)
+    Array([-5.085, -2.585, -0.085], dtype=float32)
+    """
 
     function = staticmethod(activations.log_softmax)
 
 
 class GLU(_AlongAxis):
-    """:func:`brainir.nn.glu` as a module, which halves axis `dim`, by default the last."""
+    """:func:`brainir.nn.glu` as a module, which halves axis `dim`, by default the last.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.GLU()(jnp.array([1.0, 2.0, 0.0, 0.0])).round(3)
+    Array([0.5, 1. ], dtype=float32)
+    """
 
     function = staticmethod(activations.glu)
 

@@ -217,7 +217,20 @@ class BatchNorm0d(_BatchNorm):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Normalisation over a batch of sequences; everything else is as for :class:`BatchNorm2d`."""
+    """Normalisation over a batch of sequences; everything else is as for :class:`BatchNorm2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import brainir
+    >>> from brainir import nn
+    >>> norm = nn.BatchNorm1d((4, 2))
+    >>> x = jnp.stack([jnp.zeros((4, 2)), jnp.ones((4, 2))])
+    >>> with brainir.environ.context(fit=True):
+    ...     y = norm(x)
+    >>> y.shape, round(float(y.max()), 2)
+    ((2, 4, 2), 1.0)
+    """
 
     num_spatial_dims = 1
 
@@ -280,6 +293,19 @@ class BatchNorm2d(_BatchNorm):
 
 
 class BatchNorm3d(_BatchNorm):
-    """Normalisation over a batch of volumes; everything else is as for :class:`BatchNorm2d`."""
+    """Normalisation over a batch of volumes; everything else is as for :class:`BatchNorm2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import brainir
+    >>> from brainir import nn
+    >>> norm = nn.BatchNorm3d((2, 2, 2, 3))
+    >>> x = jnp.stack([jnp.zeros((2, 2, 2, 3)), jnp.ones((2, 2, 2, 3))])
+    >>> with brainir.environ.context(fit=True):
+    ...     y = norm(x)
+    >>> y.shape, round(float(y.max()), 2)
+    ((2, 2, 2, 2, 3), 1.0)
+    """
 
     num_spatial_dims = 3

@@ -146,7 +146,16 @@ def _least(dtype: np.dtype) -> int:
 
 
 class MaxPool1d(_MaxPool):
-    """The largest of each window over one axis; everything else is as for :class:`MaxPool2d`."""
+    """The largest of each window over one axis; everything else is as for :class:`MaxPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> pool = nn.MaxPool1d(2, 2, in_size=(4, 1))
+    >>> pool(jnp.array([[1.0], [3.0], [2.0], [8.0]]))[:, 0]
+    Array([3., 8.], dtype=float32)
+    """
 
     num_spatial_dims = 1
 
@@ -190,13 +199,31 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool3d(_MaxPool):
-    """The largest of each window over three axes; all else is as for :class:`MaxPool2d`."""
+    """The largest of each window over three axes; all else is as for :class:`MaxPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> pool = nn.MaxPool3d(2, 2, in_size=(4, 4, 2, 3))
+    >>> pool.out_size, pool(jnp.ones((4, 4, 2, 3))).shape
+    ((2, 2, 1, 3), (2, 2, 1, 3))
+    """
 
     num_spatial_dims = 3
 
 
 class AvgPool1d(_AvgPool):
-    """The mean of each window over one axis; everything else is as for :class:`AvgPool2d`."""
+    """The mean of each window over one axis; everything else is as for :class:`AvgPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> pool = nn.AvgPool1d(2, 2, in_size=(4, 1))
+    >>> pool(jnp.array([[1.0], [3.0], [2.0], [8.0]]))[:, 0]
+    Array([2., 5.], dtype=float32)
+    """
 
     num_spatial_dims = 1
 
@@ -219,7 +246,16 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(_AvgPool):
-    """The mean of each window over three axes; everything else is as for :class:`AvgPool2d`."""
+    """The mean of each window over three axes; everything else is as for :class:`AvgPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> pool = nn.AvgPool3d(2, 2, in_size=(4, 4, 2, 3))
+    >>> pool.out_size, pool(jnp.ones((4, 4, 2, 3))).shape
+    ((2, 2, 1, 3), (2, 2, 1, 3))
+    """
 
     num_spatial_dims = 3
 
@@ -276,7 +312,15 @@ class _AdaptiveMaxPool(_AdaptivePool):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """A given number of means over one axis; all else is as for :class:`AdaptiveAvgPool2d`."""
+    """A given number of means over one axis; all else is as for :class:`AdaptiveAvgPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.AdaptiveAvgPool1d(3)(jnp.arange(6.0).reshape(6, 1))[:, 0]
+    Array([0.5, 2.5, 4.5], dtype=float32)
+    """
 
     num_spatial_dims = 1
 
@@ -311,25 +355,58 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """A given number of means over three axes; all else is as for :class:`AdaptiveAvgPool2d`."""
+    """A given number of means over three axes; all else is as for :class:`AdaptiveAvgPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.AdaptiveAvgPool3d((2, 2, 1))(jnp.ones((4, 4, 2, 3))).shape
+    (2, 2, 1, 3)
+    """
 
     num_spatial_dims = 3
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """The largest of each part of one axis; all else is as for :class:`AdaptiveAvgPool2d`."""
+    """The largest of each part of one axis; all else is as for :class:`AdaptiveAvgPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.AdaptiveMaxPool1d(3)(jnp.arange(6.0).reshape(6, 1))[:, 0]
+    Array([1., 3., 5.], dtype=float32)
+    """
 
     num_spatial_dims = 1
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """The largest of each part of two axes; all else is as for :class:`AdaptiveAvgPool2d`."""
+    """The largest of each part of two axes; all else is as for :class:`AdaptiveAvgPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.AdaptiveMaxPool2d((2, 2))(jnp.arange(16.0).reshape(4, 4, 1))[..., 0]
+    Array([[ 5.,  7.],
+           [13., 15.]], dtype=float32)
+    """
 
     num_spatial_dims = 2
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """The largest of each part of three axes; all else is as for :class:`AdaptiveAvgPool2d`."""
+    """The largest of each part of three axes; all else is as for :class:`AdaptiveAvgPool2d`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from brainir import nn
+    >>> nn.AdaptiveMaxPool3d((2, 2, 1))(jnp.ones((4, 4, 2, 3))).shape
+    (2, 2, 1, 3)
+    """
 
     num_spatial_dims = 3
 

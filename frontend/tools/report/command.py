@@ -33,7 +33,7 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _execute(options: Namespace) -> int:
-    run = run_script(options.script, options.arguments, asked_options(options))
+    run = run_script(options.script, options.arguments, asked_options(options), options.library)
     graphs = selected([program.graph for program in run.programs], options.select)
     chosen = [program for program in run.programs if program.graph in set(graphs)]
     if run.error is not None:

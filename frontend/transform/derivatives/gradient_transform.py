@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,8 @@ from ...state import State
 from ...typing import Missing
 from .. import plain
 from ..binding import check_callable, frame_here
-from .kinds import Kind, kind_of
+from ..stateful_function import StatefulFunction
+from .kinds import Kind, is_kind, kind_of
 from .linear_maps import Captured, Function, Plain
 from .nonfinite import all_finite
 from .units import is_quantity, items_of, unit_of, with_ratio, with_unit_of_source
@@ -32,6 +33,9 @@ class GradientTransform:
     transform : str or callable
         The kind of derivative: the name of one of the doors of this family (`grad`, `vector_grad`,
         `fwd_grad`, `jacrev`, `jacfwd`, `hessian`), the door itself, or JAX's function of that name.
+        Or an engine of one's own: called as ``jax.grad`` is, with a function of arrays that returns
+        a pair, with ``argnums``, ``has_aux=True`` and `transform_params`, it returns a function
+        that takes the same and returns a pair as well: what it found, and the second of the other.
     grad_states, argnums, return_value, has_aux, check_states, debug_nan
         As for `grad`.
     transform_params : mapping, optional
@@ -53,6 +57,11 @@ class GradientTransform:
     {'w': Array([[3., 0.],
            [0., 3.]], dtype=float32)}
     """
+
+    def __new__(cls, target: Any, transform: Any = "grad", *_: Any, **__: Any) -> Self:
+        """Return an object that asks an engine, if one is given."""
+        is_engine = callable(transform) and not is_kind(transform)
+        return object.__new__(cast(Any, _ByEngine) if is_engine else cls)
 
     def __init__(
         self,
@@ -215,6 +224,72 @@ class GradientTransform:
             _check_result(name, leaf, self.settings.holomorphic, self.kind)
 
 
+class _ByEngine(GradientTransform):
+    """What an engine of somebody else's computes in place of derivatives."""
+
+    def __init__(
+        self,
+        target: Callable[..., Any],
+        transform: Any,
+        grad_states: Any = None,
+        argnums: Any = None,
+        return_value: bool = False,
+        has_aux: bool | None = False,
+        transform_params: Mapping[str, Any] | None = None,
+        check_states: bool = True,
+        debug_nan: bool = False,
+    ) -> None:
+        check_callable("the function to differentiate", target)
+        self.target, self.engine = target, functools.partial(transform, **(transform_params or {}))
+        self.name = name_of(transform)
+        self.wanted = Wanted(grad_states, argnums, self.name)
+        self.return_value, self.has_aux = return_value, bool(has_aux)
+        self.check_states, self.debug_nan = check_states, debug_nan
+        self._pair = as_pair(target, self.has_aux)
+        self._function = StatefulFunction(target, return_only_write=False)
+        functools.update_wrapper(self, target, updated=())
+
+    def __repr__(self) -> str:
+        return f"{self.name}({name_of(self.target)}, {self.wanted.describe()})"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.wanted.check_range(self.target, args, self.name)
+        states, chosen = self._function.get_states(*args, **kwargs), self.wanted.unique
+        for state in chosen if self.check_states else ():
+            if state not in states:
+                raise _untouched(self.target, state, ", or pass check_states=False")
+        others = [state for state in states if state not in chosen]
+
+        def pure(by: Sequence[Any], rest: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+            held = dict(zip((*chosen, *others), (*by, *rest), strict=True))
+            left, out = self._function.jaxpr_call([held[s] for s in states], *args, **kwargs)
+            value, aux = out if self.has_aux else (out, None)
+            return value, (left, value, aux)
+
+        numbers = [n + 2 for n in self.wanted.chosen]
+        by_one = not self.wanted.states and isinstance(self.wanted.argnums, int)
+        argnums = numbers[0] if by_one else (*([0] if self.wanted.states else []), *numbers)
+        argnums = 0 if argnums == (0,) else argnums
+        run = self.engine(pure, argnums=argnums, has_aux=True)
+        values = [[state.value for state in group] for group in (chosen, others)]
+        found, (left, value, aux) = run(*values, *args, **kwargs)
+        for state, new in zip(states, left, strict=True):
+            state.value = new
+        result = self._arranged(found)
+        if not self.return_value and not self.has_aux:
+            return result
+        return (result, *([value] if self.return_value else []), *([aux] if self.has_aux else []))
+
+    def _arranged(self, found: Any) -> Any:
+        """Put what was found into the structure that was asked for."""
+        if not self.wanted.states:
+            return found
+        by_states, *by_arguments = found if self.wanted.has_both else (found,)
+        each = dict(zip(self.wanted.unique, by_states, strict=True))
+        packed = self.wanted.by_state([each[state] for state in self.wanted.states])
+        return (packed, self.wanted.by_argument(by_arguments)) if by_arguments else packed
+
+
 def door(kind: str, function: Any, params: Mapping[str, Any], **options: Any) -> Any:
     """Return a `GradientTransform` of a function; without one, a decorator that makes it."""
     make = functools.partial(GradientTransform, transform=kind, transform_params=params, **options)
@@ -257,10 +332,14 @@ def refuse_untouched(
     """
     for source, state in zip(sources, states, strict=True):
         if source.leaves is None:
-            raise ValueError(
-                f"{state.describe()} is among grad_states, but {name_of(function)} does not use "
-                f"it; take it out{advice}"
-            )
+            raise _untouched(function, state, advice)
+
+
+def _untouched(function: Any, state: State[Any], advice: str) -> ValueError:
+    return ValueError(
+        f"{state.describe()} is among grad_states, but {name_of(function)} does not use it; take "
+        f"it out{advice}"
+    )
 
 
 def _check_one_unit(name: str, items: Sequence[Any]) -> None:

@@ -179,6 +179,16 @@ KINDS = {
 """All kinds by name."""
 
 
+def is_kind(transform: Any) -> bool:
+    """Whether a kind is meant, as `kind_of` understands it."""
+    return _name_of(transform) in KINDS
+
+
+def _name_of(transform: Any) -> str:
+    name = transform if isinstance(transform, str) else getattr(transform, "__name__", None)
+    return {"jacobian": "jacrev"}.get(str(name), str(name))
+
+
 def kind_of(transform: Any) -> Kind:
     """Return the kind that is meant by its name, by its door, or by JAX's function of that name.
 
@@ -187,10 +197,8 @@ def kind_of(transform: Any) -> Kind:
     TypeError
         If there is none.
     """
-    name = transform if isinstance(transform, str) else getattr(transform, "__name__", None)
-    name = {"jacobian": "jacrev"}.get(str(name), name)
-    if name not in KINDS:
+    if not is_kind(transform):
         raise TypeError(
             f"there is no derivative of the kind {transform!r}; there are {', '.join(KINDS)}"
         )
-    return KINDS[str(name)]
+    return KINDS[_name_of(transform)]

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...capture import aval_of, name_of
+from ...capture import Cell, aval_of, name_of
 from ...state import FlattedDict, State
 from .units import is_quantity
 
@@ -152,9 +152,9 @@ def flatten_states(tree: Any) -> tuple[list[State[Any]], Callable[[Sequence[Any]
             return kind(zip(tree, filled, strict=True))
 
         return [state for states, _ in parts for state in states], rebuild
-    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda x: isinstance(x, State))
+    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda x: isinstance(x, Cell))
     for leaf in leaves:
-        if not isinstance(leaf, State):
+        if not isinstance(leaf, Cell):
             raise TypeError(f"grad_states holds {leaf!r}, which is not a State")
     return leaves, lambda values: jax.tree.unflatten(structure, values)
 
