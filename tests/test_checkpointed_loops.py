@@ -32,6 +32,7 @@ def model(loop: Any) -> Any:
     return transform.grad(loss, weight, 0, return_value=True)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("wrap", [lambda f: f, transform.jit], ids=["plain", "jit"])
 @pytest.mark.parametrize(("length", "base"), [(1, 2), (2, 2), (7, 2), (8, 2), (10, 3), (30, 16)])
 def test_groups_change_no_value_and_no_gradient(length: int, base: int, wrap: Any) -> None:

@@ -128,6 +128,7 @@ class Model:
         return {"y": w * x * b["k"].sum(), "z": jnp.sin(w[0]) * b["k"] ** 2 + b["l"][0] * x.sum()}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mode", ["outside jit", "compiled", "plain"])
 @pytest.mark.parametrize("kind", ["jacrev", "jacfwd", "hessian"])
 def test_states_are_differentiated_by_as_arguments_are_and_written_once(

@@ -194,6 +194,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", SHAPES)
 def test_sizes_are_kept_and_parameters_broadcast(name):
     args = SHAPES[name]

@@ -99,6 +99,7 @@ def unrolled(step: Function, xs: Any) -> Any:
     return jnp.stack([step(x) for x in xs])
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize(
     "program",

@@ -42,6 +42,7 @@ class Scaled(nn.Module):
         return x * self.scale.value() + self.scale.reg_loss()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_do_the_same_in_every_transformation(name):
     make, xs = LAYERS[name]

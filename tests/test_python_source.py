@@ -13,6 +13,7 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import settings
 from op_samples import all_samples
 
 import brainir
@@ -62,12 +63,16 @@ def test_the_source_of_random_graphs_computes_what_they_mean() -> None:
     check_backend(FromSource())
 
 
+EXAMPLES = max(settings().max_examples // 3, 4)
+"""Of programs, which test_programs.py tries by itself."""
+
+
 @pytest.mark.parametrize("programs", [None, gradient_programs()], ids=["programs", "gradients"])
 def test_the_source_of_random_programs_does_what_plain_python_does(programs: Any) -> None:
     backend = BACKENDS["source"] = FromSource()
     try:
         with brainir.options(backend="source"):
-            check_transformation(lambda f: f, programs=programs)
+            check_transformation(lambda f: f, programs=programs, examples=EXAMPLES)
     finally:
         del BACKENDS["source"]
     assert any("lax.scan" in text for text in backend.texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -16,7 +17,7 @@ from ...typing import Missing
 from .. import plain
 from ..binding import check_callable, frame_here
 from ..stateful_function import StatefulFunction
-from .kinds import Kind, is_kind, kind_of
+from .kinds import Kind, is_kind, kind_of, no_kind
 from .linear_maps import Captured, Function, Plain
 from .nonfinite import all_finite
 from .units import is_quantity, items_of, unit_of, with_ratio, with_unit_of_source
@@ -241,6 +242,7 @@ class _ByEngine(GradientTransform):
     ) -> None:
         check_callable("the function to differentiate", target)
         self.target, self.engine = target, functools.partial(transform, **(transform_params or {}))
+        _check_engine(transform, self.engine)
         self.name = name_of(transform)
         self.wanted = Wanted(grad_states, argnums, self.name)
         self.return_value, self.has_aux = return_value, bool(has_aux)
@@ -333,6 +335,20 @@ def refuse_untouched(
     for source, state in zip(sources, states, strict=True):
         if source.leaves is None:
             raise _untouched(function, state, advice)
+
+
+def _check_engine(transform: Any, engine: Any) -> None:
+    """Refuse what cannot be called as an engine is."""
+    try:
+        signature = inspect.signature(engine)
+    except ValueError:
+        return  # it does not say what it takes
+    try:
+        signature.bind(None, argnums=0, has_aux=True)
+    except TypeError as error:
+        raise TypeError(
+            f"{no_kind(transform)}; nor is it an engine like jax.grad: {error}"
+        ) from None
 
 
 def _untouched(function: Any, state: State[Any], advice: str) -> ValueError:

@@ -184,6 +184,11 @@ def is_kind(transform: Any) -> bool:
     return _name_of(transform) in KINDS
 
 
+def no_kind(transform: Any) -> str:
+    """Return what is said where no kind is meant."""
+    return f"there is no derivative of the kind {transform!r}; there are {', '.join(KINDS)}"
+
+
 def _name_of(transform: Any) -> str:
     name = transform if isinstance(transform, str) else getattr(transform, "__name__", None)
     return {"jacobian": "jacrev"}.get(str(name), str(name))
@@ -198,7 +203,5 @@ def kind_of(transform: Any) -> Kind:
         If there is none.
     """
     if not is_kind(transform):
-        raise TypeError(
-            f"there is no derivative of the kind {transform!r}; there are {', '.join(KINDS)}"
-        )
+        raise TypeError(no_kind(transform))
     return KINDS[_name_of(transform)]
