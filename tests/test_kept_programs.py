@@ -91,6 +91,31 @@ def test_states_that_begin_as_numbers_compile_once(number: Any, jitted: bool) ->
     assert int(jax.tree.leaves(state.value)[0]) == 1 + 3 * isinstance(number, dict)
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "left"),
+    [
+        (0, 0.5, 1.5),
+        (0, jnp.asarray(2.5), 3.5),
+        (0, jnp.float32(2.5), 3.5),
+        (0.5, 2, 3),
+        (0, jnp.arange(2), [1, 2]),
+        ({"count": 0}, {"count": 0.5}, 1.5),
+        ({"count": 0}, {"total": 2}, 3),
+    ],
+)
+def test_a_number_of_another_type_is_not_taken_for_the_one_before(
+    first: Any, then: Any, left: Any
+) -> None:
+    state = brainir.State(first)
+    step = transform.jit(
+        lambda: setattr(state, "value", jax.tree.map(lambda x: x + 1, state.value))
+    )
+    for value in (first, then):
+        state.value = value
+        step()
+    np.testing.assert_array_equal(jax.tree.leaves(state.value)[0], left)
+
+
 def test_time_steps_that_alternate_compile_once_each() -> None:
     v = brainir.HiddenState(jnp.ones(2) * u.mV)
     with counting() as count:

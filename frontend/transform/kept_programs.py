@@ -217,10 +217,14 @@ def without_weak_types(value: Any, view: View) -> Any:
     """Return what a State holds with arrays in place of numbers of weak types.
 
     A program leaves an array where it found a number, for which JAX would compile it once more.
+    Values that do not look like the view are for another program, and stay as they are.
     """
     leaves, tree = jax.tree.flatten(value)
-    if tree != view.tree:
-        return value
+    try:
+        if tree != view.tree or not same_avals(leaves, view.avals, weak=False):
+            return value
+    except TypeError:
+        return value  # it holds what tracing will refuse, in more words
     pairs = zip(leaves, view.avals, strict=True)
     return jax.tree.unflatten(tree, [strong(*pair) for pair in pairs])
 
