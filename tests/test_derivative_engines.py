@@ -73,6 +73,7 @@ def test_an_engine_gets_what_our_own_kinds_get(by: str, jitted: bool) -> None:
     found = wrap(ours)(x, y)
     jax.tree.map(np.testing.assert_allclose, found, expected)
     assert int(model.count.value) == 2
+    np.testing.assert_array_equal(model.w.value, [1.0, 2.0])
     assert isinstance(ours, GradientTransform)
     assert repr(ours).startswith("scaled(")
 
@@ -92,3 +93,34 @@ def test_what_no_engine_can_be_asked_is_refused() -> None:
     with pytest.raises(TypeError, match="no derivative of the kind 'sideways'"):
         GradientTransform(model, "sideways")
     assert int(model.count.value) == 0
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_an_engine_is_looked_into_where_it_finds_what_is_not_finite(jitted: bool) -> None:
+    root, count = brainir.ParamState(jnp.float32(0.0)), brainir.ShortTermState(jnp.int32(0))
+
+    def loss() -> Any:
+        count.value = count.value + 1
+        return jnp.sqrt(root.value)
+
+    call = GradientTransform(loss, scaled, [root], debug_nan=True)
+    call = transform.jit(call) if jitted else call
+    with pytest.raises(RuntimeError):
+        call()
+    assert int(count.value) == 0
+    root.value = jnp.float32(4.0)
+    assert float(call()[0]) == 0.25
+    assert int(count.value) == 1
+
+
+def test_an_engine_of_a_function_without_its_pair_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"with has_aux, .* must return"):
+        GradientTransform(lambda x: x.sum(), scaled, has_aux=True)(jnp.ones(2))
+
+
+def test_an_engine_runs_where_nothing_is_compiled() -> None:
+    model, x, y = Model(), jnp.array([3.0, 4.0]), jnp.float32(2.0)
+    with jax.disable_jit():
+        found = GradientTransform(model, scaled, [model.w], has_aux=True)(x, y)
+    np.testing.assert_allclose(found[0][0], [18.0, 24.0])
+    assert int(model.count.value) == 1

@@ -35,7 +35,7 @@ LAYERS = {
 
 
 ROOMS = (
-    {"errors", "filter", "typing", "snapshot", "environ", "options"},
+    {"errors", "filter", "typing", "snapshot", "overlay", "environ", "options"},
     {"capture", "hooks"},
     {"state"},
     {"graph"},

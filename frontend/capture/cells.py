@@ -11,7 +11,7 @@ import jax
 from ..errors import TraceContextError
 
 
-class _Kind(type):
+class _OpenClass(type):
     """The class of `Cell`, to which classes of other libraries can be added for a while."""
 
     def __instancecheck__(cls, thing: object) -> bool:
@@ -20,7 +20,7 @@ class _Kind(type):
         return bool(Cell.adopted) and cls is Cell and issubclass(type(thing), Cell.adopted)
 
 
-class Cell(metaclass=_Kind):
+class Cell(metaclass=_OpenClass):
     """What a capture, and a program that was captured, need of a State.
 
     The objects of classes that were adopted count as cells; see ``brainir.adopt``.

@@ -69,7 +69,7 @@ def stay_in_program(primitive: Any, otherwise: Callable[..., Any]) -> None:
 
     def run(*operands: Any, **params: Any) -> Any:
         frame = frames.top
-        if frame is None or "anchored" in params:
+        if frame is None or frame.anchor is None or "anchored" in params:
             return otherwise(*operands, **params)
         with jex.set_current_trace(frame.origin):
             return primitive.bind(*operands, frame.anchor, **params, anchored=True)
@@ -160,10 +160,11 @@ def check_local(frame: Frame, handle: Handle) -> None:
         If it was created elsewhere.
     """
     if frame.born.get(handle) != trace_token():
-        raise _written_inside(handle, "")
+        raise _written_inside(handle)
 
 
-def _written_inside(handle: Handle, where: str) -> TraceContextError:
+def _written_inside(handle: Handle, loc: Loc | None = None) -> TraceContextError:
+    where = "" if loc is None else f" at {loc}"
     return TraceContextError(
         f"{handle.state.describe()} is written{where} inside a plain JAX transformation (jax.vmap, "
         "jax.grad, jax.jvp, jax.shard_map, ...), which cannot carry States. "
@@ -203,11 +204,11 @@ def check_given_back(frame: Frame) -> None:
         If one has.
     """
     for handle, loc in frame.lent.items():
-        raise _written_inside(handle, "" if loc is None else f" at {loc}")
+        raise _written_inside(handle, loc)
 
 
 def is_local(frame: Frame, handle: Handle) -> bool:
-    """Whether a State was created in the JAX transformation that is under way in a frame."""
+    """Whether a State was created in, or is lent to, the JAX transformation that is under way."""
     token = trace_token()
     return token != frame.trace and (frame.born.get(handle) == token or handle in frame.lent)
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-_absent = object()
+from ..overlay import Overlay
+
 _own = __name__.partition(".")[0]
 
 
-class Takeover:
-    """What stands for something else at present, and what to put back.
+class Takeover(Overlay):
+    """What stands for something of another library at present, and what to put back.
 
     Attributes
     ----------
@@ -22,13 +23,8 @@ class Takeover:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.active = True
-        self._before: list[tuple[Any, str, Any]] = []
-
-    def put(self, owner: Any, name: str, member: Any) -> None:
-        """Give a class or module another member of a name."""
-        self._before.append((owner, name, vars(owner).get(name, _absent)))
-        setattr(owner, name, member)
 
     def standing_in(self, theirs: Callable[..., Any], ours: Callable[..., Any]) -> Any:
         """Return a function that is ours as long as this lasts, and theirs after that."""
@@ -54,12 +50,7 @@ class Takeover:
     def give_back(self) -> None:
         """Put everything back."""
         self.active = False
-        while self._before:
-            owner, name, member = self._before.pop()
-            if member is _absent:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, member)
+        self.take_off()
 
 
 def _is_ours(module: ModuleType) -> bool:

@@ -15,11 +15,10 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..capture import Cell, frames, read, write
+from ..overlay import Overlay
 from .catching import catchers
 from .cell import Facts, Poisoned, StateCell
 from .recording import recording
-
-_absent = object()
 
 
 class _Storage:
@@ -123,9 +122,9 @@ class Adoption:
         self.state_class, self.watched = state_class, watched
         self.place = _Storage(state_class, storage)
         self._facts: dict[int, tuple[weakref.ref[Any], Facts]] = {}
-        self._before: list[tuple[type, str, Any]] = []
+        self._overlay = Overlay()
         try:
-            self._install(kinds, storage, value, copies, watched)
+            self._install(kinds, storage, value, copies)
         except BaseException:
             self.release()
             raise
@@ -136,29 +135,28 @@ class Adoption:
         storage: str,
         value: str,
         copies: Collection[str],
-        watched: Callable[[Any], Hashable],
     ) -> None:
         theirs = self.state_class
-        for name, member in self._members(watched).items():
+        for name, member in self._members().items():
             if hasattr(theirs, name):
                 raise ValueError(
                     f"{theirs.__name__} cannot be adopted: it has a {name!r} of its own"
                 )
-            self._put(theirs, name, member)
+            self._overlay.put(theirs, name, member)
         for name, default in (("name", None), ("tag", None)):
             if not hasattr(theirs, name):
-                self._put(theirs, name, default)
+                self._overlay.put(theirs, name, default)
         for kind_class, kind in {theirs: "state", **kinds}.items():
-            self._put(kind_class, "kind", kind)
+            self._overlay.put(kind_class, "kind", kind)
         for name in copies:
-            self._put(theirs, name, self._copying(getattr(theirs, name)))
-        self._put(theirs, "__init__", self._making(theirs.__init__))
+            self._overlay.put(theirs, name, self._copying(getattr(theirs, name)))
+        self._overlay.put(theirs, "__init__", self._announcing(theirs.__init__))
         if value != storage:
-            self._put(theirs, value, _Value(self, getattr(theirs, value)))
-        self._put(theirs, storage, _Place(self, asked=value == storage))
+            self._overlay.put(theirs, value, _Value(self, getattr(theirs, value)))
+        self._overlay.put(theirs, storage, _Place(self, asked=value == storage))
         Cell.adopted += (theirs,)
 
-    def _members(self, watched: Callable[[Any], Hashable]) -> dict[str, Any]:
+    def _members(self) -> dict[str, Any]:
         """Return what the class is given, by name."""
         members = {
             name: member
@@ -173,23 +171,14 @@ class Adoption:
             "peek": lambda state: self.place.get(state),
             "accept": lambda state, held: self.place.set(state, held),
             "may_be_lent": True,  # to hold traced values for a while is for its own class to allow
-            "_watched": property(lambda state: bool(watched(state))),
-            "_hooks": property(lambda state: _Marks((watched(state),))),
+            "_watched": property(lambda state: bool(self.watched(state))),
+            "_hooks": property(lambda state: _Marks((self.watched(state),))),
         }
-
-    def _put(self, owner: type, name: str, member: Any) -> None:
-        self._before.append((owner, name, vars(owner).get(name, _absent)))
-        setattr(owner, name, member)
 
     def release(self) -> None:
         """Give the class back as it was; compiled functions of ours forget its objects."""
         Cell.adopted = tuple(kind for kind in Cell.adopted if kind is not self.state_class)
-        while self._before:
-            owner, name, member = self._before.pop()
-            if member is _absent:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, member)
+        self._overlay.take_off()
         self._facts.clear()
 
     def __enter__(self) -> Adoption:
@@ -202,10 +191,9 @@ class Adoption:
 
     def facts(self, state: Any) -> Facts:
         """Return what is known of an object; one that nobody told of was there before."""
-        found = self._facts.get(id(state))
-        if found is not None and found[0]() is state:
-            return found[1]
         key, known = id(state), self._facts
+        if self.is_known(state):
+            return known[key][1]
         alive = weakref.ref(state, lambda gone: _forget(known, key, gone))
         known[key] = alive, Facts(state)
         return known[key][1]
@@ -221,7 +209,7 @@ class Adoption:
 
     # --- how they come to be ----------------------------------------------------------------------
 
-    def _making(self, init: Callable[..., None]) -> Callable[..., None]:
+    def _announcing(self, init: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(init)
         def make(state: Any, *args: Any, **kwargs: Any) -> None:
             nested = id(state) in _making.ids

@@ -65,6 +65,7 @@ AROUND_FAULTS = (
     "mapped",
     "pushed",
 )
+"""Statements inside which `wrong_programs` do what is wrong."""
 
 
 def statements(depth: int) -> st.SearchStrategy[Recipe]:

@@ -8,7 +8,7 @@ from argparse import REMAINDER, ArgumentParser, Namespace
 
 from ..ecosystem import LIBRARIES
 from .command import Command, Problem
-from .scripts import as_main
+from .scripts import as_main, check_is_there
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -18,8 +18,7 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _execute(options: Namespace) -> int:
-    with open(options.script, "rb"):
-        pass  # so that a script that is not there is told from one that misses a file
+    check_is_there(options.script)
     path = os.path.abspath(options.script)
     try:
         with as_main(path, options.arguments, options.library):

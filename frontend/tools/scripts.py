@@ -78,8 +78,7 @@ def run_script(
     >>> [program.graph.name for program in run.programs], run.error
     (['step'], None)
     """
-    with open(path, "rb"):
-        pass  # so that a script that is not there is told from one that misses a file
+    check_is_there(path)
     if path.endswith(".bir"):
         raise UsageError(f"{path} is a graph, not a script; stats, opt, run and diff read graphs")
     found: dict[Hashable, Program] = {}
@@ -172,6 +171,18 @@ def _output_to_stderr() -> Iterator[None]:
             stream.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def check_is_there(path: str) -> None:
+    """Tell a script that is not there from one that misses a file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with open(path, "rb"):
+        pass
 
 
 @contextlib.contextmanager

@@ -84,8 +84,8 @@ def _graphs(options: Namespace) -> ScriptGraphs:
             asked,
             options.library,
         )
-    if options.arguments:
-        raise UsageError(f"{options.script} is not a script, so it takes no arguments")
+    if options.arguments or options.library:
+        raise UsageError(f"{options.script} is not a script, so it takes no arguments and no --as")
     graphs = read_graphs(options.script, options.select)
     if options.stage is not None:
         passes = pipeline_for(asked)

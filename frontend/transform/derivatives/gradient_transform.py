@@ -10,12 +10,13 @@ from typing import Any, Self, cast
 import jax
 import jax.numpy as jnp
 
-from ...capture import aval_of, describe_tree, name_of
+from ...capture import aval_of, describe_tree, has_bad, name_of
 from ...program import in_capture
 from ...state import State
 from ...typing import Missing
 from .. import plain
 from ..binding import check_callable, frame_here
+from ..debugging import debug_nan_if
 from ..stateful_function import StatefulFunction
 from .kinds import Kind, is_kind, kind_of, no_kind
 from .linear_maps import Captured, Function, Plain
@@ -77,17 +78,16 @@ class GradientTransform:
         debug_nan: bool = False,
     ) -> None:
         check_callable("the function to differentiate", target)
-        self.target, self.kind = target, kind_of(transform)
-        self.settings = self.kind.settings(transform_params or {})
-        self.wanted = Wanted(grad_states, argnums, self.kind.name)
-        self.return_value, self.has_aux = return_value, bool(has_aux)
+        self.target, self.return_value, self.has_aux = target, return_value, bool(has_aux)
         self.check_states, self.debug_nan = check_states, debug_nan
         self._pair = as_pair(target, self.has_aux)
+        self.name = self._choose(transform, transform_params or {})
+        self.wanted = Wanted(grad_states, argnums, self.name)
         self._inner: GradientTransform | None = None
-        if self.kind.inner is not None:
+        if self._inner_kind is not None:
             self._inner = GradientTransform(
                 target,
-                self.kind.inner,
+                self._inner_kind,
                 grad_states,
                 argnums,
                 return_value=True,
@@ -97,11 +97,17 @@ class GradientTransform:
             )
         functools.update_wrapper(self, target, updated=())
 
+    def _choose(self, transform: Any, params: Mapping[str, Any]) -> str:
+        """Note what is to be computed, and return its name."""
+        self.kind = kind_of(transform)
+        self.settings, self._inner_kind = self.kind.settings(params), self.kind.inner
+        return self.kind.name
+
     def __repr__(self) -> str:
-        return f"{self.kind.name}({name_of(self.target)}, {self.wanted.describe()})"
+        return f"{self.name}({name_of(self.target)}, {self.wanted.describe()})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.wanted.check_range(self.target, args, self.kind.name)
+        self.wanted.check_range(self.target, args, self.name)
         if plain.jit_is_disabled():
             return self._plain(args, kwargs)
         return in_capture(self._captured, args, kwargs, name=name_of(self.target))
@@ -228,31 +234,12 @@ class GradientTransform:
 class _ByEngine(GradientTransform):
     """What an engine of somebody else's computes in place of derivatives."""
 
-    def __init__(
-        self,
-        target: Callable[..., Any],
-        transform: Any,
-        grad_states: Any = None,
-        argnums: Any = None,
-        return_value: bool = False,
-        has_aux: bool | None = False,
-        transform_params: Mapping[str, Any] | None = None,
-        check_states: bool = True,
-        debug_nan: bool = False,
-    ) -> None:
-        check_callable("the function to differentiate", target)
-        self.target, self.engine = target, functools.partial(transform, **(transform_params or {}))
-        _check_engine(transform, self.engine)
-        self.name = name_of(transform)
-        self.wanted = Wanted(grad_states, argnums, self.name)
-        self.return_value, self.has_aux = return_value, bool(has_aux)
-        self.check_states, self.debug_nan = check_states, debug_nan
-        self._pair = as_pair(target, self.has_aux)
-        self._function = StatefulFunction(target, return_only_write=False)
-        functools.update_wrapper(self, target, updated=())
-
-    def __repr__(self) -> str:
-        return f"{self.name}({name_of(self.target)}, {self.wanted.describe()})"
+    def _choose(self, transform: Any, params: Mapping[str, Any]) -> str:
+        self._engine, self._inner_kind = functools.partial(transform, **params), None
+        _check_engine(transform, self._engine)
+        pair = functools.wraps(self.target)(lambda *args, **kwargs: self._pair(args, kwargs))
+        self._function = StatefulFunction(pair)
+        return name_of(transform)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.wanted.check_range(self.target, args, self.name)
@@ -264,23 +251,29 @@ class _ByEngine(GradientTransform):
 
         def pure(by: Sequence[Any], rest: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             held = dict(zip((*chosen, *others), (*by, *rest), strict=True))
-            left, out = self._function.jaxpr_call([held[s] for s in states], *args, **kwargs)
-            value, aux = out if self.has_aux else (out, None)
+            left, (value, aux) = self._function.jaxpr_call(
+                [held[state] for state in states], *args, **kwargs
+            )
             return value, (left, value, aux)
 
-        numbers = [n + 2 for n in self.wanted.chosen]
-        by_one = not self.wanted.states and isinstance(self.wanted.argnums, int)
-        argnums = numbers[0] if by_one else (*([0] if self.wanted.states else []), *numbers)
-        argnums = 0 if argnums == (0,) else argnums
-        run = self.engine(pure, argnums=argnums, has_aux=True)
+        run = self._engine(pure, argnums=self._argnums(), has_aux=True)
         values = [[state.value for state in group] for group in (chosen, others)]
         found, (left, value, aux) = run(*values, *args, **kwargs)
+        if self.debug_nan:
+            bad = has_bad(jax.tree.leaves(found))
+            debug_nan_if(bad, lambda: run(*values, *args, **kwargs)[0], phase=self.name)
+        written = self._function.get_write_states(*args, **kwargs)
         for state, new in zip(states, left, strict=True):
-            state.value = new
-        result = self._arranged(found)
-        if not self.return_value and not self.has_aux:
-            return result
-        return (result, *([value] if self.return_value else []), *([aux] if self.has_aux else []))
+            if state in written:
+                state.value = new
+        return self._returned(self._arranged(found), value, aux)
+
+    def _argnums(self) -> int | tuple[int, ...]:
+        """Return which arguments of the pure function are wanted: States come first, in a list."""
+        numbers = tuple(n + 2 for n in self.wanted.chosen)
+        if not self.wanted.states:
+            return numbers[0] if isinstance(self.wanted.argnums, int) else numbers
+        return (0, *numbers) if numbers else 0
 
     def _arranged(self, found: Any) -> Any:
         """Put what was found into the structure that was asked for."""
