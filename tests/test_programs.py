@@ -15,6 +15,7 @@ from brainir import transform
 from brainir.frontend.program import optimise
 from brainir.frontend.testing.check_transformations import assert_same
 from brainir.frontend.testing.stateful_programs import Recipe
+from brainir.frontend.testing.wrong_statements import WRONG
 from brainir.ir import equal, parse, verify
 from brainir.testing import (
     Runner,
@@ -38,8 +39,18 @@ def test_gradients_of_programs_equal_plain_python() -> None:
     check_transformation(lambda f: f, programs=gradient_programs())
 
 
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_each_thing_that_is_wrong_is_refused_and_leaves_everything_as_it_was(name: str) -> None:
+    refuse(((("wrong", name),), ("count",)))
+
+
 @given(wrong_programs())
-def test_what_is_wrong_is_refused_and_leaves_everything_as_it_was(recipe: Recipe) -> None:
+def test_what_is_wrong_is_refused_wherever_it_stands(recipe: Recipe) -> None:
+    refuse(recipe)
+
+
+def refuse(recipe: Recipe) -> None:
+    """Run a program compiled and alone, and see that it fails and leaves States as they were."""
     world = World()
     before = world.values()
     with pytest.raises(Exception) as compiled:  # noqa: PT011 - of many kinds

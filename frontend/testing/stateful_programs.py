@@ -8,7 +8,7 @@ kinds of statements there are, the tables of the files beside this one say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,17 +68,17 @@ AROUND_FAULTS = (
 """Statements inside which `wrong_programs` do what is wrong."""
 
 
-def statements(depth: int) -> st.SearchStrategy[Recipe]:
+def statements(depth: int, without: Collection[str] = ()) -> st.SearchStrategy[Recipe]:
     """Draw one statement; those of ``depth`` 0 have no statements inside."""
-    here = parts(depth)
-    kinds = ["write", *SIMPLE, *DELICATE, *(AROUND if depth else ())]
-    return st.one_of([drawn(kind, here) for kind in kinds])
+    here = parts(depth, without)
+    kinds = ["write", *SIMPLE, *DELICATE, *(AROUND if depth else ())]  # writes twice as often
+    return st.one_of([drawn(kind, here) for kind in kinds if kind not in without])
 
 
-def parts(depth: int) -> Parts:
+def parts(depth: int, without: Collection[str] = ()) -> Parts:
     """Return what statements of some depth are drawn from."""
-    inner = blocks(depth - 1) if depth else st.nothing()
-    shallow = blocks(0) if depth else st.nothing()
+    inner = blocks(depth - 1, without) if depth else st.nothing()
+    shallow = blocks(0, without) if depth else st.nothing()
     return Parts(inner, shallow, expressions(), st.integers(0, STATES - 1))
 
 
@@ -87,18 +87,20 @@ def drawn(kind: str, here: Parts) -> st.SearchStrategy[Recipe]:
     return st.tuples(st.just(kind), *STATEMENTS[kind].draw(here))
 
 
-def blocks(depth: int) -> st.SearchStrategy[Recipe]:
+def blocks(depth: int, without: Collection[str] = ()) -> st.SearchStrategy[Recipe]:
     """Draw a list of statements and the expression that they end in."""
-    return st.tuples(st.lists(statements(depth), max_size=3).map(tuple), expressions())
+    return st.tuples(st.lists(statements(depth, without), max_size=3).map(tuple), expressions())
 
 
-def programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
+def programs(depth: int = 2, without: Collection[str] = ()) -> st.SearchStrategy[Recipe]:
     """Draw programs: statements, nested as deep as is said, and a result.
 
     Parameters
     ----------
     depth : int
         How many transformations may stand inside each other.
+    without : collection of str
+        Kinds of statements that are not drawn.
 
     Examples
     --------
@@ -110,12 +112,12 @@ def programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
     >>> Runner(World()).block(program, [jnp.ones(3)])
     Array([1., 1., 1.], dtype=float32)
     """
-    return blocks(depth)
+    return blocks(depth, without)
 
 
-def delicate() -> st.SearchStrategy[Recipe]:
+def delicate(without: Collection[str] = ()) -> st.SearchStrategy[Recipe]:
     """Draw a statement with branches that guard their operands, or loops over the same data."""
-    return st.one_of([drawn(kind, parts(0)) for kind in DELICATE])
+    return st.one_of([drawn(kind, parts(0)) for kind in DELICATE if kind not in without])
 
 
 def wrong_programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
@@ -139,10 +141,10 @@ def wrong_programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
     return block(nested)
 
 
-def gradient_programs(depth: int = 2) -> st.SearchStrategy[Recipe]:
+def gradient_programs(depth: int = 2, without: Collection[str] = ()) -> st.SearchStrategy[Recipe]:
     """Draw a program that is the gradient, by a State and its argument, of what ends delicately."""
-    before = st.lists(statements(depth - 1), max_size=2)
-    body = st.tuples(before, delicate()).map(lambda parts: (*parts[0], parts[1]))
+    before = st.lists(statements(depth - 1, without), max_size=2)
+    body = st.tuples(before, delicate(without)).map(lambda parts: (*parts[0], parts[1]))
     result = st.tuples(st.just("binary"), st.just("add"), st.just(("local", 0)), expressions())
     gradient = st.tuples(st.just("grad"), st.integers(0, STATES - 1), st.tuples(body, result))
     return gradient.map(lambda one: ((one,), ("local", 0)))

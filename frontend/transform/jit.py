@@ -280,6 +280,7 @@ class Jitted:
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         reject_states(f"an argument of {self._name}", (args, kwargs))
+        self.arguments.static_values(args, kwargs)  # refuses what cannot be static
         closed = self.arguments.closed(args, kwargs)
         given, named = self.arguments.dynamic(args, kwargs)
         return bind_call("call", {"name": self._name}, closed, given, named, self._name)
