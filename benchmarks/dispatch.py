@@ -1,19 +1,17 @@
-"""What a compiled call costs on K States of shape (8,): brainir.transform.jit, raw jax.jit on a
-tuple, brainstate.
-
-Run: ``python benchmarks/dispatch.py``
-"""
+"""What a compiled call costs on many small States; by hand, that is `jax.jit` on a tuple."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from side_by_side import compare_outputs, peer, print_ratios, report_machine, time_ways
 
 import brainir
+
+from .side_by_side import BY_HAND, MINE, PEER, Row, Way, peer
 
 
 def stateful(library: Any, count: int) -> Callable[[], Any]:
@@ -47,16 +45,16 @@ def raw(count: int) -> Callable[[], Any]:
     return run
 
 
-def main() -> None:
-    """Print a row for each number of States."""
-    report_machine()
+def ways(count: int) -> dict[str, Way]:
+    """Return the ways of calling the step."""
+    made = {MINE: stateful(brainir, count), BY_HAND: raw(count)}
+    if (library := peer()) is not None:
+        made[PEER] = stateful(library, count)
+    return {name: Way(run) for name, run in made.items()}
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows."""
     for count in (1, 10, 100, 1000):
-        ways = {"brainir": stateful(brainir, count), "jax.jit": raw(count)}
-        if (library := peer()) is not None:
-            ways["brainstate"] = stateful(library, count)
-        compare_outputs(ways)
-        print_ratios(f"{count} states", time_ways(ways, pairs=21, repeat=max(5, 3000 // count)))
-
-
-if __name__ == "__main__":
-    main()
+        name = f"{count} State{'s' * (count > 1)} of shape (8,): call"
+        yield Row(name, partial(ways, count), pairs=21, repeat=max(5, 3000 // count))

@@ -1,20 +1,18 @@
-"""Transformations used outside jit, warm: brainir and brainstate; and how often XLA compiles on the
-second call.
-
-Run: ``python benchmarks/eager.py``
-"""
+"""Transformations that are used outside of `jit`, warm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-import jax
-import jax.monitoring
 import jax.numpy as jnp
-from side_by_side import compare_outputs, peer, print_ratios, report_machine, time_ways
 
 import brainir
+
+from .side_by_side import MINE, PEER, Row, Way, peer
+
+CALLS = ("for_loop", "cond", "while_loop", "grad(for_loop)")
 
 
 def programs(library: Any) -> dict[str, Callable[[], Any]]:
@@ -46,34 +44,15 @@ def programs(library: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
-def compilations(run: Callable[[], Any]) -> int:
-    """Return how often XLA compiles in one call."""
-    count = 0
-
-    def listen(event: str, duration_secs: float, **_: Any) -> None:
-        nonlocal count
-        count += event.endswith("backend_compile_duration")
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        jax.block_until_ready(run())
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    return count
+def ways(name: str) -> dict[str, Way]:
+    """Return the ways of a call."""
+    made = {MINE: Way(programs(brainir)[name])}
+    if (library := peer()) is not None:
+        made[PEER] = Way(programs(library)[name])
+    return made
 
 
-def main() -> None:
-    """Print a row for each transformation."""
-    report_machine()
-    mine = programs(brainir)
-    theirs = programs(library) if (library := peer()) is not None else {}
-    for name, run in mine.items():
-        ways = {"brainir": run, **({"brainstate": theirs[name]} if theirs else {})}
-        compare_outputs(ways)
-        counts = {label: compilations(way) for label, way in ways.items()}
-        print_ratios(name, time_ways(ways, pairs=9))
-        print(f"{'':34} XLA compilations on a warm call: {counts}")
-
-
-if __name__ == "__main__":
-    main()
+def rows() -> Iterator[Row]:
+    """Yield the rows."""
+    for name in CALLS:
+        yield Row(f"{name} outside of jit: call", partial(ways, name), pairs=9)

@@ -1,33 +1,33 @@
-"""The first call of a stack of 16 LIF layers over 100 steps: trace, passes, emit and compile, for
-jit and grad.
+"""The first call of stacks of spiking layers: trace, passes, emit and compile.
 
-Every measurement is a process of its own, so nothing is warm. Run: ``python
-benchmarks/first_call.py``
+Every measurement is a process of its own, so nothing is warm.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import brainunit as u
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-LAYERS, WIDTH, STEPS = 16, 64, 100
+from .apart import Apart
+from .side_by_side import BY_HAND, MINE, PEER, surrogates
+
+WIDTH, STEPS, DT, TAU = 64, 100, 0.1, 5.0
 
 
-def stack(library: Any, surrogate: Any) -> tuple[Any, Any]:
+def stack(library: Any, layers: int) -> tuple[Any, Any]:
     """Return a stack of LIF layers as a user writes it, and its weights."""
+    surrogate = surrogates(library)
 
     class Layer(library.nn.Dynamics):
         def __init__(self, seed: int) -> None:
             super().__init__(WIDTH)
-            key = jax.random.key(seed)
-            self.weight = library.ParamState(jax.random.normal(key, (WIDTH, WIDTH)) * 0.3)
+            self.weight = library.ParamState(weight(seed))
             self.spike = surrogate.ReluGrad()
             self.V = library.HiddenState(jnp.zeros(WIDTH) * u.mV)
 
@@ -35,65 +35,80 @@ def stack(library: Any, surrogate: Any) -> tuple[Any, Any]:
             v = self.V.value
             v = v - 1.0 * u.mV * self.spike((v - 1.0 * u.mV) / (1.0 * u.mV))
             current = (x @ self.weight.value) * u.mA
-            v = library.nn.exp_euler_step(lambda v: (-v + u.ohm * current) / (5.0 * u.ms), v)
+            v = library.nn.exp_euler_step(lambda v: (-v + u.ohm * current) / (TAU * u.ms), v)
             self.V.value = v
             return self.spike((v - 1.0 * u.mV) / (1.0 * u.mV))
 
-    layers = [Layer(i) for i in range(LAYERS)]
+    made = [Layer(i) for i in range(layers)]
 
     def step(x: Any) -> Any:
-        for layer in layers:
+        for layer in made:
             x = layer(x)
         return x
 
-    return step, [layer.weight for layer in layers]
+    return step, [layer.weight for layer in made]
 
 
-def measure(name: str, what: str) -> float:
-    """Return seconds of a first call, in this process."""
-    if name == "brainir":
-        import brainir as library
+def weight(seed: int) -> Any:
+    """Return the weight of a layer."""
+    return jax.random.normal(jax.random.key(seed), (WIDTH, WIDTH)) * 0.3
 
-        surrogate = library.surrogate
-    else:
-        import brainstate as library  # pyright: ignore[reportMissingImports]
-        from braintools import surrogate  # pyright: ignore[reportMissingImports]
-    library.environ.set(dt=0.1 * u.ms)
-    step, weights = stack(library, surrogate)
+
+def by_hand(layers: int) -> tuple[Any, Any]:
+    """Return the loss as somebody writes it with jax alone, and its weights."""
+
+    @jax.custom_jvp
+    def spike(x: Any) -> Any:
+        return (x >= 0).astype(jnp.float32)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        slope = jnp.maximum(0.3 * (1 - jnp.abs(primals[0])), 0)
+        return spike(primals[0]), tangents[0] * slope
+
+    spike.defjvp(rule)
+    z = -DT / TAU
+
+    def loss(weights: Any, xs: Any) -> Any:
+        def step(potentials: Any, x: Any) -> Any:
+            after: list[Any] = []
+            for v, matrix in zip(potentials, weights, strict=True):
+                v = v - spike(v - 1.0)
+                v = v + jnp.expm1(z) / z * DT * (-v + x @ matrix) / TAU
+                after.append(v)
+                x = spike(v - 1.0)
+            return after, x
+
+        return jax.lax.scan(step, [jnp.zeros(WIDTH)] * layers, xs)[1].sum()
+
+    return loss, [weight(i) for i in range(layers)]
+
+
+def measure(layers: int, gradient: bool, way: str) -> dict[str, float]:
+    """Return the seconds of a first call, in this process."""
     xs = (jax.random.uniform(jax.random.key(1), (STEPS, WIDTH)) < 0.3).astype(jnp.float32) * 9
+    if way == BY_HAND:
+        loss, weights = by_hand(layers)
+        compiled: Any = partial(jax.jit(jax.grad(loss) if gradient else loss), weights)
+    else:
+        import importlib
 
-    def run(xs: Any) -> Any:
-        return library.transform.for_loop(step, xs).sum()
+        library: Any = importlib.import_module(way)
+        library.environ.set(dt=DT * u.ms)
+        step, weights = stack(library, layers)
 
-    f = run if what == "jit" else library.transform.grad(run, grad_states=weights)
-    compiled = library.transform.jit(f)
+        def run(xs: Any) -> Any:
+            return library.transform.for_loop(step, xs).sum()
+
+        asked = library.transform.grad(run, grad_states=weights) if gradient else run
+        compiled = library.transform.jit(asked)
     start = time.perf_counter()
     jax.block_until_ready(compiled(xs))
-    return time.perf_counter() - start
+    return {"seconds": time.perf_counter() - start}
 
 
-def main(rounds: int = 7) -> None:
-    """Print a row for jit and one for grad."""
-    for what in ("jit", "grad"):
-        seconds: dict[str, list[float]] = {"brainir": [], "brainstate": []}
-        for _ in range(rounds):
-            for name, values in seconds.items():
-                command = [sys.executable, __file__, name, what]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    print(f"{name} cannot be measured: {done.stderr.strip().splitlines()[-1]}")
-                    continue
-                values.append(float(done.stdout.strip().splitlines()[-1]))
-        mine, theirs = (np.array(seconds[n]) for n in ("brainir", "brainstate"))
-        line = f"first call, {what:4} of {LAYERS} layers: brainir {np.median(mine):.2f} s"
-        if len(theirs):
-            ratio = np.median(mine / theirs)
-            line += f", brainstate {np.median(theirs):.2f} s, ratio {ratio:.2f}"
-        print(line)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        print(measure(sys.argv[1], sys.argv[2]))
-    else:
-        main()
+def rows() -> Iterator[Apart]:
+    """Yield the rows."""
+    for layers in (16, 64):
+        for gradient, what in ((False, "simulation"), (True, "gradient")):
+            name = f"{layers} spiking layers of {WIDTH}, {STEPS} steps, {what}: first call"
+            yield Apart(name, partial(measure, layers, gradient), (MINE, BY_HAND, PEER), 5)

@@ -1,20 +1,19 @@
-"""The tutorial's jitted loop and sweep against the same thing written by hand with jax.lax.scan,
-and brainstate.
-
-Run: ``python benchmarks/tutorial_loops.py``
-"""
+"""The tutorial's neuron, alone and in a sweep: as users write it, and as a scan by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import brainunit as u
 import jax
 import jax.numpy as jnp
-from side_by_side import compare_outputs, peer, print_ratios, report_machine, time_ways
 
 import brainir
+
+from .machine import Work
+from .side_by_side import BY_HAND, MINE, PEER, Row, Way, peer
 
 TAU, THRESHOLD, DT = 5.0, 1.0, 0.1
 
@@ -75,28 +74,29 @@ def by_hand(batch: int | None) -> Callable[[Any], Any]:
     return jax.jit(simulate if batch is None else jax.vmap(simulate))
 
 
-def main() -> None:
-    """Print a row for each size."""
-    report_machine()
+def comparable(outputs: Any) -> Any:
+    """Return the voltages of the first steps, and how many spikes there were.
+
+    After a spike that came one step later, voltages differ.
+    """
+    voltages, spikes = outputs
+    return voltages[..., :50, :], spikes.sum()
+
+
+def ways(batch: int | None, length: int) -> dict[str, Way]:
+    """Return the ways of a simulation."""
+    shape = (length,) if batch is None else (batch, length)
+    currents = 1.5 + 0.01 * jax.random.normal(jax.random.key(0), shape)
+    made = {MINE: modelled(brainir, batch), BY_HAND: by_hand(batch)}
+    if (library := peer()) is not None:
+        made[PEER] = modelled(library, batch)
+    return {name: Way(run, (currents,), comparable) for name, run in made.items()}
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows: what no way can do without are the voltages and spikes that it returns."""
     for batch, length in ((None, 5000), (50, 2000), (1000, 1000)):
-        shape = (length,) if batch is None else (batch, length)
-        currents = 1.5 + 0.01 * jax.random.normal(jax.random.key(0), shape)
-        ways: dict[str, Callable[[], Any]] = {}
-        makers: dict[str, Callable[[Any], Any]] = {"brainir": modelled(brainir, batch)}
-        makers["lax.scan"] = by_hand(batch)
-        if (library := peer()) is not None:
-            makers["brainstate"] = modelled(library, batch)
-        for name, run in makers.items():
-            ways[name] = lambda run=run, currents=currents: run(currents)
-        _compare_spikes(ways)
-        print_ratios(f"{batch or 1} trials x {length} steps", time_ways(ways, pairs=15, repeat=5))
-
-
-def _compare_spikes(ways: dict[str, Callable[[], Any]]) -> None:
-    """Spike counts must agree; voltages after a spike that came one step later need not."""
-    compare_outputs({k: lambda run=run: run()[1].sum() for k, run in ways.items()}, 2e-3)
-    compare_outputs({k: lambda run=run: run()[0][..., :50, :] for k, run in ways.items()}, 1e-4)
-
-
-if __name__ == "__main__":
-    main()
+        count = batch or 1
+        name = f"the tutorial's neuron, {count} lane{'s' * (count > 1)}, {length} steps: simulation"
+        work = Work(bytes=12.0 * count * length, steps=length)
+        yield Row(name, partial(ways, batch, length), 2e-3, work, repeat=5)

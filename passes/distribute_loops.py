@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from math import prod
+from math import inf
 
 from ..ir import (
     Builder,
@@ -30,26 +30,42 @@ from ..ir import (
     walk,
 )
 from .batching import Batching
+from .blocks import Results, in_blocks
 from .known_values import KnownValues
 from .linearity import has_linear_reverse
+from .loop_costs import PRODUCTS, Machine, block_of, fixed_operand
 from .loop_stages import Dependences, Stage, Term, Total
 from .splicing import inputs_of
 
-ROWS = 8
-"""With fewer rows in a step, a matrix is read from memory more often than it is computed with."""
+FLOPS, NEAR, FAR, CACHE = 200e9, 50e9, 10e9, 2**24
+"""Two cores of a CPU: the operations of products in a second, the bytes that caches and memory take
+or give in one, and how many bytes stay in the caches between two loops."""
 
-SUMMED = 16
-"""With fewer terms in a step, a sum of products is written to memory more often than added to."""
-
-CACHE = 2**20
-"""Bytes of a matrix that does not stay in the cache of one core between two steps."""
+CALL, STEP = 1e-6, 3e-7
+"""Seconds that calling one more product takes, and a step of one more loop."""
 
 MEMORY = 2**30
 """How many bytes the loops may hand to each other."""
 
+BLOCK = 4
+"""The part of the caches that a block fills, so that the rest of the program keeps its own."""
+
+MARGIN = 0.1
+"""The part of the time of a loop's products that must be gained: less than that is not known."""
+
+START = 20
+"""How many steps of a loop cost as much as starting one, which every block does."""
+
 
 def distribute_loops(
-    graph: Graph, rows: int = ROWS, summed: int = SUMMED, cache: int = CACHE, memory: int = MEMORY
+    graph: Graph,
+    flops: float = FLOPS,
+    near: float = NEAR,
+    far: float = FAR,
+    cache: float = CACHE,
+    call: float = CALL,
+    step: float = STEP,
+    memory: float = MEMORY,
 ) -> Graph:
     """Split loops around matrix products that need not wait for the step before.
 
@@ -57,13 +73,14 @@ def distribute_loops(
     with one large product in place of a small one a step. A product that a carry only adds up, as
     in the gradient of a weight, becomes one product that sums over the steps, too.
 
-    A product moves if a step has fewer than ``rows`` rows of it, a sum of products if a step has
-    fewer than ``summed`` terms, and both if the matrix has more than ``cache`` bytes. These bounds
-    were measured on a CPU. What takes something like a one-hot code, which would be large for all
-    steps, stays. A loop stays whole if its parts would hand each other more than ``memory`` bytes,
-    if it talks to the host, as a progress bar does, or if it has no carries: what asked for a loop
-    all the same, such as a map, did not want all steps at once. Sums are taken in another order, so
-    results agree up to rounding.
+    A product moves where the machine that the options tell of gains by it, see `loop_costs`. If
+    what the loops then hand to each other is more than the ``cache``, they run in blocks of as many
+    steps as fit, or for all steps at once, or not at all, whichever takes the least time. What
+    takes something like a one-hot code, which would be large for all steps, stays. A loop stays
+    whole if its parts would hand each other more than ``memory`` bytes, if it talks to the host, as
+    a progress bar does, or if it has no carries: what asked for a loop all the same, such as a map,
+    did not want all steps at once. Sums are taken in another order, so results agree up to
+    rounding.
 
     Notes
     -----
@@ -112,7 +129,7 @@ def distribute_loops(
     ['f32[50,1000]']
     """
 
-    bounds, known = _Bounds(rows, summed, cache, memory), KnownValues()
+    machine, known = Machine(flops, near, far, cache, call, step, memory), KnownValues()
     known.learn(walk(graph))
 
     def rewrite(
@@ -122,13 +139,17 @@ def distribute_loops(
             return None
         body = replay_region(node.regions[0], mapping, rewrite)
         loop = Loop.of(node, operands, [body])
-        plan = _plan(loop, bounds)
-        if plan is None:
+        choice = choose(loop, machine)
+        if choice is None:
             return copy_node(builder, node, operands, [body])
         around, builder.loc = builder.loc, node.loc
-        pairs = zip(loop.carries, Loop.of(node).carries, strict=True)
-        empty = {new.param for new, old in pairs if known.equals(old.initial, 0)}
-        results = _Distribution(builder, plan, empty).run()
+        if choice.block < loop.length:
+            lasts, stacks = in_blocks(builder, loop, choice.block, choice.distributed)
+            results: Sequence[Operand] = (*lasts, *stacks)
+        else:
+            pairs = zip(loop.carries, Loop.of(node).carries, strict=True)
+            empty = {new.param for new, old in pairs if known.equals(old.initial, 0)}
+            results = _Distribution(builder, choice.plan, empty).run()
         builder.loc = around
         return results
 
@@ -136,42 +157,89 @@ def distribute_loops(
 
 
 @dataclass(frozen=True, slots=True)
-class _Bounds:
-    """When a product had better leave a loop."""
+class Choice:
+    """How a loop is split.
 
-    rows: int
-    summed: int
-    cache: int
-    memory: int
+    Attributes
+    ----------
+    plan : Plan
+        What leaves it.
+    block : int
+        For how many steps at once; its length, for all.
+    gain : float
+        The seconds that the machine is said to save.
+    """
 
-    def few_rows(self, node: Node, varying: set[Value]) -> bool:
-        """Whether a node multiplies few rows of each step with one and the same matrix."""
-        if node.op.name != "dot_general":
-            return False
-        fixed = [o for o in node.operands if o not in varying]
-        if len(fixed) != 1:
-            return False
-        side = 1 if fixed[0] is node.operands[0] else 0
-        axes = [d for pair in node.attrs["dimension_numbers"] for d in pair[side]]
-        shape = node.operands[side].type.shape
-        rows = prod(n for d, n in enumerate(shape) if d not in axes)
-        return rows < self.rows or fixed[0].type.nbytes > self.cache
+    plan: _Plan
+    block: int
+    gain: float
 
-    def few_terms(self, product: Node, varying: set[Value]) -> bool:
-        """Whether a product of what differs from step to step sums over few terms in each."""
-        ((contracted, _), _) = product.attrs["dimension_numbers"]
-        terms = prod(product.operands[0].type.shape[d] for d in contracted)
-        few = terms < self.summed or product.result.type.nbytes > self.cache
-        return few and varying.issuperset(product.operands)
+    def distributed(self, builder: Builder, loop: Loop, left_over: bool) -> Results:
+        """Build the steps of a block, as the whole loop would be."""
+        results = _Distribution(builder, self.plan.of(loop), frozenset()).run()
+        return results[: len(loop.carries)], results[len(loop.carries) :]
+
+
+def choose(loop: Loop, machine: Machine) -> Choice | None:
+    """Return how to split a loop, or None if it had better stay whole."""
+    if loop.length < 2 or not loop.carries or not all(map(is_pure, loop.nodes)):
+        return None
+    step = Dependences(loop)
+    if not all(has_linear_reverse(n) or step.varying.issuperset(n.results) for n in loop.nodes):
+        return None  # what would run once in place of once in each step, see `hoist_invariant`
+    found: list[Choice] = []
+    for speed in dict.fromkeys((machine.speed(0), machine.speed(inf))):
+        plan = _worth_it(step, machine, speed)
+        if plan is None:
+            continue
+        each, most = plan.handed, min(machine.cache / BLOCK, machine.memory)
+        sizes = [loop.length]
+        if loop.length * each > min(machine.cache, machine.memory) and each <= most / 2:
+            sizes.append(block_of(loop.length, most / each))
+        for size in sizes:
+            if size * each <= machine.memory:
+                found.append(Choice(plan, size, plan.gain(machine, size)))
+    best = max(found, key=lambda choice: choice.gain, default=None)
+    products = (node for node in loop.nodes if node.op.name in PRODUCTS)
+    least = MARGIN * loop.length * sum(machine.inside(node, step.varying) for node in products)
+    return best if best is not None and best.gain > least else None
+
+
+def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None:
+    """Return what gains if what is handed on goes with so many bytes a second; None if nothing."""
+    length = step.loop.length
+
+    def worth(product: Node) -> bool:
+        taken = step.varying.intersection(product.operands)
+        made = () if taken.issuperset(product.operands) else product.results
+        handed = taken.union(made) - step.at_hand
+        gain = machine.inside(product, step.varying) - machine.outside(product, step.varying, length)
+        return gain > sum(v.type.nbytes for v in handed) / speed / 2 and not step.grows(product)
+
+    def worth_a_sum(product: Node) -> bool:
+        return step.varying.issuperset(product.operands) and worth(product)
+
+    def worth_a_product(product: Node) -> bool:
+        return fixed_operand(product, step.varying) is not None and worth(product)
+
+    totals = step.totals(worth_a_sum)
+    gone = {part for total in totals for part in total.alone}
+    products = {n for n in step.loop.nodes if n not in gone and worth_a_product(n)}
+    plan = _Plan(step, products, totals)
+    return plan if totals or any(stage.at_once for stage in plan.stages) else None
 
 
 class _Plan:
     """How a loop is split, and what its parts hand to each other."""
 
-    def __init__(self, step: Dependences, stages: Sequence[Stage], totals: Sequence[Total]) -> None:
-        self.step, self.stages, self.totals = step, stages, totals
+    def __init__(
+        self, step: Dependences, products: AbstractSet[Node], totals: Sequence[Total]
+    ) -> None:
+        self.step, self.products, self.totals = step, products, totals
+        gone = {part for total in totals for part in total.alone}
+        self.stages = step.stages(products, gone)
         self._users: defaultdict[Operand, set[Stage | None]] = defaultdict(set)
-        for stage in stages:
+        for stage in self.stages:
             nodes = step.with_light(self.next(stage), stage.nodes)
             for value in (*self.next(stage), *(v for node in nodes for v in inputs_of(node))):
                 self._users[value].add(stage)
@@ -179,6 +247,35 @@ class _Plan:
         factors = (factor for term in terms for factor in term.product.operands)
         for value in (*(stack.each for stack in step.loop.stacks), *factors):
             self._users[value].add(None)
+
+    def of(self, copy: Loop) -> _Plan:
+        """Return the same plan for a copy of the loop, over other arrays."""
+        new = dict(zip(self.step.loop.nodes, copy.nodes, strict=True))
+        sums = {new[term.product] for total in self.totals for term in total.terms}
+        step = Dependences(copy)
+        return _Plan(step, {new[node] for node in self.products}, step.totals(sums.__contains__))
+
+    @property
+    def handed(self) -> float:
+        """The bytes that one step of the parts hands on."""
+        return float(sum(v.type.nbytes for stage in self.stages for v in self.handed_on(stage)))
+
+    def gain(self, machine: Machine, block: int) -> float:
+        """Return the seconds that the plan saves in blocks of so many steps."""
+        length = self.step.loop.length
+        gone = [term.product for total in self.totals for term in total.terms]
+        for stage in self.stages:
+            gone += self.products.intersection(stage.nodes) if stage.at_once else ()
+        varying = self.step.varying
+        each = sum(machine.inside(p, varying) - machine.outside(p, varying, block) for p in gone)
+        each -= self.handed / machine.speed(block * self.handed)
+        loops = sum(not stage.at_once for stage in self.stages)
+        each -= machine.step * (loops - 1)
+        if block < length:
+            copied = (*(s.param for s in self.step.loop.slices), *(s.each for s in self.step.loop.stacks))
+            each -= sum(o.type.nbytes for o in copied) / machine.speed(0)
+            each -= machine.step * (loops + 1) * START / block
+        return length * each
 
     def next(self, stage: Stage) -> list[Operand]:
         """Return what the carries of a stage become."""
@@ -189,24 +286,6 @@ class _Plan:
         carried = [carry.param for carry in stage.carries]
         made = [result for node in stage.nodes for result in node.results]
         return [value for value in (*carried, *made) if self._users[value] - {stage}]
-
-
-def _plan(loop: Loop, bounds: _Bounds) -> _Plan | None:
-    """Return how to split a loop, or None if it had better stay whole."""
-    if loop.length < 2 or not loop.carries or not all(map(is_pure, loop.nodes)):
-        return None
-    step = Dependences(loop)
-    if not all(has_linear_reverse(n) or step.varying.issuperset(n.results) for n in loop.nodes):
-        return None  # what would run once in place of once in each step, see `hoist_invariant`
-    totals = step.totals(lambda p: bounds.few_terms(p, step.varying) and not step.grows(p))
-    gone = {part for total in totals for part in total.alone}
-    rest = (node for node in loop.nodes if node not in gone)
-    products = {n for n in rest if bounds.few_rows(n, step.varying) and not step.grows(n)}
-    plan = _Plan(step, step.stages(products, gone), totals)
-    if not totals and not any(stage.at_once for stage in plan.stages):
-        return None
-    handed = (v for stage in plan.stages for v in plan.handed_on(stage))
-    return plan if loop.length * sum(v.type.nbytes for v in handed) <= bounds.memory else None
 
 
 class _Distribution:

@@ -9,23 +9,19 @@ from ..ir import (
     Argument,
     Builder,
     Call,
-    Carry,
     Graph,
     Loop,
     Node,
     Operand,
     Replacements,
-    Slice,
-    Stack,
     Value,
     Yield,
-    fresh,
     get_op,
     replay_graph,
     replay_region,
     walk,
 )
-from .lanes import part
+from .blocks import Results, in_blocks
 
 
 def group_steps(graph: Graph) -> Graph:
@@ -102,10 +98,6 @@ def group_steps(graph: Graph) -> Graph:
     return replay_graph(graph, rewrite) if asked else graph
 
 
-Results = tuple[Sequence[Operand], Sequence[Operand]]
-"""What carries are left with, and the stacks."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Grouping:
     """How many steps, or groups, make a group."""
@@ -119,84 +111,25 @@ class _Grouping:
         size = self.base
         while size * self.base < loop.length:
             size *= self.base
-        whole = loop.length - loop.length % size
-        initial = [carry.initial for carry in loop.carries]
-        pieces = [self._groups, self._left_over] if whole < loop.length else [self._groups]
-        stacks: list[Sequence[Operand]] = []
-        for piece in pieces[::-1] if loop.reverse else pieces:
-            initial, ys = piece(builder, loop, initial, size, whole)
-            stacks.append(ys)
-        if len(pieces) == 1:
-            return initial, stacks[0]
-        pairs = zip(*(stacks[::-1] if loop.reverse else stacks), strict=True)
-        return initial, [builder("concatenate", *pair, dimension=0) for pair in pairs]
+        return in_blocks(builder, loop, size, self._group)
 
-    def _groups(
-        self, builder: Builder, loop: Loop, initial: Sequence[Operand], size: int, whole: int
-    ) -> tuple[list[Operand], Sequence[Operand]]:
-        """Loop over the whole groups."""
-        count = whole // size
-        arrays: list[Operand] = []
-        for piece in loop.slices:
-            array = piece.array if whole == loop.length else part(builder, piece.array, 0, whole)
-            shape = (count, size, *array.type.shape[1:])
-            arrays.append(builder("reshape", array, shape=shape))
-        params = fresh(carry.param for carry in loop.carries)
-        slices = [Value(p.param.type.stacked(size), p.param.hint) for p in loop.slices]
-        inside = Builder(loop.loc)
-        lasts, ys = self._group(inside, loop, params, slices, size, False)
-        last = [carry.last for carry in loop.carries]
-        outer = Loop(
-            tuple(map(Carry, initial, params, lasts, last)),
-            tuple(map(Slice, arrays, slices)),
-            tuple(Stack(y, old.result) for y, old in zip(ys, loop.stacks, strict=True)),
-            tuple(inside.nodes),
-            count,
-            loop.reverse,
-            name=loop.name,
-            loc=loop.loc,
-        )
-        found, stacked = outer.emit(builder)
-        return [*found], [builder("reshape", y, shape=(whole, *y.type.shape[2:])) for y in stacked]
-
-    def _left_over(
-        self, builder: Builder, loop: Loop, initial: Sequence[Operand], size: int, whole: int
-    ) -> tuple[list[Operand], Sequence[Operand]]:
-        """Run the steps that make no whole group."""
-        arrays = [part(builder, piece.array, whole, loop.length) for piece in loop.slices]
-        lasts, ys = self._group(builder, loop, initial, arrays, loop.length - whole, True)
-        return [*lasts], ys
-
-    def _group(
-        self,
-        builder: Builder,
-        loop: Loop,
-        initial: Sequence[Operand],
-        arrays: Sequence[Operand],
-        length: int,
-        prevent_cse: bool,
-    ) -> Results:
-        """Build a checkpoint around so many steps."""
-        body, count = replay_region(loop.body, {}), len(loop.carries)
-        hints = [piece.param.hint for piece in (*loop.carries, *loop.slices)]
-        given = (*initial, *arrays)
-        params = [Value(o.type, hint) for o, hint in zip(given, hints, strict=True)]
-        carries = zip(params[:count], body.params, body.results, strict=False)
-        lasts = [carry.last for carry in loop.carries]
-        inside = Builder(loop.loc)
+    def _group(self, builder: Builder, loop: Loop, left_over: bool) -> Results:
+        """Build a checkpoint around the steps of a group."""
+        pieces = (*loop.carries, *loop.slices)
+        params = [Value(o.type, p.param.hint) for o, p in zip(loop.operands, pieces, strict=True)]
+        inside, count = Builder(loop.loc), len(loop.carries)
         own = loop.rebuilt(
-            carries=tuple(Carry(*names, last) for names, last in zip(carries, lasts, strict=True)),
-            slices=tuple(map(Slice, params[count:], body.params[count:])),
-            stacks=tuple(map(Stack, body.results[count:], (s.result for s in loop.stacks))),
-            nodes=body.nodes,
-            length=length,
+            carries=tuple(c._replace(initial=p) for c, p in zip(loop.carries, params, strict=False)),
+            slices=tuple(
+                s._replace(array=p) for s, p in zip(loop.slices, params[count:], strict=True)
+            ),
         )
         left, ys = self.run(inside, own)
-        wanted = (*lasts, *(stack.result for stack in loop.stacks))
+        wanted = (*(c.last for c in loop.carries), *(stack.result for stack in loop.stacks))
         call = Call(
             get_op("checkpoint"),
-            {"prevent_cse": prevent_cse},
-            tuple(map(Argument, given, params)),
+            {"prevent_cse": left_over},
+            tuple(map(Argument, loop.operands, params)),
             tuple(map(Yield, (*left, *ys), wanted)),
             tuple(inside.nodes),
             loc=loop.loc,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import networkx as nx
@@ -100,9 +101,9 @@ class Dependences:
         self.uses: Counter[Operand] = Counter(loop.body.results)
         self._carry = {carry.param: i for i, carry in enumerate(loop.carries)}
         self._place = {node: place for place, node in enumerate(loop.nodes)}
-        self._source = {param: param.type.size for param in self.params}
+        self._source: dict[Value, float] = {param: param.type.size for param in self.params}
         """Of how many elements a value is made that cheap nodes alone made larger."""
-        at_hand = {piece.param for piece in loop.slices}
+        self.at_hand: set[Value] = {piece.param for piece in loop.slices}
         for node in loop.nodes:
             inputs = inputs_of(node)
             self.uses.update(inputs)
@@ -110,11 +111,11 @@ class Dependences:
             varying = self.varying.intersection(inputs)
             if varying:
                 self.varying.update(node.results)
-                cheap = max(self._source[v] for v in varying) if repeatable(node) else None
-                self._source.update((r, cheap or r.type.size) for r in node.results)
-            if repeatable(node) and varying <= at_hand:
+                cheap = sum(self._source[v] for v in varying) if repeatable(node) else inf
+                self._source.update((r, min(cheap, r.type.size)) for r in node.results)
+            if repeatable(node) and varying <= self.at_hand:
                 self.light.add(node)
-                at_hand.update(node.results)
+                self.at_hand.update(node.results)
             elif not varying:
                 self.fixed.append(node)
 

@@ -38,8 +38,8 @@ class Pass:
     >>> step = PASSES["distribute-loops"]
     >>> step.form, step.optional
     ('expanded', True)
-    >>> step.with_options(rows=16).options
-    {'rows': 16}
+    >>> step.with_options(memory=16).options
+    {'memory': 16}
     """
 
     name: str

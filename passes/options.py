@@ -77,7 +77,7 @@ class Options:
         What runs the last graph: ``"xla"``, or ``"reference"`` for numpy, node by node. By default
         that of the options around these (see `merged`), and XLA if there are none.
     passes : mapping of str to mapping
-        Options of passes by their names, as ``{"distribute-loops": {"rows": 0}}``.
+        Options of passes by their names, as ``{"distribute-loops": {"memory": 0}}``.
         ``brainir passes`` lists them.
     leave_out : sequence of str
         Names of passes that do not run, also not again. Those that others build on cannot be left
@@ -141,11 +141,11 @@ class Options:
         Examples
         --------
         >>> from brainir.passes import Options
-        >>> outer = Options("reference", {"distribute-loops": {"rows": 3, "cache": 0}})
-        >>> print(outer.merged(Options(passes={"distribute-loops": {"rows": 9}})))
-        backend=reference, distribute-loops{rows=9, cache=0}
+        >>> outer = Options("reference", {"distribute-loops": {"memory": 3, "cache": 0}})
+        >>> print(outer.merged(Options(passes={"distribute-loops": {"memory": 9}})))
+        backend=reference, distribute-loops{memory=9, cache=0}
         >>> print(outer.merged(Options("xla", leave_out=["simplify"])))
-        distribute-loops{rows=3, cache=0}, without simplify
+        distribute-loops{memory=3, cache=0}, without simplify
         """
         passes = {name: {**options} for name, options in self.passes.items()}
         for name, options in other.passes.items():

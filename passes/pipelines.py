@@ -84,7 +84,7 @@ PASSES: dict[str, Pass] = {step.name: step for step in PIPELINE}
 
 
 def parse_pass(text: str) -> Pass:
-    """Return the pass that text such as ``distribute-loops{rows=4}`` names, with its options.
+    """Return the pass that text such as ``distribute-loops{memory=4}`` names, with its options.
 
     Raises
     ------
@@ -93,9 +93,9 @@ def parse_pass(text: str) -> Pass:
 
     Examples
     --------
-    >>> step = parse_pass("distribute-loops{rows=4}")
+    >>> step = parse_pass("distribute-loops{memory=4}")
     >>> step.name, dict(step.options)
-    ('distribute-loops', {'rows': 4})
+    ('distribute-loops', {'memory': 4})
     """
     name, brace, options = text.strip().partition("{")
     if name not in PASSES:

@@ -97,8 +97,8 @@ def test_a_backend_of_ones_own_runs_all_that_runs_graphs(
     [
         ("cpu", {}, True),
         ("gpu", {}, False),
-        ("gpu", {"rows": 8}, True),
-        ("cpu", {"rows": 0}, False),
+        ("gpu", {"memory": 2**20}, True),
+        ("cpu", {"memory": 0}, False),
     ],
 )
 def test_loops_are_distributed_where_that_pays_or_is_asked_for(

@@ -64,8 +64,8 @@ def test_contexts_nest_and_end_also_by_an_error():
         with brainir.options(Options("reference")) as inner:
             assert in_force.options is inner
             assert (inner.backend, inner.leave_out) == ("reference", ("simplify",))
-            with brainir.options(backend="xla", passes={"distribute-loops": {"rows": 0}}) as last:
-                assert str(last) == "distribute-loops{rows=0}, without simplify"
+            with brainir.options(backend="xla", passes={"distribute-loops": {"memory": 0}}) as last:
+                assert str(last) == "distribute-loops{memory=0}, without simplify"
                 raise ZeroDivisionError
 
     with brainir.options(leave_out=["simplify"]) as outer:
@@ -170,14 +170,14 @@ def test_going_from_options_to_others_and_back_traces_once_for_each():
 
     for _ in range(5):
         step(1.0)
-        with brainir.options(passes={"distribute-loops": {"rows": 3}}):
+        with brainir.options(passes={"distribute-loops": {"memory": 3}}):
             step(1.0)
             step(1.0)
     assert (len(traced), state.value) == (2, 15)
     state.value = jnp.zeros(2)  # of another shape: traced once more for each, and no more
     for _ in range(2):
         step(1.0)
-        with brainir.options(passes={"distribute-loops": {"rows": 3}}):
+        with brainir.options(passes={"distribute-loops": {"memory": 3}}):
             step(1.0)
     assert len(traced) == 4
     np.testing.assert_array_equal(state.value, [4, 4])
@@ -392,10 +392,10 @@ def test_dump_shows_options_that_are_not_the_usual_ones(model, brainir_command):
     assert first.startswith("graph @run")
     assert second.startswith("# options: without dead-code\ngraph @run")
     code, out, _ = brainir_command(
-        "dump", model, "-O", "distribute-loops{rows=4}", "--leave-out", "simplify"
+        "dump", model, "-O", "distribute-loops{memory=4}", "--leave-out", "simplify"
     )
     assert code == 0
-    assert out.startswith("# options: distribute-loops{rows=4}, without simplify\n")
+    assert out.startswith("# options: distribute-loops{memory=4}, without simplify\n")
     assert "mul" in out.split("\n\n")[0]
     text = "\n".join(line.partition("  #")[0] for line in out.splitlines())
     assert len(parse_graphs(text, "out")) == 2

@@ -225,12 +225,12 @@ def test_a_stage_that_does_not_exist_is_refused_with_those_that_do():
 
 
 def test_a_pass_is_found_by_text_with_options():
-    step = parse_pass("distribute-loops{rows=3, cache=64}")
-    assert (step.name, step.options) == ("distribute-loops", {"rows": 3, "cache": 64})
-    for wrong in ("distribut", "distribute-loops{rows}", "distribute-loops{rows=3"):
+    step = parse_pass("distribute-loops{memory=3, cache=64}")
+    assert (step.name, step.options) == ("distribute-loops", {"memory": 3, "cache": 64})
+    for wrong in ("distribut", "distribute-loops{memory}", "distribute-loops{memory=3"):
         with pytest.raises(ValueError, match="distribut"):
             parse_pass(wrong)
-    with pytest.raises(ValueError, match="no option row; there is rows, summed, cache, memory"):
+    with pytest.raises(ValueError, match="no option row; there is flops, near, far, cache"):
         parse_pass("distribute-loops{row=3}")
     with pytest.raises(ValueError, match="simplify has no option rounds; there is none"):
         parse_pass("simplify{rounds=3}")
@@ -242,10 +242,10 @@ def test_options_choose_passes_and_equal_ones_are_one_key():
 
     own = insert(twice, after="simplify")
     options = Options(
-        passes={"distribute-loops": {"rows": 3}}, leave_out=["dead-code"], insert=[own]
+        passes={"distribute-loops": {"memory": 3}}, leave_out=["dead-code"], insert=[own]
     )
     steps = {step.name: step for step in options.pipeline()}
-    assert steps["distribute-loops"].options == {"rows": 3}
+    assert steps["distribute-loops"].options == {"memory": 3}
     assert [*steps][[*steps].index("simplify") + 1] == "twice"
     assert steps["twice"].form == steps["simplify"].form
     assert [*steps] == [
@@ -255,7 +255,7 @@ def test_options_choose_passes_and_equal_ones_are_one_key():
         for name in (step.name, *(["twice"] if step.name == "simplify" else []))
     ]
     again = Options(
-        "xla", {"distribute-loops": {"rows": 3}, "simplify": {}}, ("dead-code",), (own,)
+        "xla", {"distribute-loops": {"memory": 3}, "simplify": {}}, ("dead-code",), (own,)
     )
     assert options == again
     assert {options: "kept"}[again] == "kept"

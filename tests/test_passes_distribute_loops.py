@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -31,6 +32,10 @@ DOT = {"precision": None, "preferred_element_type": None}
 
 def loops(graph: Graph) -> list[Node]:
     return [node for node in walk(graph) if node.op.name == "for_loop"]
+
+
+def loops_in(region: Graph) -> bool:
+    return bool(loops(region))
 
 
 def products_in_loops(graph: Graph) -> int:
@@ -211,14 +216,19 @@ def test_loops_inside_loops_over_the_same_data_keep_their_meaning(graph, seed, d
 
 @settings(max_examples=2 * settings().max_examples)
 @given(graph=networks(), seed=st.integers(0, 9), data=st.data())
-def test_any_thresholds_keep_the_meaning(graph, seed, data):
+def test_any_machine_keeps_the_meaning(graph, seed, data):
     options = {
-        "rows": data.draw(st.integers(0, 4)),
-        "summed": data.draw(st.integers(0, 4)),
-        "cache": data.draw(st.sampled_from([0, 20, 10**9])),
+        "flops": data.draw(st.sampled_from([1e3, 1e9])),
+        "near": data.draw(st.sampled_from([1e3, 1e9])),
+        "far": data.draw(st.sampled_from([1e2, 1e9])),
+        "cache": data.draw(st.sampled_from([0, 100, 200, 400, 10**9])),
+        "call": data.draw(st.sampled_from([0.0, 1e-6, 1.0])),
+        "step": data.draw(st.sampled_from([0.0, 1e-6])),
         "memory": data.draw(st.sampled_from([0, 100, 10**9])),
     }
-    after = distribute_loops(graph, **options)
+    with pytest.MonkeyPatch.context() as patch:  # loops as short as these would have no blocks
+        patch.setattr(sys.modules[distribute_loops.__module__], "BLOCK", 1)
+        after = distribute_loops(graph, **options)
     verify(after, "expanded")
     assert_same(graph, after, arguments_for(graph, seed))
 
@@ -319,6 +329,15 @@ ONE_HOT = f"""
     %n = add %u, %i
     yield %n, %n"""
 
+TWO_LOOPS = f"""
+    %n = tanh %u
+    %i = dot_general %n, %w {{{PRODUCT}}}
+    %o = add %p, %i
+    %q = tanh %o
+    yield %n, %q"""
+
+TWO_CARRIES = "%u = %v, %p = %v"
+
 BRANCHES = f"""
     %i = dot_general %a, %w {{{PRODUCT}}}
     %g = reduce_max %i {{axes=(0,)}}
@@ -416,16 +435,41 @@ graph (%x: f32[4,3], %w: f32[3,3]) -> (f32[4,3]) {{
     assert equal(distribute_loops(graph), graph)
 
 
-@pytest.mark.parametrize("options", [{"rows": 1}, {"memory": 4 * 3 * 4 - 1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"call": 0.0, "far": 1e3, "cache": 0}, id="memory is slow"),
+        pytest.param({"step": 1.0}, id="steps of loops are slow"),
+        pytest.param({"memory": 3 * 4 - 1}, id="it must not hand on what one step does"),
+    ],
+)
 def test_a_loop_stays_whole_where_it_does_not_pay(options):
-    graph = parse(step(LAYERS, results="f32[3], f32[4,3]"))
+    graph = parse(step(TWO_LOOPS, TWO_CARRIES, results="f32[3], f32[3]"))
+    assert len(loops(distribute_loops(graph))) == 2
     assert equal(distribute_loops(graph, **options), graph)
 
 
-def test_a_large_matrix_leaves_the_loop_whatever_the_rows():
+@pytest.mark.parametrize(
+    ("length", "cache", "sizes"), [(20, 400, {4}), (17, 400, {4, 1}), (20, 100, set())]
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_loops_that_would_fill_the_caches_run_in_blocks(length, cache, sizes, reverse):
+    text = step(TWO_LOOPS, TWO_CARRIES, results="f32[3], f32[3]").replace("[4,3]", f"[{length},3]")
+    graph = parse(text.replace("length=4", f"length={length}, reverse={str(reverse).lower()}"))
+    after = distribute_loops(graph, cache=cache, call=1.0, far=1.0)
+    verify(after)
+    around = [node for node in loops(after) if any(map(loops_in, node.regions))]
+    inner = {node.attrs["length"] for node in loops(after) if node not in around}
+    assert inner == (sizes or {length})
+    assert bool(around) == bool(sizes)
+    assert_same(graph, after, arguments_for(graph, 3))
+
+
+def test_what_a_machine_gains_by_a_product_decides():
     graph = parse(step(LAYERS, results="f32[3], f32[4,3]"))
-    assert products_in_loops(distribute_loops(graph, rows=0, cache=35)) == 0
-    assert products_in_loops(distribute_loops(graph, rows=0, cache=36)) == 2
+    assert products_in_loops(distribute_loops(graph)) == 0
+    free = {"call": 0.0, "near": 1e12, "flops": 1e15}
+    assert products_in_loops(distribute_loops(graph, **free)) == 2
 
 
 def test_a_step_that_touches_a_state_is_not_taken_apart():

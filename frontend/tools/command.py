@@ -93,7 +93,7 @@ def add_options(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         help="options of a pass, those that `brainir passes` lists, such as "
-        "'distribute-loops{rows=4}'; may be repeated",
+        "'distribute-loops{memory=4}'; may be repeated",
     )
     parser.add_argument(
         "--leave-out",

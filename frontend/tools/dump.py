@@ -82,7 +82,7 @@ COMMAND = Command(
     (
         "dump model.py --stage capture --select 'update*'",
         "dump model.py -- --steps 100",
-        "dump model.py -O 'distribute-loops{rows=4}' --leave-out simplify",
+        "dump model.py -O 'distribute-loops{memory=4}' --leave-out simplify",
         "dump model.py --select update --format python > update.py",
         "dump model.py --select update --format dot | dot -Tsvg > update.svg",
     ),

@@ -214,8 +214,8 @@ MUTANTS = (
     Mutant(
         "a carry without axes is taken to be at hand in all steps",
         "passes/loop_stages.py",
-        "at_hand = {piece.param for piece in loop.slices}",
-        "at_hand = {p for p in self.params if p not in self._carry or not p.type.shape}",
+        "self.at_hand: set[Value] = {piece.param for piece in loop.slices}",
+        "self.at_hand = {p for p in self.params if p not in self._carry or not p.type.shape}",
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(

@@ -1,0 +1,163 @@
+"""Spiking nets, simulated and trained: as users of a library write them, and as a scan by hand.
+
+A net is layers of leaky integrate-and-fire neurons, one behind the other; each may drive itself,
+too. What is trained is read from the mean of what the last layer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import brainir
+
+from .machine import Work
+from .side_by_side import BY_HAND, MINE, PEER, Row, Way, peer, surrogates
+
+DECAY, SLOPE = 0.9, 0.3
+
+
+@dataclass(frozen=True)
+class Net:
+    """How large a net is.
+
+    Attributes
+    ----------
+    steps, rows : int
+        Of the input.
+    sizes : tuple of int
+        The width of the input and of each layer.
+    recurrent : bool
+        Whether all layers but the last drive themselves.
+    """
+
+    steps: int
+    rows: int
+    sizes: tuple[int, ...]
+    recurrent: bool = False
+
+    def __str__(self) -> str:
+        kind = "recurrent" if self.recurrent else "feed-forward"
+        runs = ((str(n), len([*same])) for n, same in groupby(self.sizes))
+        sizes = "-".join(f"{count}x{n}" if count > 2 else "-".join([n] * count) for n, count in runs)
+        return f"{kind} {sizes}, {self.steps} steps of {self.rows} row{'s' * (self.rows > 1)}"
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """The shapes of the matrices: those between layers, then those within."""
+        within = [(n, n) for n in self.sizes[1:-1]] if self.recurrent else []
+        return [*pairwise(self.sizes), *within]
+
+    def weights(self) -> list[Any]:
+        """Return weights that keep a part of the neurons spiking."""
+        keys = jax.random.split(jax.random.key(0), len(self.shapes))
+        pairs = zip(keys, self.shapes, strict=True)
+        return [2 * jax.random.normal(key, shape) / shape[0] ** 0.5 for key, shape in pairs]
+
+    def spikes(self) -> Any:
+        """Return the input."""
+        shape = (self.steps, self.rows, self.sizes[0])
+        return (jax.random.uniform(jax.random.key(1), shape) < 0.1).astype(jnp.float32)
+
+    def work(self, times: int) -> Work:
+        """Return the work of so many products with each matrix in a step, and of their steps."""
+        elements = sum(a * b for a, b in self.shapes)
+        flops = 2.0 * times * self.steps * self.rows * elements
+        return Work(flops, 4.0 * times * elements, times * self.steps)
+
+
+def with_states(library: Any, net: Net) -> tuple[Any, Any]:
+    """Return the simulation and the gradient as users of a library write them."""
+    params = [library.ParamState(weight) for weight in net.weights()]
+    transform, spike = library.transform, surrogates(library).ReluGrad(alpha=SLOPE)
+    layers = len(net.sizes) - 1
+    between, within = params[:layers], [*params[layers:], *[None] * layers][:layers]
+
+    def simulate(xs: Any) -> Any:
+        zeros = [jnp.zeros((net.rows, n)) for n in net.sizes[1:]]
+        potentials = [library.HiddenState(z) for z in zeros]
+        before = [library.HiddenState(z) for z in zeros]
+
+        def step(x: Any) -> Any:
+            for V, S, weight, recurrent in zip(potentials, before, between, within, strict=True):
+                v = V.value * DECAY + x @ weight.value
+                if recurrent is not None:
+                    v = v + S.value @ recurrent.value
+                x = spike(v - 1.0)
+                V.value = v - x
+                if recurrent is not None:
+                    S.value = x
+            return x
+
+        return transform.for_loop(step, xs).mean(0)
+
+    def gradient(xs: Any) -> Any:
+        return transform.grad(lambda: (simulate(xs) ** 2).sum(), grad_states=params)()
+
+    return transform.jit(simulate), transform.jit(gradient)
+
+
+def by_hand(net: Net) -> tuple[Any, Any]:
+    """Return both as somebody writes them with jax alone."""
+
+    @jax.custom_jvp
+    def spike(x: Any) -> Any:
+        return (x >= 0).astype(jnp.float32)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        slope = jnp.maximum(SLOPE * (1 - jnp.abs(primals[0])), 0)
+        return spike(primals[0]), tangents[0] * slope
+
+    spike.defjvp(rule)
+    layers = len(net.sizes) - 1
+
+    def simulate(weights: Any, xs: Any) -> Any:
+        def step(carry: Any, x: Any) -> Any:
+            after: list[Any] = []
+            for i, (v, s) in enumerate(carry):
+                v = v * DECAY + x @ weights[i]
+                if net.recurrent and i < layers - 1:
+                    v = v + s @ weights[layers + i]
+                x = spike(v - 1.0)
+                after.append((v - x, x if s is not None else None))
+            return after, x
+
+        zeros = [jnp.zeros((net.rows, n)) for n in net.sizes[1:]]
+        drive = [net.recurrent and i < layers - 1 for i in range(layers)]
+        start = [(z, z if drives else None) for z, drives in zip(zeros, drive, strict=True)]
+        return jax.lax.scan(step, start, xs)[1].mean(0)
+
+    def loss(weights: Any, xs: Any) -> Any:
+        return (simulate(weights, xs) ** 2).sum()
+
+    return jax.jit(simulate), jax.jit(jax.grad(loss))
+
+
+def ways(net: Net, which: int) -> dict[str, Way]:
+    """Return the ways of simulating, or with 1 of the gradient."""
+    xs = net.spikes()
+    made = {MINE: Way(with_states(brainir, net)[which], (xs,))}
+    made[BY_HAND] = Way(by_hand(net)[which], (net.weights(), xs))
+    if (library := peer()) is not None:
+        made[PEER] = Way(with_states(library, net)[which], (xs,))
+    return made
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows."""
+    deep = [Net(100, rows, (700, 256, 256, 20)) for rows in (1, 8, 32, 128)]
+    wide = [Net(100, rows, (700, n, n, 20)) for n in (512, 1024) for rows in (1, 8)]
+    many = [Net(100, 4, (64,) * 17), Net(500, 1, (512,) * 4)]
+    driven = [Net(100, rows, (700, 256, 20), True) for rows in (1, 8, 32, 128)]
+    for net in (*deep, *wide, *many, *driven):
+        yield Row(f"{net}: training step", partial(ways, net, 1), 1e-3, net.work(3), 9)
+    for net in (deep[1], deep[3], many[1], driven[1]):
+        yield Row(f"{net}: simulation", partial(ways, net, 0), 1e-3, net.work(1), 9)
+    long = Net(1000, 16, (100, 256, 20), True)
+    yield Row(f"{long}: training step", partial(ways, long, 1), 1e-3, long.work(3), 5)
