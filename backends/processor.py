@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 FLOPS, NEAR, FAR = 100e9, 25e9, 10e9
-"""Of one core with vectors of eight numbers: operations of products in a second, and bytes in one to
-and from its caches; and bytes to and from memory, which a few cores use up."""
+"""Of one core with vectors of eight numbers: operations of products in a second, and bytes in one
+to and from its caches; and bytes to and from memory, which a few cores use up."""
 
 CACHE = 2**25
 """The bytes of the last cache, where the description does not tell."""
@@ -21,7 +21,8 @@ WIDE = {"avx2", "avx512f", "sve"}
 @functools.cache
 def advice() -> Mapping[str, float]:
     """Return the options of `distribute_loops` for this processor."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    chosen = getattr(os, "sched_getaffinity", None)  # not everywhere
+    cores = len(chosen(0)) if chosen else os.cpu_count() or 1
     narrow = 1.0 if WIDE & flags(_read("/proc/cpuinfo")) else 0.5
     cache = last_cache(Path("/sys/devices/system/cpu/cpu0/cache"))
     return {
@@ -40,9 +41,9 @@ def flags(description: str) -> set[str]:
 
 def last_cache(folder: Path) -> float:
     """Return the bytes of the last of the caches that a folder describes."""
-    sizes = [_read(path) for path in sorted(folder.glob("index*/size"))]
+    sizes = [_read(path).strip() for path in sorted(folder.glob("index*/size"))]
     units = {"K": 2**10, "M": 2**20}
-    found = [float(size[:-1]) * units[size[-1]] for size in map(str.strip, sizes) if size[-1:] in units]
+    found = (float(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units)
     return max(found, default=CACHE)
 
 

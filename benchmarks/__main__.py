@@ -39,9 +39,10 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 NOTE = f"""\
 Medians of ratios of brainir's time to that of others, with their quartiles: below 1 is better.
 *{BY_HAND}* is the best that somebody writes by hand with `jax.jit`, `jax.lax.scan` and `jax.grad`;
-*first call* and *memory* are ratios to that, or else to brainstate. Outputs are compared before anything is timed. *Of the
-limit* is the part of the time in which the machine, at the rates above, does what no way can do
-without: the products, the bytes that come from memory, and the steps that wait for one another.
+*first call* and *memory* are ratios to that, or else to brainstate. Outputs are compared before
+anything is timed. *Of the limit* is the part of the time in which the machine, at the rates above,
+does what no way can do without: the products, the bytes that come from memory, and the steps that
+wait for one another.
 """
 
 

@@ -43,7 +43,7 @@ class Apart:
     rounds: int
     needs: tuple[str, ...] = ()
 
-    def measure(self, _: Limits) -> Result:
+    def measure(self, limits: Limits) -> Result:
         """Run all ways in turns, and compare what they say."""
         there = [way for way in self.ways if way != PEER or importlib.util.find_spec(PEER)]
         found: dict[str, list[Measured]] = {way: [] for way in there}
@@ -55,16 +55,14 @@ class Apart:
             close: Any = {"rtol": 1e-4, "atol": 1e-4, "err_msg": self.name}
             for mine, theirs in zip(first, other, strict=True):
                 np.testing.assert_allclose(mine, theirs, **close)
-        return Result(
-            self.name,
-            {way: np.array([r["seconds"] for r in rounds]) for way, rounds in found.items()},
-            *(
-                {way: float(np.median([r[what] for r in rounds])) for way, rounds in found.items()}
-                if what in found[there[0]][0]
-                else {}
-                for what in ("first", "size")
-            ),
-        )
+
+        def median(what: str) -> dict[str, float]:
+            told = what in found[there[0]][0]
+            pairs = found.items() if told else ()
+            return {way: float(np.median([r[what] for r in rounds])) for way, rounds in pairs}
+
+        seconds = {way: np.array([r["seconds"] for r in rounds]) for way, rounds in found.items()}
+        return Result(self.name, seconds, median("first"), median("size"))
 
     def _in_a_process(self, way: str) -> Measured:
         command = [sys.executable, "-m", "benchmarks", "--way", way, self.name]

@@ -105,5 +105,6 @@ def rows() -> Iterator[Row]:
         for count in (1, 8, 32):
             elements = LAYERS * 2 * WIDTH * gates * WIDTH
             work = Work(6.0 * STEPS * count * elements, 12.0 * elements, 2 * STEPS)
-            name = f"{kind}, {LAYERS} layers of {WIDTH}, {STEPS} steps of {count} row{'s' * (count > 1)}"
+            rows = f"{count} row{'s' * (count > 1)}"
+            name = f"{kind}, {LAYERS} layers of {WIDTH}, {STEPS} steps of {rows}"
             yield Row(f"{name}: training step", partial(ways, kind, count), 1e-3, work, 9)

@@ -34,6 +34,9 @@ class Work:
     steps: float = 0.0
 
 
+NOTHING = Work()
+
+
 @dataclass(frozen=True)
 class Limits:
     """What was measured: flops and bytes in a second, and seconds of an empty step."""
@@ -56,8 +59,11 @@ class Limits:
         def loop(x: Any) -> Any:
             return jax.lax.fori_loop(0, 10_000, lambda _, v: v * 0.9 + 1, x)
 
-        flops = 2 * 2048**3 / _fastest(lambda: product(matrix))
-        return cls(flops, 2 * row.nbytes / _fastest(lambda: copy(row)), _fastest(lambda: loop(0.0)) / 1e4)
+        return cls(
+            2 * 2048**3 / _fastest(lambda: product(matrix)),
+            2 * row.nbytes / _fastest(lambda: copy(row)),
+            _fastest(lambda: loop(0.0)) / 1e4,
+        )
 
     def __str__(self) -> str:
         return (

@@ -44,8 +44,11 @@ class Net:
 
     def __str__(self) -> str:
         kind = "recurrent" if self.recurrent else "feed-forward"
-        runs = ((str(n), len([*same])) for n, same in groupby(self.sizes))
-        sizes = "-".join(f"{count}x{n}" if count > 2 else "-".join([n] * count) for n, count in runs)
+        parts: list[str] = []
+        for width, same in groupby(self.sizes):
+            count = len([*same])
+            parts += [f"{count}x{width}"] if count > 2 else [f"{width}"] * count
+        sizes = "-".join(parts)
         return f"{kind} {sizes}, {self.steps} steps of {self.rows} row{'s' * (self.rows > 1)}"
 
     @property

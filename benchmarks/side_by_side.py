@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .machine import Limits, Work
+from .machine import NOTHING, Limits, Work
 
 MINE, BY_HAND, PEER = "brainir", "jax", "brainstate"
 """The ways: a program on brainir, the best that somebody writes with jax alone, and brainstate."""
@@ -72,7 +72,7 @@ class Row:
     name: str
     ways: Callable[[], Mapping[str, Way]]
     tolerance: float = 1e-4
-    work: Work = Work()
+    work: Work = NOTHING
     pairs: int = 15
     repeat: int = 1
 
@@ -170,9 +170,7 @@ def surrogates(library: Any) -> Any:
     return surrogate
 
 
-def time_ways(
-    ways: Mapping[str, Callable[[], Any]], pairs: int = 15, repeat: int = 1
-) -> Seconds:
+def time_ways(ways: Mapping[str, Callable[[], Any]], pairs: int = 15, repeat: int = 1) -> Seconds:
     """Return seconds for one call of each way, one entry a round."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for run in ways.values():

@@ -1,4 +1,4 @@
-"""Programs written for brainstate, as they are: on brainstate, and on brainir by one line before."""
+"""Programs written for brainstate: on brainstate, and on brainir by one line before them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .side_by_side import MINE, PEER
 
 SECONDS = 2.0
 
-# ruff: noqa: PLC0415
 # pyright: reportMissingImports=false
 
 
@@ -140,7 +139,8 @@ def sweep() -> Callable[[], Any]:
     class Cell(brainstate.nn.Dynamics):
         def init_state(self) -> None:
             self.V = brainstate.HiddenState(jnp.full(1, -65.0) * u.mV)
-            self.m, self.n, self.h = (brainstate.HiddenState(jnp.full(1, x)) for x in (0.05, 0.3, 0.6))
+            hidden = brainstate.HiddenState
+            self.m, self.n, self.h = (hidden(jnp.full(1, x)) for x in (0.05, 0.3, 0.6))
 
         def update(self, current: Any) -> Any:
             V, per = self.V.value / u.mV, 1.0 / u.ms
@@ -158,7 +158,11 @@ def sweep() -> Callable[[], Any]:
             self.V.value = decay(slope, self.V.value)
             for name, (up, down) in rates.items():
                 state = getattr(self, name)
-                state.value = decay(lambda x, a=up, b=down: (a * (1 - x) - b * x) * per, state.value)
+
+                def rise(x: Any, up: Any = up, down: Any = down) -> Any:
+                    return (up * (1 - x) - down * x) * per
+
+                state.value = decay(rise, state.value)
             return self.V.value
 
     cell = Cell(1)

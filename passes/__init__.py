@@ -2,7 +2,7 @@
 
 from .common_subexpressions import common_subexpressions
 from .dead_code import dead_code
-from .distribute_loops import distribute_loops
+from .distribute_loops import Choice, distribute_loops, distribution
 from .errors import (
     DerivativeOfClosedOver,
     ForwardOfCustomVjp,
@@ -43,6 +43,7 @@ __all__ = [
     "PASSES",
     "PIPELINE",
     "SHARDED_PIPELINE",
+    "Choice",
     "DerivativeOfClosedOver",
     "ForwardOfCustomVjp",
     "Insertion",
@@ -55,6 +56,7 @@ __all__ = [
     "common_subexpressions",
     "dead_code",
     "distribute_loops",
+    "distribution",
     "expand_grad",
     "expand_jvp",
     "expand_map",

@@ -69,9 +69,7 @@ def _left_over(
     return block(builder, _steps(loop, initial, arrays, count), True)
 
 
-def _steps(
-    loop: Loop, initial: Sequence[Operand], arrays: Sequence[Operand], length: int
-) -> Loop:
+def _steps(loop: Loop, initial: Sequence[Operand], arrays: Sequence[Operand], length: int) -> Loop:
     """Return a copy of a loop over other arrays."""
     body, count = replay_region(loop.body, {}), len(loop.carries)
     lasts = [carry.last for carry in loop.carries]

@@ -33,19 +33,21 @@ from .batching import Batching
 from .blocks import Results, in_blocks
 from .known_values import KnownValues
 from .linearity import has_linear_reverse
-from .loop_costs import PRODUCTS, Machine, block_of, fixed_operand
+from .loop_costs import (
+    CACHE,
+    CALL,
+    FAR,
+    FLOPS,
+    MEMORY,
+    NEAR,
+    PRODUCTS,
+    STEP,
+    Machine,
+    block_of,
+    fixed_operand,
+)
 from .loop_stages import Dependences, Stage, Term, Total
 from .splicing import inputs_of
-
-FLOPS, NEAR, FAR, CACHE = 200e9, 50e9, 10e9, 2**24
-"""Two cores of a CPU: the operations of products in a second, the bytes that caches and memory take
-or give in one, and how many bytes stay in the caches between two loops."""
-
-CALL, STEP = 1e-6, 3e-7
-"""Seconds that calling one more product takes, and a step of one more loop."""
-
-MEMORY = 2**30
-"""How many bytes the loops may hand to each other."""
 
 BLOCK = 4
 """The part of the caches that a block fills, so that the rest of the program keeps its own."""
@@ -129,7 +131,8 @@ def distribute_loops(
     ['f32[50,1000]']
     """
 
-    machine, known = Machine(flops, near, far, cache, call, step, memory), KnownValues()
+    machine = Machine(flops, near, far, cache, call, step, memory)
+    known = KnownValues()
     known.learn(walk(graph))
 
     def rewrite(
@@ -140,7 +143,7 @@ def distribute_loops(
         body = replay_region(node.regions[0], mapping, rewrite)
         loop = Loop.of(node, operands, [body])
         choice = choose(loop, machine)
-        if choice is None:
+        if choice.plan is None:
             return copy_node(builder, node, operands, [body])
         around, builder.loc = builder.loc, node.loc
         if choice.block < loop.length:
@@ -156,37 +159,82 @@ def distribute_loops(
     return replay_graph(graph, rewrite)
 
 
+def distribution(graph: Graph, **options: float) -> list[tuple[Node, Choice]]:
+    """Return the loops of a graph that have products, and how `distribute_loops` would split each.
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax.numpy as jnp
+    >>> from brainir.passes import distribution
+    >>> def step(potential, spikes):
+    ...     return 0.9 * potential + spikes @ jnp.ones((100, 100)), None
+    >>> run = brainir.transform.jit(lambda V, spikes: brainir.transform.scan(step, V, spikes)[0])
+    >>> graph = run.trace(jnp.zeros(100), jnp.zeros((50, 100))).graph("hoist-invariant")
+    >>> [(_, choice)] = distribution(graph)
+    >>> choice.products, choice.sums, choice.block, choice.why
+    (1, 0, 50, 'saves time')
+    """
+    machine = Machine(**options)
+    loops = (node for node in walk(graph) if node.op.name == "for_loop")
+    with_products = (n for n in loops if any(m.op.name in PRODUCTS for m in n.regions[0].nodes))
+    return [(node, choose(Loop.of(node), machine)) for node in with_products]
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """How a loop is split.
 
     Attributes
     ----------
-    plan : Plan
-        What leaves it.
+    why : str
+        In words.
+    plan : Plan or None
+        What leaves it; None if nothing does.
     block : int
         For how many steps at once; its length, for all.
     gain : float
         The seconds that the machine is said to save.
+
+    Examples
+    --------
+    >>> from brainir.passes import Choice
+    >>> whole = Choice("no product gains by leaving it")
+    >>> whole.products, whole.sums, whole.block
+    (0, 0, 0)
     """
 
-    plan: _Plan
-    block: int
-    gain: float
+    why: str
+    plan: _Plan | None = None
+    block: int = 0
+    gain: float = 0.0
+
+    @property
+    def products(self) -> int:
+        """How many products with matrices leave."""
+        return 0 if self.plan is None else len(self.plan.gone)
+
+    @property
+    def sums(self) -> int:
+        """How many products leave that are added up over the steps."""
+        return 0 if self.plan is None else len(self.plan.summed)
 
     def distributed(self, builder: Builder, loop: Loop, left_over: bool) -> Results:
         """Build the steps of a block, as the whole loop would be."""
+        assert self.plan is not None
         results = _Distribution(builder, self.plan.of(loop), frozenset()).run()
         return results[: len(loop.carries)], results[len(loop.carries) :]
 
 
-def choose(loop: Loop, machine: Machine) -> Choice | None:
-    """Return how to split a loop, or None if it had better stay whole."""
-    if loop.length < 2 or not loop.carries or not all(map(is_pure, loop.nodes)):
-        return None
+def choose(loop: Loop, machine: Machine) -> Choice:
+    """Return how to split a loop, and why so."""
+    if loop.length < 2 or not loop.carries:
+        return Choice("no step waits for another one")
+    if not all(map(is_pure, loop.nodes)):
+        return Choice("its steps do more than compute")
     step = Dependences(loop)
     if not all(has_linear_reverse(n) or step.varying.issuperset(n.results) for n in loop.nodes):
-        return None  # what would run once in place of once in each step, see `hoist_invariant`
+        return Choice("a rule of its own runs in each step")  # see `hoist_invariant`
     found: list[Choice] = []
     for speed in dict.fromkeys((machine.speed(0), machine.speed(inf))):
         plan = _worth_it(step, machine, speed)
@@ -198,11 +246,13 @@ def choose(loop: Loop, machine: Machine) -> Choice | None:
             sizes.append(block_of(loop.length, most / each))
         for size in sizes:
             if size * each <= machine.memory:
-                found.append(Choice(plan, size, plan.gain(machine, size)))
-    best = max(found, key=lambda choice: choice.gain, default=None)
+                found.append(Choice("saves time", plan, size, plan.gain(machine, size)))
     products = (node for node in loop.nodes if node.op.name in PRODUCTS)
     least = MARGIN * loop.length * sum(machine.inside(node, step.varying) for node in products)
-    return best if best is not None and best.gain > least else None
+    best = max(found, key=lambda choice: choice.gain, default=None)
+    if best is not None and best.gain > least:
+        return best
+    return Choice("would save little or no time" if found else "no product gains by leaving it")
 
 
 def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None:
@@ -213,8 +263,9 @@ def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None
         taken = step.varying.intersection(product.operands)
         made = () if taken.issuperset(product.operands) else product.results
         handed = taken.union(made) - step.at_hand
-        gain = machine.inside(product, step.varying) - machine.outside(product, step.varying, length)
-        return gain > sum(v.type.nbytes for v in handed) / speed / 2 and not step.grows(product)
+        after = machine.outside(product, step.varying, length)
+        after += sum(v.type.nbytes for v in handed) / speed / 2
+        return after < machine.inside(product, step.varying) and not step.grows(product)
 
     def worth_a_sum(product: Node) -> bool:
         return step.varying.issuperset(product.operands) and worth(product)
@@ -251,9 +302,20 @@ class _Plan:
     def of(self, copy: Loop) -> _Plan:
         """Return the same plan for a copy of the loop, over other arrays."""
         new = dict(zip(self.step.loop.nodes, copy.nodes, strict=True))
-        sums = {new[term.product] for total in self.totals for term in total.terms}
+        sums = {new[product] for product in self.summed}
         step = Dependences(copy)
         return _Plan(step, {new[node] for node in self.products}, step.totals(sums.__contains__))
+
+    @property
+    def summed(self) -> list[Node]:
+        """The products that are added up over the steps."""
+        return [term.product for total in self.totals for term in total.terms]
+
+    @property
+    def gone(self) -> list[Node]:
+        """The products with matrices that leave the loop."""
+        nodes = (node for stage in self.stages if stage.at_once for node in stage.nodes)
+        return [node for node in nodes if node in self.products]
 
     @property
     def handed(self) -> float:
@@ -263,16 +325,14 @@ class _Plan:
     def gain(self, machine: Machine, block: int) -> float:
         """Return the seconds that the plan saves in blocks of so many steps."""
         length = self.step.loop.length
-        gone = [term.product for total in self.totals for term in total.terms]
-        for stage in self.stages:
-            gone += self.products.intersection(stage.nodes) if stage.at_once else ()
-        varying = self.step.varying
-        each = sum(machine.inside(p, varying) - machine.outside(p, varying, block) for p in gone)
+        left, varying = (*self.summed, *self.gone), self.step.varying
+        each = sum(machine.inside(p, varying) - machine.outside(p, varying, block) for p in left)
         each -= self.handed / machine.speed(block * self.handed)
         loops = sum(not stage.at_once for stage in self.stages)
         each -= machine.step * (loops - 1)
         if block < length:
-            copied = (*(s.param for s in self.step.loop.slices), *(s.each for s in self.step.loop.stacks))
+            loop = self.step.loop
+            copied = (*(s.param for s in loop.slices), *(s.each for s in loop.stacks))
             each -= sum(o.type.nbytes for o in copied) / machine.speed(0)
             each -= machine.step * (loops + 1) * START / block
         return length * each

@@ -118,12 +118,10 @@ class _Grouping:
         pieces = (*loop.carries, *loop.slices)
         params = [Value(o.type, p.param.hint) for o, p in zip(loop.operands, pieces, strict=True)]
         inside, count = Builder(loop.loc), len(loop.carries)
-        own = loop.rebuilt(
-            carries=tuple(c._replace(initial=p) for c, p in zip(loop.carries, params, strict=False)),
-            slices=tuple(
-                s._replace(array=p) for s, p in zip(loop.slices, params[count:], strict=True)
-            ),
-        )
+        starts, arrays = params[:count], params[count:]
+        carries = (c._replace(initial=p) for c, p in zip(loop.carries, starts, strict=True))
+        slices = (s._replace(array=p) for s, p in zip(loop.slices, arrays, strict=True))
+        own = loop.rebuilt(carries=tuple(carries), slices=tuple(slices))
         left, ys = self.run(inside, own)
         wanted = (*(c.last for c in loop.carries), *(stack.result for stack in loop.stacks))
         call = Call(

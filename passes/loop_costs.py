@@ -1,10 +1,10 @@
 """What the products of a loop cost inside of it, and what outside.
 
-Inside, a step multiplies few rows with a matrix, which comes from the cache once more for each step.
-Outside, all steps, or those of a block, are rows of one product; but what that takes and gives is
-written to memory and read again. Which is less depends on the sizes, and on the machine. The terms
-are those of the roofline model of S. Williams, A. Waterman and D. Patterson, *Roofline: an insightful
-visual performance model*, 2009; its numbers, and the two rates of products, were measured on CPUs.
+Inside, a step multiplies few rows with a matrix, which comes from the cache once more for each
+step. Outside, all steps, or those of a block, are rows of one product; but what that takes and
+gives is written to memory and read again. Which is less depends on the sizes, and on the machine.
+The terms are those of the roofline model of S. Williams, A. Waterman and D. Patterson, *Roofline:
+an insightful visual performance model*, 2009; its numbers were measured on CPUs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,19 @@ from ..ir import Node, Operand, Value
 PRODUCTS = ("dot_general", "conv_general_dilated")
 """What may leave a loop for all steps at once."""
 
+FLOPS, NEAR, FAR, CACHE = 200e9, 50e9, 10e9, 2**24
+"""Two cores of a CPU: the operations of products in a second, the bytes that caches and memory take
+or give in one, and how many bytes stay in the caches between two loops."""
+
+CALL, STEP = 1e-6, 3e-7
+"""Seconds that calling one more product takes, and a step of one more loop."""
+
+MEMORY = 2**30
+"""How many bytes loops may hand to each other."""
+
 SMALL, LARGE, SUM = 0.65, 0.85, 0.55
-"""The parts of a machine's rate that products of one step reach, those of many steps, and those that
-sum over many steps, too."""
+"""The parts of a machine's rate that products of one step reach, those of many steps, and those
+that sum over many steps, too."""
 
 ACROSS, ADDED = 3, 4
 """How often a matrix that is read across its rows counts, and a sum that something is added to."""
@@ -43,13 +53,13 @@ class Machine:
         Bytes that loops may hand to each other at all.
     """
 
-    flops: float
-    near: float
-    far: float
-    cache: float
-    call: float
-    step: float
-    memory: float
+    flops: float = FLOPS
+    near: float = NEAR
+    far: float = FAR
+    cache: float = CACHE
+    call: float = CALL
+    step: float = STEP
+    memory: float = MEMORY
 
     def speed(self, nbytes: float) -> float:
         """Return the bytes in a second at which so many are handed on: each is written and read."""

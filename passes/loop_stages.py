@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -169,7 +170,7 @@ class Dependences:
         made: Any = self.producers.get(operand) if isinstance(operand, Value) else None
         return made if isinstance(made, Node) and self.uses[operand] == 1 else None
 
-    def stages(self, products: set[Node], gone: set[Node | Value]) -> list[Stage]:
+    def stages(self, products: AbstractSet[Node], gone: set[Node | Value]) -> list[Stage]:
         """Return the stages in order, with each product that does not recur in one without a loop.
 
         What is light or fixed is in none of them, nor is what is ``gone``.
@@ -202,11 +203,11 @@ class Dependences:
                 graph.add_edges_from((maker, user) for maker in makers)
         return graph
 
-    def _stage(self, members: Iterable[Node | Value], products: set[Node]) -> Stage:
+    def _stage(self, members: Iterable[Node | Value], products: AbstractSet[Node]) -> Stage:
         nodes = self._in_order(m for m in members if isinstance(m, Node))
         places = sorted(self._carry[m] for m in members if isinstance(m, Value))
         carries = tuple(self.loop.carries[place] for place in places)
-        at_once = not carries and (products.issuperset(nodes) or not _need_a_loop(nodes))
+        at_once = not carries and (set(nodes) <= products or not _need_a_loop(nodes))
         return Stage(nodes, carries, at_once)
 
     def _in_order(self, nodes: Iterable[Node]) -> tuple[Node, ...]:

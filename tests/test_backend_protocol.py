@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.backends import BACKENDS, Executable, Memory, backend_named, reference, xla
+from brainir.backends import BACKENDS, Executable, Memory, backend_named, processor, reference, xla
 from brainir.ir import Builder, Const, Graph, Type, Value
+from brainir.passes import PASSES
 from brainir.testing import check_backend
 
 
@@ -277,3 +278,17 @@ def test_a_backend_that_computes_something_else_is_noticed():
 
     with pytest.raises(AssertionError, match="backend wrong: it gives what the graph means"):
         check_backend(Wrong(), dtypes=("float32",), transformations=False)
+
+
+def test_what_a_processor_can_do_is_read_from_its_description(tmp_path: Path) -> None:
+    for i, size in enumerate(("48K\n", "1024K\n", "32M\n")):
+        (tmp_path / f"index{i}").mkdir()
+        (tmp_path / f"index{i}" / "size").write_text(size)
+    assert processor.last_cache(tmp_path) == 32 * 2**20
+    assert processor.last_cache(tmp_path / "not there") == processor.CACHE
+    found = processor.flags("processor : 0\nflags : fpu avx2\n\nflags : fpu")
+    assert found == {"flags", ":", "fpu", "avx2"}
+    assert processor.flags("") == processor.WIDE
+    advice = processor.advice()
+    assert min(advice.values()) > 0
+    assert PASSES["distribute-loops"].with_options(**advice).options == advice

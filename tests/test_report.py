@@ -145,6 +145,30 @@ def test_what_the_gradient_keeps_is_what_the_backward_loop_reads(data, programs)
     assert not function(data, "simulate")["residuals"]
 
 
+def test_the_page_tells_which_products_leave_loops_and_why(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("""
+import brainir, jax, jax.numpy as jnp
+V, weight = brainir.HiddenState(jnp.ones(64)), brainir.ParamState(jnp.ones((64, 64)))
+
+def step(x):
+    V.value = jnp.tanh(V.value) + x @ weight.value
+    return V.value
+
+def drive(x):
+    V.value = jnp.tanh(V.value @ weight.value) + x
+
+loss = lambda xs: brainir.transform.for_loop(step, xs).sum()
+brainir.transform.jit(brainir.transform.grad(loss, weight))(jnp.ones((60, 64)))
+brainir.transform.jit(lambda xs: brainir.transform.for_loop(drive, xs))(jnp.ones((60, 64)))
+""")
+    data = report_data(str(path), run_script(str(path)).programs, measure_xla=False)
+    rows = [row for function in data["functions"] for row in function["split"]]
+    found = [[row[what] for what in ("products", "sums", "block")] for row in rows]
+    assert found == [[1, 0, 60], [0, 1, 60], [0, 0, 0]]
+    assert rows[-1]["why"] == "no product gains by leaving it"
+
+
 def test_a_state_that_the_gradient_keeps_is_called_by_its_name(tmp_path):
     path = tmp_path / "model.py"
     path.write_text("""

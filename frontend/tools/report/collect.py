@@ -13,8 +13,16 @@ from typing import Any
 import jax
 
 from ....backends import backend_named
-from ....ir import Effect, Graph, GraphError, Loc, StateVar, walk
-from ....passes import CAPTURE, DEFAULT_BACKEND, DEFAULTS, Pass
+from ....ir import Effect, Graph, GraphError, Loc, Node, StateVar, walk
+from ....passes import (
+    CAPTURE,
+    DEFAULT_BACKEND,
+    DEFAULTS,
+    Choice,
+    Pass,
+    distribute_loops,
+    distribution,
+)
 from ...errors import BrainIRError
 from ...export import annotated_text, node_title
 from ...program import Program, optimise
@@ -77,6 +85,7 @@ class _Function:
         self._graphs: list[tuple[str, Graph, float]] = [(CAPTURE, program.graph, 0.0)]
         self._problem: str | None = None
         self._numbers: dict[str, int] = {}
+        self._split: list[tuple[Node, Choice]] = []
         try:
             optimise(program, observers=[self._observe])
         except (GraphError, BrainIRError, ValueError, NotImplementedError) as error:
@@ -84,6 +93,8 @@ class _Function:
 
     def _observe(self, step: Pass, before: Graph, after: Graph, seconds: float) -> None:
         self._graphs.append((step.name, after, seconds))
+        if step.function is distribute_loops:
+            self._split = distribution(before, **step.options)
 
     def data(self, measure_xla: bool) -> Data:
         """Return everything that is known of the function."""
@@ -106,6 +117,7 @@ class _Function:
             "states": self._states(),
             "costs": costs,
             "residuals": self._residuals(last),
+            "split": [self._loop(node, choice) for node, choice in self._split],
             "xla": tables,
         }
 
@@ -159,6 +171,18 @@ class _Function:
         found = {state.name: state for _, graph, _ in self._graphs for state in graph.states}
         found.update((state.name, state) for state in self._graphs[0][1].states)
         return [state for name, state in found.items() if name in self._numbers]
+
+    def _loop(self, node: Node, choice: Choice) -> Data:
+        return {
+            "loop": node_title(node),
+            "place": self._collector.place(node.loc),
+            "products": choice.products,
+            "sums": choice.sums,
+            "length": node.attrs["length"],
+            "block": choice.block,
+            "gain": choice.gain,
+            "why": choice.why,
+        }
 
     def _residuals(self, graph: Graph) -> list[Data]:
         rows: list[Data] = []

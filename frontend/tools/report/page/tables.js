@@ -139,6 +139,23 @@ function memoryTables(fn, onLast) {
       ["of it for gradients", (row) => bytes(row.residuals), true],
     ], costs.loops));
   }
+  if (fn.split.length) {
+    const leaves = (row) => [[row.products, "product"], [row.sums, "sum of products"]]
+      .filter(([number]) => number).map(([number, what]) => `${number} × ${what}`).join(", ") || "nothing";
+    parts.push(
+      heading("What leaves loops"),
+      note("Products that need not wait for the step before are computed for many steps at once, where the "
+        + "machine gains by it: an estimate, from its caches and rates."),
+      makeTable([
+        ["loop", (row) => row.loop],
+        ["source", (row) => place({ c: row.place + 1 })?.name],
+        ["leaves", leaves],
+        ["steps at once", (row) => (row.block ? `${count(row.block)} of ${count(row.length)}` : ""), true],
+        ["saves about", (row) => (row.block ? duration(row.gain) : ""), true],
+        ["why", (row) => row.why],
+      ], fn.split),
+    );
+  }
   const held = [["states", costs.states, costs.state_bytes], ["consts", costs.consts, costs.const_bytes]];
   parts.push(heading("What the function holds"), makeTable([
     ["", (row) => row[0]],
