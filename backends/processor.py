@@ -11,8 +11,9 @@ FLOPS, NEAR, FAR = 100e9, 25e9, 10e9
 """Of one core with vectors of eight numbers: operations of products in a second, and bytes in one
 to and from its caches; and bytes to and from memory, which a few cores use up."""
 
-CACHE = 2**25
-"""The bytes of the last cache, where the description does not tell."""
+CACHE, SHARE = 2**25, 2**23
+"""The bytes of the last cache, where the description does not tell; and those of it that a core may
+count on, which shares it with others, perhaps of other machines."""
 
 WIDE = {"avx2", "avx512f", "sve"}
 """The flags of processors that have such vectors."""
@@ -29,7 +30,7 @@ def advice() -> Mapping[str, float]:
         "flops": cores * narrow * FLOPS,
         "near": cores * NEAR,
         "far": FAR,
-        "cache": cache / 2,  # the rest of the program wants a part
+        "cache": min(cache / 2, cores * SHARE),
     }
 
 
