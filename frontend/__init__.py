@@ -36,6 +36,7 @@ from .state import (
     maybe_state,
 )
 from .state.kinds import *  # noqa: F403
+from .transform import optimize
 from .validation import validate
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "maybe_state",
     "mixin",
     "nn",
+    "optimize",
     "options",
     "random",
     "save",

@@ -60,6 +60,7 @@ class Gradient(Applied):
     gradients: tuple[Value, ...]
     losses: int
     lanes: int | None
+    memory: int | float | None
     seeds: tuple[Operand, ...]
     nodes: tuple[Node, ...]
     name: str = ""
@@ -78,6 +79,7 @@ class Gradient(Applied):
             node.results[:count],
             attrs["losses"],
             attrs["lanes"],
+            attrs["memory"],
             operands[len(params) :],
             body.nodes,
             body.name,
@@ -97,6 +99,7 @@ class Gradient(Applied):
             "states": self.states,
             "losses": self.losses,
             "lanes": self.lanes,
+            "memory": self.memory,
         }
         hints = [gradient.hint for gradient in self.gradients]
         hints += [hint_of(y.result, y.inside) for y in self.yields]

@@ -319,8 +319,10 @@ class _Plan:
 
     @property
     def handed(self) -> float:
-        """The bytes that one step of the parts hands on."""
-        return float(sum(v.type.nbytes for stage in self.stages for v in self.handed_on(stage)))
+        """The bytes that one step of the parts hands on, beyond what the loop stacks anyway."""
+        stacked = {stack.each for stack in self.step.loop.stacks}
+        values = (v for stage in self.stages for v in self.handed_on(stage) if v not in stacked)
+        return float(sum(v.type.nbytes for v in values))
 
     def gain(self, machine: Machine, block: int) -> float:
         """Return the seconds that the plan saves in blocks of so many steps."""

@@ -9,6 +9,7 @@ from .activity import active_values
 from .directions import in_directions
 from .expansion import expand, expands
 from .hoist_invariant import hoist_invariant
+from .memory_budget import within_memory
 from .reverse import Reversal, Reverse
 from .reverse_branches import reverse_cond
 from .reverse_loops import refuse_while, reverse_for_loop
@@ -135,8 +136,16 @@ def gradient_region(view: Gradient) -> Graph:
     # What is the same in each step of a loop is neither stored nor differentiated in each.
     body = hoist_invariant(view.body, differentiable=True)
     place = {a.param: i for i, a in enumerate(view.arguments)}
-    wrt = [body.params[place[param]] for param in view.wrt]
-    return with_gradients(body, wrt, range(view.losses), seeded=view.lanes is not None)
+
+    def differentiated(body: Graph) -> Graph:
+        wrt = [body.params[place[param]] for param in view.wrt]
+        return with_gradients(body, wrt, range(view.losses), seeded=view.lanes is not None)
+
+    region = differentiated(body)
+    if view.memory is None:
+        return region
+    grouped = within_memory(body, region, view.memory)
+    return region if grouped is body else differentiated(grouped)
 
 
 def with_gradients(body: Graph, wrt: Sequence[Value], losses: Sequence[int], seeded: bool) -> Graph:

@@ -90,12 +90,17 @@ def group_steps(graph: Graph) -> Graph:
         body = replay_region(node.regions[0], mapping, rewrite)
         loop = Loop.of(node, operands, [body])
         around, builder.loc = builder.loc, node.loc
-        lasts, stacks = _Grouping(node.attrs["base"]).run(builder, loop.rebuilt(base=None))
+        lasts, stacks = in_groups(builder, loop, node.attrs["base"])
         builder.loc = around
         return (*lasts, *stacks)
 
     asked = any(node.attrs.get("base") is not None for node in walk(graph))
     return replay_graph(graph, rewrite) if asked else graph
+
+
+def in_groups(builder: Builder, loop: Loop, base: int) -> Results:
+    """Build a loop in groups of so many steps, groups of so many groups, and so on."""
+    return _Grouping(base).run(builder, loop.rebuilt(base=None))
 
 
 @dataclass(frozen=True, slots=True)

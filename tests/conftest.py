@@ -3,14 +3,20 @@
 The device is the CPU, or what JAX_PLATFORMS says.
 
 The profile ``quick`` is the default and tries the same examples in every run; of the cases of a
-test that is marked ``sampled(n)``, one in n. ``--hypothesis-profile nightly`` tries many, new ones
-each time, and all cases.
+test that is marked ``sampled(n)``, one in n; and XLA takes less trouble with what it compiles,
+which is most of the time. ``--hypothesis-profile nightly`` tries many examples, new ones each time,
+all cases, and what XLA makes of programs for users.
 """
 
 import io
 import os
 import sys
 from collections import Counter
+
+if "nightly" not in sys.argv and "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it
+    os.environ.setdefault(
+        "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+    )
 
 import jax
 import pytest

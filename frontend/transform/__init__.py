@@ -56,6 +56,7 @@ from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, whi
 from .mapping import StatefulMapping, vmap, vmap2
 from .names import named_call, named_scope
 from .new_states import in_new_state_probe, vmap2_new_states, vmap_new_states
+from .optimize import optimize
 from .progress import ProgressBar
 from .shards import shard_map
 from .stateful_function import StatefulFunction, make_jaxpr
@@ -116,6 +117,7 @@ __all__ = [
     "named_call",
     "named_scope",
     "nan_checks",
+    "optimize",
     "optimize_jaxpr",
     "pmap2",
     "pmap2_new_states",

@@ -165,6 +165,7 @@ def _infer_grad(
     states: tuple[StateVar, ...],
     losses: int,
     lanes: int | None = None,
+    memory: int | float | None = None,
 ) -> tuple[Type, ...]:
     (body,) = regions
     arguments, outs = types[: len(body.params)], types_of(body.results)
@@ -189,7 +190,8 @@ define_region(
     "grad",
     "Run the region and differentiate the sum of its first `losses` yields: gradients of the entry "
     "values of `states`, then of the arguments numbered in `wrt`, then all that the region yields. "
-    "With `lanes`, the yields are weighted by seeds first, for each lane by others.",
+    "With `lanes`, the yields are weighted by seeds first, for each lane by others. With `memory`, "
+    "loops keep only so many bytes for it, or such a part of what they would, and run steps again.",
     infer=_infer_grad,
     numpy=_not_expanded("grad", "expand-grad"),
     lax=lax_grad,

@@ -8,6 +8,7 @@ from typing import Any
 from ...typing import Missing, SeedOrKey
 from ..binding import check_count
 from .gradient_transform import door
+from .kinds import budget
 
 
 def grad(
@@ -21,6 +22,8 @@ def grad(
     unit_aware: bool = False,
     check_states: bool = True,
     debug_nan: bool = False,
+    *,
+    memory: float | str | None = None,
 ) -> Any:
     """Return a function that computes the gradient of a scalar loss.
 
@@ -51,6 +54,12 @@ def grad(
     debug_nan : bool
         Whether gradients that are not finite are an error, which says where the first such number
         came from.
+    memory : int, float or str, optional
+        How much loops may keep for the gradient: bytes, a text such as ``"500MB"``, or a part
+        between 0 and 1 of what they would keep. They then run in groups of steps, keep what each
+        group starts from, and run one group at a time again; the gradients are the same. For a loop
+        of ``T`` steps, what is kept can be brought down to about ``2 sqrt(T)`` steps for the time
+        of one more forward run, and further for more of it.
 
     Returns
     -------
@@ -65,7 +74,7 @@ def grad(
         If the loss is not one real number without a unit, or something that is not a State or not
         of a floating dtype is differentiated by.
     ValueError
-        If ``argnums`` is invalid, or a State is not touched.
+        If ``argnums`` is invalid, a State is not touched, or ``memory`` is no budget.
     RuntimeError
         If ``debug_nan`` finds something.
 
@@ -78,7 +87,8 @@ def grad(
     >>> brainir.transform.grad(loss, grad_states=[w], return_value=True)(3.0)
     ([Array([54., 54.], dtype=float32)], Array(81., dtype=float32))
     """
-    params = {"holomorphic": holomorphic, "allow_int": allow_int, "unit_aware": unit_aware}
+    params: dict[str, Any] = {"holomorphic": holomorphic, "allow_int": allow_int}
+    params.update(unit_aware=unit_aware, memory=budget(memory))
     return door(
         "grad",
         fun,
@@ -101,6 +111,8 @@ def vector_grad(
     unit_aware: bool = False,
     check_states: bool = True,
     debug_nan: bool = False,
+    *,
+    memory: float | str | None = None,
 ) -> Any:
     """Return a function that computes the gradient of the sum of an array that a function returns.
 
@@ -110,7 +122,7 @@ def vector_grad(
     ----------
     func : callable
         Returns an array or a pytree of them, of any shape.
-    grad_states, argnums, return_value, has_aux, unit_aware, check_states, debug_nan
+    grad_states, argnums, return_value, has_aux, unit_aware, check_states, debug_nan, memory
         As for `grad`; units are dropped unless ``unit_aware``.
 
     Examples
@@ -119,7 +131,7 @@ def vector_grad(
     >>> brainir.transform.vector_grad(lambda x: x ** 3)(jnp.array([1.0, 2.0]))
     Array([ 3., 12.], dtype=float32)
     """
-    params = {"unit_aware": unit_aware}
+    params = {"unit_aware": unit_aware, "memory": budget(memory)}
     return door(
         "vector_grad",
         func,

@@ -7,6 +7,7 @@ many rows or columns at once, of which the function itself knows nothing: it run
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -31,7 +32,12 @@ class LinearMap(Protocol):
         """The types of the arrays that they are differentiated by."""
         ...
 
-    def pull(self, seeds: Sequence[Any] = (), lanes: int | None = None) -> list[Any]:
+    def pull(
+        self,
+        seeds: Sequence[Any] = (),
+        lanes: int | None = None,
+        memory: int | float | None = None,
+    ) -> list[Any]:
         """Return gradients by each source, of the results summed with weights: ones, or seeds."""
         ...
 
@@ -50,6 +56,7 @@ class Settings:
     tangent_size: int | None = None
     drct_der_clip: float | None = None
     key: Any = None
+    memory: int | float | str | None = None
 
 
 Rows = list[list[Any]]
@@ -105,8 +112,39 @@ class Kind:
         return Settings(**params)
 
 
-def _gradient(linear: LinearMap, _: Settings) -> Rows:
-    return [linear.pull()]
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+def budget(memory: int | float | str | None) -> int | float | None:
+    """Return a budget of memory in bytes, or a part of what would be needed as a float.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if memory is None:
+        return None
+    if isinstance(memory, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMG]I?)?B\s*", memory.upper())
+        if found is not None:
+            return int(float(found[1]) * _UNITS[found[2] or ""])
+    elif not isinstance(memory, bool):
+        if 0 < memory < 1:
+            return float(memory)
+        if 1 <= memory < 2**63 and memory == int(memory):
+            return int(memory)
+    raise ValueError(
+        f"memory is a number of bytes, a text such as '500MB' or '2GiB', or a part between 0 and 1 "
+        f"of what the gradient keeps without it, not {memory!r}"
+    )
+
+
+_GRADIENTS = ("holomorphic", "allow_int", "unit_aware", "memory")
+
+
+def _gradient(linear: LinearMap, settings: Settings) -> Rows:
+    return [linear.pull(memory=budget(settings.memory))]
 
 
 def _row_by_row(linear: LinearMap, _: Settings) -> Rows:
@@ -161,8 +199,8 @@ def basis(arrays: Sequence[Any]) -> tuple[list[Any], list[range]]:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("grad", _gradient, scalar=TypeError, keeps_units=True),
-        Kind("vector_grad", _gradient),
+        Kind("grad", _gradient, scalar=TypeError, keeps_units=True, takes=_GRADIENTS),
+        Kind("vector_grad", _gradient, takes=_GRADIENTS),
         Kind(
             "fwd_grad",
             _random_directions,

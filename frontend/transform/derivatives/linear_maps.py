@@ -103,11 +103,17 @@ class Captured:
         self.sources.extend(map(strong, avals))
         return tuple(range(start, len(self.sources)))
 
-    def pull(self, seeds: Sequence[Any] = (), lanes: int | None = None) -> list[Any]:
+    def pull(
+        self,
+        seeds: Sequence[Any] = (),
+        lanes: int | None = None,
+        memory: int | float | None = None,
+    ) -> list[Any]:
         """Return gradients by each source; see `LinearMap`."""
         count = len(self.sources)
         outs = (*in_lanes(self.sources, lanes), *self.body.out_avals)
-        results = self._bind("grad", {"losses": len(self.results)}, seeds, lanes, outs)
+        attrs = {"losses": len(self.results), "memory": memory}
+        results = self._bind("grad", attrs, seeds, lanes, outs)
         self._finish(results[count:])
         return results[:count]
 
@@ -251,7 +257,12 @@ class Plain:
         self.sources.extend(strong(aval_of(x)) for x in jax.tree.leaves(value))
         return tuple(range(start, len(self.sources)))
 
-    def pull(self, seeds: Sequence[Any] = (), lanes: int | None = None) -> list[Any]:
+    def pull(
+        self,
+        seeds: Sequence[Any] = (),
+        lanes: int | None = None,
+        memory: int | float | None = None,
+    ) -> list[Any]:
         """Return gradients by each source; see `LinearMap`."""
         if lanes is None:
             return self._call.pull(seeds or [jnp.ones(r.shape, r.dtype) for r in self.results])
