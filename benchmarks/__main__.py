@@ -29,6 +29,7 @@ GROUPS = {
     "tutorial_loops": "One neuron",
     "nets": "Spiking nets",
     "gated": "Gated units",
+    "convolutions": "Convolutions",
     "first_call": "First calls",
     "with_brainstate": "Programs written for brainstate, as they are",
 }

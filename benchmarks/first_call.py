@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from .apart import Apart
+from .nets import SLOPE, spike_by_hand
 from .side_by_side import BY_HAND, MINE, PEER, surrogates
 
 WIDTH, STEPS, DT, TAU = 64, 100, 0.1, 5.0
@@ -28,7 +29,7 @@ def stack(library: Any, layers: int) -> tuple[Any, Any]:
         def __init__(self, seed: int) -> None:
             super().__init__(WIDTH)
             self.weight = library.ParamState(weight(seed))
-            self.spike = surrogate.ReluGrad()
+            self.spike = surrogate.ReluGrad(alpha=SLOPE)
             self.V = library.HiddenState(jnp.zeros(WIDTH) * u.mV)
 
         def update(self, x: Any) -> Any:
@@ -56,16 +57,7 @@ def weight(seed: int) -> Any:
 
 def by_hand(layers: int) -> tuple[Any, Any]:
     """Return the loss as somebody writes it with jax alone, and its weights."""
-
-    @jax.custom_jvp
-    def spike(x: Any) -> Any:
-        return (x >= 0).astype(jnp.float32)
-
-    def rule(primals: Any, tangents: Any) -> Any:
-        slope = jnp.maximum(0.3 * (1 - jnp.abs(primals[0])), 0)
-        return spike(primals[0]), tangents[0] * slope
-
-    spike.defjvp(rule)
+    spike = spike_by_hand()
     z = -DT / TAU
 
     def loss(weights: Any, xs: Any) -> Any:

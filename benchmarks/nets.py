@@ -106,8 +106,8 @@ def with_states(library: Any, net: Net) -> tuple[Any, Any]:
     return transform.jit(simulate), transform.jit(gradient)
 
 
-def by_hand(net: Net) -> tuple[Any, Any]:
-    """Return both as somebody writes them with jax alone."""
+def spike_by_hand() -> Any:
+    """Return a spike with a surrogate gradient, as somebody writes it with jax alone."""
 
     @jax.custom_jvp
     def spike(x: Any) -> Any:
@@ -118,6 +118,13 @@ def by_hand(net: Net) -> tuple[Any, Any]:
         return spike(primals[0]), tangents[0] * slope
 
     spike.defjvp(rule)
+    return spike
+
+
+def by_hand(net: Net) -> tuple[Any, Any]:
+    """Return both as somebody writes them with jax alone."""
+
+    spike = spike_by_hand()
     layers = len(net.sizes) - 1
 
     def simulate(weights: Any, xs: Any) -> Any:

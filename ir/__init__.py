@@ -37,6 +37,8 @@ from .op import (
     traffic,
 )
 from .ops import manual_axes as manual_axes
+from .ops.contraction import sum_of_products
+from .ops.convolution import sum_of_convolutions
 from .ops.indexing import default_fill
 from .ops.rules import move_axis, repeat
 from .parser import ParseError, parse
@@ -156,6 +158,8 @@ __all__ = [
     "replay_region",
     "source",
     "sources",
+    "sum_of_convolutions",
+    "sum_of_products",
     "surely_ends",
     "target",
     "targets",

@@ -40,13 +40,12 @@ from .loop_costs import (
     FLOPS,
     MEMORY,
     NEAR,
-    PRODUCTS,
     STEP,
     Machine,
     block_of,
     fixed_operand,
 )
-from .loop_stages import Dependences, Stage, Term, Total
+from .loop_stages import SUMS, Dependences, Stage, Term, Total
 from .splicing import inputs_of
 
 BLOCK = 4
@@ -177,7 +176,7 @@ def distribution(graph: Graph, **options: float) -> list[tuple[Node, Choice]]:
     """
     machine = Machine(**options)
     loops = (node for node in walk(graph) if node.op.name == "for_loop")
-    with_products = (n for n in loops if any(m.op.name in PRODUCTS for m in n.regions[0].nodes))
+    with_products = (n for n in loops if any(m.op.name in SUMS for m in n.regions[0].nodes))
     return [(node, choose(Loop.of(node), machine)) for node in with_products]
 
 
@@ -247,7 +246,7 @@ def choose(loop: Loop, machine: Machine) -> Choice:
         for size in sizes:
             if size * each <= machine.memory:
                 found.append(Choice("saves time", plan, size, plan.gain(machine, size)))
-    products = (node for node in loop.nodes if node.op.name in PRODUCTS)
+    products = (node for node in loop.nodes if node.op.name in SUMS)
     least = MARGIN * loop.length * sum(machine.inside(node, step.varying) for node in products)
     best = max(found, key=lambda choice: choice.gain, default=None)
     if best is not None and best.gain > least:
@@ -436,14 +435,10 @@ class _Distribution:
         """Build one product that sums over the steps, too."""
         product = term.product
         self._at_once((), product.operands)
-        (left, right), (left_batch, right_batch) = product.attrs["dimension_numbers"]
-        dimensions = (
-            ((0, *(d + 1 for d in left)), (0, *(d + 1 for d in right))),
-            (tuple(d + 1 for d in left_batch), tuple(d + 1 for d in right_batch)),
-        )
-        operands = [self.batching.now(operand) for operand in product.operands]
-        attrs = {**product.attrs, "dimension_numbers": dimensions}
-        (result,) = self.builder.emit(product.op, operands, attrs, loc=product.loc)
+        around, self.builder.loc = self.builder.loc, product.loc
+        left, right = (self.batching.now(operand) for operand in product.operands)
+        result = SUMS[product.op.name](self.builder, left, right, product.attrs)
+        self.builder.loc = around
         for node in term.moves:
             (result,) = copy_node(self.builder, node, [result])
         return result

@@ -13,9 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from ..ir import Node, Operand, Value
-
-PRODUCTS = ("dot_general", "conv_general_dilated")
-"""What may leave a loop for all steps at once."""
+from .loop_stages import SUMS
 
 FLOPS, NEAR, FAR, CACHE = 200e9, 50e9, 10e9, 2**24
 """Two cores of a CPU: the operations of products in a second, the bytes that caches and memory take
@@ -27,7 +25,7 @@ CALL, STEP = 1e-6, 3e-7
 MEMORY = 2**30
 """How many bytes loops may hand to each other."""
 
-SMALL, LARGE, SUM = 0.65, 0.85, 0.55
+RATES = {"dot_general": (0.65, 0.85, 0.55), "conv_general_dilated": (0.03, 0.08, 0.08)}
 """The parts of a machine's rate that products of one step reach, those of many steps, and those
 that sum over many steps, too."""
 
@@ -67,11 +65,15 @@ class Machine:
 
     def inside(self, product: Node, varying: AbstractSet[Value]) -> float:
         """Return the seconds of a product in one step."""
-        return self._once(product, varying) + product.cost.flops / self.flops / SMALL
+        return (
+            self._once(product, varying)
+            + product.cost.flops / self.flops / RATES[product.op.name][0]
+        )
 
     def outside(self, product: Node, varying: AbstractSet[Value], steps: int) -> float:
         """Return the seconds of a product for each of so many steps of which it is made at once."""
-        rate = SUM if fixed_operand(product, varying) is None else LARGE
+        _, many, summed = RATES[product.op.name]
+        rate = summed if fixed_operand(product, varying) is None else many
         return self._once(product, varying) / steps + product.cost.flops / self.flops / rate
 
     def _once(self, product: Node, varying: AbstractSet[Value]) -> float:
@@ -87,7 +89,7 @@ class Machine:
 def fixed_operand(product: Node, varying: AbstractSet[Value]) -> Operand | None:
     """Return the one operand that is the same in each step, or None if there is no such one."""
     fixed = [o for o in product.operands if o not in varying]
-    return fixed[0] if product.op.name in PRODUCTS and len(fixed) == 1 else None
+    return fixed[0] if product.op.name in SUMS and len(fixed) == 1 else None
 
 
 def _passes_over(product: Node, matrix: Operand) -> int:

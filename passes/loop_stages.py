@@ -19,9 +19,12 @@ from typing import Any
 
 import networkx as nx
 
-from ..ir import Carry, Loop, Node, Operand, Value
+from ..ir import Carry, Loop, Node, Operand, Value, sum_of_convolutions, sum_of_products
 from .residuals import repeatable
 from .splicing import inputs_of
+
+SUMS = {"dot_general": sum_of_products, "conv_general_dilated": sum_of_convolutions}
+"""What may leave a loop, and how to build the sum of many of them as one."""
 
 LINEAR = ("transpose", "reshape")
 """What may stand between a product and the sum over it: moves elements, and does nothing else."""
@@ -161,7 +164,7 @@ class Dependences:
         while made is not None and made.op.name in LINEAR:
             moves.append(made)
             made = self._maker(made.operands[0])
-        if made is None or made.op.name != "dot_general":
+        if made is None or made.op.name not in SUMS or _in_groups(made):
             return None
         return Term(made, tuple(reversed(moves)))
 
@@ -223,6 +226,11 @@ class Dependences:
                 chosen.add(made)
                 stack += inputs_of(made)
         return self._in_order(chosen)
+
+
+def _in_groups(product: Node) -> bool:
+    """Whether a product is a convolution in groups, which has no sum of its kind."""
+    return product.attrs.get("feature_groups", 1) * product.attrs.get("batch_groups", 1) > 1
 
 
 def _need_a_loop(nodes: Sequence[Node]) -> bool:

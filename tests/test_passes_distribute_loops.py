@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import brainir
 from brainir.backends.reference import run
 from brainir.ir import (
     Builder,
@@ -522,3 +525,58 @@ graph (%x: f32[4,3]) -> (f32[3,3]) {{
 def test_nothing_is_left_to_simplify_at_the_end(graph):
     end = run_pipeline(graph, PIPELINE, until="dead-code")
     assert equal(dead_code(simplify(end)), end)
+
+
+@pytest.mark.parametrize(
+    ("strides", "padding", "dilations", "layout"),
+    [
+        ((1, 1), ((1, 1), (1, 1)), ((1, 1), (1, 1)), ((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3))),
+        ((2, 1), ((0, 2), (-1, 1)), ((1, 2), (2, 1)), ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))),
+        ((1, 2), ((3, 0), (0, 0)), ((2, 1), (1, 1)), ((1, 0, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1))),
+    ],
+)
+def test_convolutions_leave_loops_and_so_do_their_sums(strides, padding, dilations, layout):
+    steps, random = 6, np.random.default_rng(0)
+    (batch, features, *space), (outs, ins, *window), _ = layout
+    x, w = np.zeros(4, int), np.zeros(4, int)
+    x[[batch, features, *space]], w[[outs, ins, *window]] = (2, 3, 7, 6), (4, 3, 3, 2)
+    attrs = {
+        **{"strides": strides, "padding": padding, "layout": layout},
+        **{"input_dilation": dilations[0], "kernel_dilation": dilations[1]},
+        **{"feature_groups": 1, "batch_groups": 1, **DOT},
+    }
+    build, kernel = Builder(), Value(Type("float32", tuple(map(int, w))), "w")
+    one, other = (Value(Type("float32", tuple(map(int, s)))) for s in (x, w))
+    result = build("conv_general_dilated", one, kernel, **attrs)
+    total, last = Value(result.type, "total"), Value(result.type, "last")
+    moved = build("tanh", last)
+    term = build("conv_general_dilated", one, other, **attrs)
+    body = build.graph(
+        [total, last, one, other], [build("add", total, term), build("add", moved, result)]
+    )
+    around = Builder()
+    starts = [Value(result.type, name) for name in ("a", "b")]
+    arrays = [Value(v.type.stacked(steps)) for v in (one, other)]
+    attrs = {"carries": 2, "length": steps, "reverse": True}
+    results = around.emit("for_loop", [*starts, *arrays], attrs, [body])
+    graph = around.graph([kernel, *starts, *arrays], results)
+    after = distribute_loops(graph)
+    verify(after)
+    (loop,) = loops(after)
+    assert "conv_general_dilated" not in [node.op.name for node in walk(loop.regions[0])]
+    given_ = [random.uniform(-1, 1, p.type.shape).astype(np.float32) for p in graph.params]
+    assert_same(graph, after, given_)
+
+
+def test_convolutions_in_groups_are_not_summed_as_one():
+    def loss(kernel: jax.Array, xs: jax.Array) -> jax.Array:
+        def step(total, x):
+            y = jax.lax.conv_general_dilated(x, kernel, (1,), "SAME", feature_group_count=2)
+            return jnp.sin(total) + y.sum(), y
+
+        return jax.lax.scan(step, jnp.float32(0), xs)[1].sum()
+
+    xs = jax.random.normal(jax.random.key(0), (5, 2, 4, 8))
+    kernel = jax.random.normal(jax.random.key(1), (6, 2, 3))
+    found = brainir.optimize(jax.grad(loss))(kernel, xs)
+    np.testing.assert_allclose(found, jax.grad(loss)(kernel, xs), rtol=1e-4)

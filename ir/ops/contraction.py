@@ -160,6 +160,27 @@ def _batch(
     return move_axis(builder, result, len(left_batch) + free_before, 0)
 
 
+def sum_of_products(
+    builder: Builder, lhs: Operand, rhs: Operand, attrs: Mapping[str, Any]
+) -> Operand:
+    """Build the sum of the products that two arrays of operands give, as one product.
+
+    Both arrays have a leading axis, which is contracted first.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value, sum_of_products
+    >>> x, y = Value(Type("float32", (9, 4, 3))), Value(Type("float32", (9, 4, 5)))
+    >>> each = {"dimension_numbers": (((0,), (0,)), ((), ())), "precision": None}
+    >>> str(sum_of_products(Builder(), x, y, {**each, "preferred_element_type": None}).type)
+    'f32[3,5]'
+    """
+    (left, right), (left_batch, right_batch) = attrs["dimension_numbers"]
+    contracted = (0, *shifted(left)), (0, *shifted(right))
+    dimensions = (contracted, (shifted(left_batch), shifted(right_batch)))
+    return builder("dot_general", lhs, rhs, **{**attrs, "dimension_numbers": dimensions})
+
+
 def _transpose(
     builder: Builder,
     cotangent: Operand,

@@ -236,6 +236,29 @@ def _batch(
     return _unfold(builder, result, out_features, size)
 
 
+def sum_of_convolutions(
+    builder: Builder, lhs: Operand, rhs: Operand, attrs: Mapping[str, Any]
+) -> Operand:
+    """Build the sum of the convolutions that two arrays of operands give, as one convolution.
+
+    Both arrays have a leading axis; there are no groups of features. It becomes a part of the
+    features, over which a convolution sums.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value, sum_of_convolutions
+    >>> x, w = Value(Type("float32", (9, 1, 2, 8))), Value(Type("float32", (9, 4, 2, 3)))
+    >>> attrs = {"strides": (1,), "padding": ((0, 0),), "layout": ((0, 1, 2),) * 3}
+    >>> attrs.update(input_dilation=(1,), kernel_dilation=(1,), feature_groups=1, batch_groups=1)
+    >>> attrs.update(precision=None, preferred_element_type=None)
+    >>> str(sum_of_convolutions(Builder(), x, w, attrs).type)
+    'f32[1,4,6]'
+    """
+    conv = Convolution(**attrs)
+    (_, features, *_), (_, ins, *_), _ = conv.layout
+    return _emit(builder, _fold(builder, lhs, 0, features), _fold(builder, rhs, 0, ins), conv)
+
+
 # --- transposes ----------------------------------------------------------------------------------
 
 
