@@ -333,11 +333,12 @@ ONE_HOT = f"""
     yield %n, %n"""
 
 TWO_LOOPS = f"""
-    %n = tanh %u
+    %m = add %u, %a
+    %n = tanh %m
     %i = dot_general %n, %w {{{PRODUCT}}}
     %o = add %p, %i
     %q = tanh %o
-    yield %n, %q"""
+    yield %n, %q, %o"""
 
 TWO_CARRIES = "%u = %v, %p = %v"
 
@@ -447,7 +448,7 @@ graph (%x: f32[4,3], %w: f32[3,3]) -> (f32[4,3]) {{
     ],
 )
 def test_a_loop_stays_whole_where_it_does_not_pay(options):
-    graph = parse(step(TWO_LOOPS, TWO_CARRIES, results="f32[3], f32[3]"))
+    graph = parse(step(TWO_LOOPS, TWO_CARRIES, results="f32[3], f32[3], f32[4,3]"))
     assert len(loops(distribute_loops(graph))) == 2
     assert equal(distribute_loops(graph, **options), graph)
 
@@ -457,7 +458,9 @@ def test_a_loop_stays_whole_where_it_does_not_pay(options):
 )
 @pytest.mark.parametrize("reverse", [False, True])
 def test_loops_that_would_fill_the_caches_run_in_blocks(length, cache, sizes, reverse):
-    text = step(TWO_LOOPS, TWO_CARRIES, results="f32[3], f32[3]").replace("[4,3]", f"[{length},3]")
+    text = step(TWO_LOOPS, TWO_CARRIES, results="f32[3], f32[3], f32[4,3]").replace(
+        "[4,3]", f"[{length},3]"
+    )
     graph = parse(text.replace("length=4", f"length={length}, reverse={str(reverse).lower()}"))
     after = distribute_loops(graph, cache=cache, call=1.0, far=1.0)
     verify(after)

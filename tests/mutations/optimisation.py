@@ -225,4 +225,32 @@ MUTANTS = (
         "",
         ("tests/test_passes_distribute_loops.py",),
     ),
+    Mutant(
+        "blocks of a loop that runs backwards run forwards",
+        "passes/blocks.py",
+        "        loop.reverse,\n        name=loop.name,",
+        "        False,\n        name=loop.name,",
+        ("tests/test_passes_distribute_loops.py",),
+    ),
+    Mutant(
+        "what is left over after the last block runs first",
+        "passes/blocks.py",
+        "pieces[::-1] if loop.reverse else pieces:",
+        "pieces:",
+        ("tests/test_passes_distribute_loops.py",),
+    ),
+    Mutant(
+        "a loop is split whatever that gains",
+        "passes/distribute_loops.py",
+        "if best is not None and best.gain > least:",
+        "if best is not None:",
+        ("tests/test_passes_distribute_loops.py",),
+    ),
+    Mutant(
+        "groups of steps keep as much as they like",
+        "passes/memory_budget.py",
+        "if bytes_of(size) <= most)",
+        "if bytes_of(size) <= most or size < self.length / 2)",
+        ("tests/test_memory_budget.py",),
+    ),
 )
