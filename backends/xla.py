@@ -70,7 +70,7 @@ class Xla:
         """
         if jax.default_backend() == "cpu":
             return {"distribute-loops": processor.advice()}
-        return {"distribute-loops": {"memory": 0}}
+        return {"distribute-loops": {"memory": 0}, "turn-matrices": {"rows": 0}}
 
     def compile(
         self,

@@ -33,6 +33,7 @@ from .pipelines import (
 from .pullback import pullback
 from .purify import purify
 from .simplify import simplify
+from .turn_matrices import turn_matrices
 
 __all__ = [
     "ARRAY_PIPELINE",
@@ -74,4 +75,5 @@ __all__ = [
     "run_pipeline",
     "simplify",
     "stages",
+    "turn_matrices",
 ]

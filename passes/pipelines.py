@@ -20,6 +20,7 @@ from .inline_calls import inline_calls
 from .manager import Pass
 from .purify import purify
 from .simplify import simplify
+from .turn_matrices import turn_matrices
 
 PIPELINE: tuple[Pass, ...] = (
     # Functions that were called by name are merged into their callers.
@@ -44,6 +45,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("hoist-invariant", hoist_invariant, "expanded", optional=True),
     # Layer by layer in place of step by step, where that makes few large products of many small.
     Pass("distribute-loops", distribute_loops, "expanded", optional=True),
+    # Matrices that loops would read across their rows are turned once.
+    Pass("turn-matrices", turn_matrices, "expanded", optional=True),
     # What was computed before is used again.
     Pass("common-subexpressions", common_subexpressions, "expanded", optional=True),
     # Yields and carries of loops that are known to be equal only now are kept once, such as what

@@ -61,7 +61,7 @@ def drawn(data: st.DataObject, **options) -> tuple[Graph, Inputs]:
     return graph, data.draw(inputs_for(graph))
 
 
-HARDLY_MET = ("expand-grad", "expand-jvp", "distribute-loops")
+HARDLY_MET = ("expand-grad", "expand-jvp", "distribute-loops", "turn-matrices")
 """Passes of what random graphs have not, gradients and large products: their own tests draw it."""
 
 LOOKED_FOR = {"forget-derivatives": ["stop_gradient"]}

@@ -1,0 +1,171 @@
+"""The pass `turn_matrices`: what a loop reads across its rows is turned once before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+
+from ..ir import (
+    Builder,
+    Graph,
+    Node,
+    Operand,
+    Replacements,
+    Value,
+    copy_node,
+    mapped,
+    replay_graph,
+    replay_region,
+    walk,
+)
+
+ROWS = 32
+"""From so many rows on, a product spends its time on other things than reading the matrix."""
+
+LOOPS = ("for_loop", "while")
+
+CACHE = 2**20
+"""Larger matrices do not stay in the cache of a core, where reading them either way is as slow."""
+
+
+def turn_matrices(graph: Graph, rows: int = ROWS, cache: int = CACHE) -> Graph:
+    """Turn matrices before a loop, if products of few rows in it would read them across their rows.
+
+    That is the product of the reverse of a recurrent layer: forwards, ``x @ W`` reads a row of
+    ``W`` after the other; backwards, ``g @ W.T`` jumps from row to row, at each step. A product
+    counts if a step has at least two ``rows`` of it and at most so many, and the matrix has at most
+    ``cache`` bytes. Measured on CPUs, such products then take half the time or less.
+
+    Notes
+    -----
+    *before*::
+
+        graph @f(%v: f32[2,4], %w: f32[3,4], %m: f32[3,4]) -> (f32[2,3]) {
+          %y = for_loop carry(%u = %v) {length=9} : f32[2,4] do {
+            %a = dot_general %u, %w {
+              dimension_numbers=(((1,), (1,)), ((), ())),
+              precision=none, preferred_element_type=none
+            } : f32[2,3]
+            %b = dot_general %a, %m {
+              dimension_numbers=(((1,), (0,)), ((), ())),
+              precision=none, preferred_element_type=none
+            } : f32[2,4]
+            yield %b
+          }
+          %z = dot_general %y, %w {
+            dimension_numbers=(((1,), (1,)), ((), ())), precision=none, preferred_element_type=none
+          } : f32[2,3]
+          return %z
+        }
+
+    *after*::
+
+        graph @f(%v: f32[2,4], %w: f32[3,4], %m: f32[3,4]) -> (f32[2,3]) {
+          %w1 = transpose %w {permutation=(1, 0)} : f32[4,3]
+          %y = for_loop carry(%u = %v) {length=9} : f32[2,4] do {
+            %a = dot_general %u, %w1 {
+              dimension_numbers=(((1,), (0,)), ((), ())),
+              precision=none, preferred_element_type=none
+            } : f32[2,3]
+            %b = dot_general %a, %m {
+              dimension_numbers=(((1,), (0,)), ((), ())),
+              precision=none, preferred_element_type=none
+            } : f32[2,4]
+            yield %b
+          }
+          %z = dot_general %y, %w {
+            dimension_numbers=(((1,), (1,)), ((), ())), precision=none, preferred_element_type=none
+          } : f32[2,3]
+          return %z
+        }
+
+    Examples
+    --------
+    >>> import brainir
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from brainir.ir import walk
+    >>> from brainir.passes import turn_matrices
+    >>> weight = jnp.ones((3, 3))
+    >>> def loss(h):
+    ...     return jax.lax.fori_loop(0, 9, lambda i, h: jnp.tanh(h @ weight.T), h).sum()
+    >>> graph = brainir.optimize(loss).trace(jnp.ones((8, 3))).graph("distribute-loops")
+    >>> after = turn_matrices(graph)
+    >>> [node.op.name for node in after.nodes if node.op.name in ("transpose", "for_loop")]
+    ['transpose', 'for_loop']
+    """
+
+    def wanted(loop: Node) -> dict[Node, Operand]:
+        """Return the products inside that read a matrix from outside across its rows."""
+        inside = set(_defined_in(loop))
+        products = (node for region in loop.regions for node in walk(region))
+        return {
+            node: node.operands[1]
+            for node in products
+            if node.op.name == "dot_general"
+            and node.operands[1] not in inside
+            and _reads_across(node)
+            and 2 <= _rows(node) <= rows
+            and node.operands[1].type.nbytes <= cache
+        }
+
+    def rewrite(
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
+    ) -> Sequence[Operand] | None:
+        if node.op.name not in LOOPS:
+            return None
+        products = wanted(node)
+        if not products:
+            return None
+        turned: dict[Operand, Operand] = {}
+        for matrix in dict.fromkeys(products.values()):
+            (now,) = mapped([matrix], mapping)
+            turned[matrix] = builder("transpose", now, permutation=(1, 0))
+        inner = _with_turned(products, turned)
+        regions = [replay_region(region, mapping, inner) for region in node.regions]
+        return copy_node(builder, node, operands, regions)
+
+    return replay_graph(graph, rewrite)
+
+
+Rewrite = Callable[[Builder, Node, tuple[Operand, ...], Replacements], "Sequence[Operand] | None"]
+
+
+def _with_turned(products: dict[Node, Operand], turned: dict[Operand, Operand]) -> Rewrite:
+    """Return what builds products with the matrices that were turned for them."""
+
+    def rewrite(
+        builder: Builder, node: Node, operands: tuple[Operand, ...], _: Replacements
+    ) -> Sequence[Operand] | None:
+        if node not in products:
+            return None
+        (left, _right), batch = node.attrs["dimension_numbers"]
+        attrs = {**node.attrs, "dimension_numbers": ((left, (0,)), batch)}
+        rows, matrix = operands[0], turned[products[node]]
+        return builder.emit(node.op, (rows, matrix), attrs, loc=node.loc)
+
+    return rewrite
+
+
+def _defined_in(loop: Node) -> Iterator[Value]:
+    """Yield the values that the regions of a loop define."""
+    for region in loop.regions:
+        yield from region.params
+        for node in walk(region):
+            yield from node.results
+            for inner in node.regions:
+                yield from inner.params
+
+
+def _reads_across(product: Node) -> bool:
+    """Whether a product sums over the last axis of the matrix on its right."""
+    matrix = product.operands[1].type
+    (_, right), (left_batch, _) = product.attrs["dimension_numbers"]
+    return matrix.rank == 2 and tuple(right) == (1,) and not left_batch
+
+
+def _rows(product: Node) -> int:
+    """Return how many rows a product has on its left."""
+    ((left, _), _) = product.attrs["dimension_numbers"]
+    shape = product.operands[0].type.shape
+    return prod(size for axis, size in enumerate(shape) if axis not in left)
