@@ -86,17 +86,24 @@ def by_hand(kind: str, rows: int) -> Any:
         start = [(jnp.zeros((rows, WIDTH)),) * count] * LAYERS
         return (jax.lax.scan(step, start, xs)[1] ** 2).mean()
 
-    return jax.jit(jax.grad(loss))
+    return jax.grad(loss)
 
 
 def ways(kind: str, rows: int) -> dict[str, Way]:
     """Return the ways of the gradient."""
     xs = jax.random.normal(jax.random.key(1), (STEPS, rows, WIDTH))
     made = {MINE: Way(with_states(brainir, kind, rows), (xs,))}
-    made[BY_HAND] = Way(by_hand(kind, rows), (weights(kind), xs))
+    made[BY_HAND] = Way(jax.jit(by_hand(kind, rows)), (weights(kind), xs))
     if (library := peer()) is not None:
         made[PEER] = Way(with_states(library, kind, rows), (xs,))
     return made
+
+
+def optimized(kind: str, rows: int) -> dict[str, Way]:
+    """Return the gradient that was written with jax alone, as it is, and taken through brainir."""
+    xs = jax.random.normal(jax.random.key(1), (STEPS, rows, WIDTH))
+    gradient, args = by_hand(kind, rows), (weights(kind), xs)
+    return {MINE: Way(brainir.optimize(gradient), args), BY_HAND: Way(jax.jit(gradient), args)}
 
 
 def rows() -> Iterator[Row]:
@@ -108,3 +115,6 @@ def rows() -> Iterator[Row]:
             rows = f"{count} row{'s' * (count > 1)}"
             name = f"{kind}, {LAYERS} layers of {WIDTH}, {STEPS} steps of {rows}"
             yield Row(f"{name}: training step", partial(ways, kind, count), 1e-3, work, 9)
+        name = f"{kind}, {LAYERS} layers of {WIDTH}, {STEPS} steps of 8 rows: training step of "
+        name += "plain JAX through brainir.optimize"
+        yield Row(name, partial(optimized, kind, 8), 1e-3, pairs=9)

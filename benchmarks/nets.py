@@ -75,8 +75,11 @@ class Net:
         return Work(flops, 4.0 * times * elements, times * self.steps)
 
 
-def with_states(library: Any, net: Net) -> tuple[Any, Any]:
-    """Return the simulation and the gradient as users of a library write them."""
+def with_states(library: Any, net: Net, **how: Any) -> tuple[Any, Any]:
+    """Return the simulation and the gradient as users of a library write them.
+
+    ``how`` is asked of the gradient.
+    """
     params = [library.ParamState(weight) for weight in net.weights()]
     transform, spike = library.transform, surrogates(library).ReluGrad(alpha=SLOPE)
     layers = len(net.sizes) - 1
@@ -101,7 +104,7 @@ def with_states(library: Any, net: Net) -> tuple[Any, Any]:
         return transform.for_loop(step, xs).mean(0)
 
     def gradient(xs: Any) -> Any:
-        return transform.grad(lambda: (simulate(xs) ** 2).sum(), grad_states=params)()
+        return transform.grad(lambda: (simulate(xs) ** 2).sum(), grad_states=params, **how)()
 
     return transform.jit(simulate), transform.jit(gradient)
 
@@ -146,17 +149,23 @@ def by_hand(net: Net) -> tuple[Any, Any]:
     def loss(weights: Any, xs: Any) -> Any:
         return (simulate(weights, xs) ** 2).sum()
 
-    return jax.jit(simulate), jax.jit(jax.grad(loss))
+    return simulate, jax.grad(loss)
 
 
-def ways(net: Net, which: int) -> dict[str, Way]:
-    """Return the ways of simulating, or with 1 of the gradient."""
+def ways(net: Net, which: int, **how: Any) -> dict[str, Way]:
+    """Return the ways of simulating, or with 1 of the gradient, of which brainir asks ``how``."""
     xs = net.spikes()
-    made = {MINE: Way(with_states(brainir, net)[which], (xs,))}
-    made[BY_HAND] = Way(by_hand(net)[which], (net.weights(), xs))
+    made = {MINE: Way(with_states(brainir, net, **how)[which], (xs,))}
+    made[BY_HAND] = Way(jax.jit(by_hand(net)[which]), (net.weights(), xs))
     if (library := peer()) is not None:
         made[PEER] = Way(with_states(library, net)[which], (xs,))
     return made
+
+
+def optimized(net: Net) -> dict[str, Way]:
+    """Return the gradient that was written with jax alone, as it is, and taken through brainir."""
+    gradient, args = by_hand(net)[1], (net.weights(), net.spikes())
+    return {MINE: Way(brainir.optimize(gradient), args), BY_HAND: Way(jax.jit(gradient), args)}
 
 
 def rows() -> Iterator[Row]:
@@ -171,3 +180,8 @@ def rows() -> Iterator[Row]:
         yield Row(f"{net}: simulation", partial(ways, net, 0), 1e-3, net.work(1), 9)
     long = Net(1000, 16, (100, 256, 20), True)
     yield Row(f"{long}: training step", partial(ways, long, 1), 1e-3, long.work(3), 5)
+    name = f"{long}: training step with a tenth of the memory"
+    yield Row(name, partial(ways, long, 1, memory=0.1), 1e-3, long.work(4), 5)
+    for net in (deep[1], driven[1]):
+        name = f"{net}: training step of plain JAX through brainir.optimize"
+        yield Row(name, partial(optimized, net), 1e-3, net.work(3), 9)
