@@ -235,6 +235,7 @@ def choose(loop: Loop, machine: Machine) -> Choice:
     if not all(has_linear_reverse(n) or step.varying.issuperset(n.results) for n in loop.nodes):
         return Choice("a rule of its own runs in each step")  # see `hoist_invariant`
     found: list[Choice] = []
+    otherwise = "no product gains by leaving it"
     for speed in dict.fromkeys((machine.speed(0), machine.speed(inf))):
         plan = _worth_it(step, machine, speed)
         if plan is None:
@@ -243,6 +244,7 @@ def choose(loop: Loop, machine: Machine) -> Choice:
         sizes = [loop.length]
         if loop.length * each > min(machine.cache, machine.memory) and each <= most / 2:
             sizes.append(block_of(loop.length, most / each))
+        otherwise = "its parts would hand on too much"
         for size in sizes:
             if size * each <= machine.memory:
                 found.append(Choice("saves time", plan, size, plan.gain(machine, size)))
@@ -251,7 +253,7 @@ def choose(loop: Loop, machine: Machine) -> Choice:
     best = max(found, key=lambda choice: choice.gain, default=None)
     if best is not None and best.gain > least:
         return best
-    return Choice("would save little or no time" if found else "no product gains by leaving it")
+    return Choice("would save little or no time" if found else otherwise)
 
 
 def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None:
@@ -263,6 +265,7 @@ def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None
         made = () if taken.issuperset(product.operands) else product.results
         handed = taken.union(made) - step.at_hand
         after = machine.outside(product, step.varying, length)
+        # It may share what is handed on with others, so half of it counts here.
         after += sum(v.type.nbytes for v in handed) / speed / 2
         return after < machine.inside(product, step.varying) and not step.grows(product)
 

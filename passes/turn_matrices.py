@@ -88,11 +88,12 @@ def turn_matrices(graph: Graph, rows: int = ROWS, cache: int = CACHE) -> Graph:
     >>> from brainir.passes import turn_matrices
     >>> weight = jnp.ones((3, 3))
     >>> def loss(h):
-    ...     return jax.lax.fori_loop(0, 9, lambda i, h: jnp.tanh(h @ weight.T), h).sum()
-    >>> graph = brainir.optimize(loss).trace(jnp.ones((8, 3))).graph("distribute-loops")
+    ...     return jax.lax.fori_loop(0, 9, lambda i, h: jnp.tanh(h @ weight), h).sum()
+    >>> gradient = brainir.optimize(jax.grad(loss))
+    >>> graph = gradient.trace(jnp.ones((8, 3))).graph("distribute-loops")
     >>> after = turn_matrices(graph)
     >>> [node.op.name for node in after.nodes if node.op.name in ("transpose", "for_loop")]
-    ['transpose', 'for_loop']
+    ['for_loop', 'transpose', 'for_loop']
     """
 
     def wanted(loop: Node) -> dict[Node, Operand]:

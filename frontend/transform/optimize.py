@@ -62,7 +62,7 @@ def optimize(
     >>> train = brainir.optimize(jax.value_and_grad(loss))
     >>> value, gradient = train(jnp.ones((3, 4)), jnp.ones((5, 3)))
     >>> round(float(value), 4), gradient.shape
-    (0.999, (3, 4))
+    (0.9985, (3, 4))
     >>> jax.vmap(brainir.optimize(loss), (None, 0))(jnp.ones((3, 4)), jnp.ones((2, 5, 3))).shape
     (2,)
     """
