@@ -2,8 +2,8 @@
 
 Run ``python -m benchmarks`` for all rows, and with words for those that have one of them in their
 names: ``python -m benchmarks GRU "training step"``. Every row is a process of its own. A run of all
-rows writes ``docs/benchmarks.md``. Load from elsewhere makes numbers worthless: let the machine be
-quiet.
+rows writes ``docs/benchmarks.md``, one of some brings its lines up to date. Load from elsewhere
+makes numbers worthless: let the machine be quiet.
 """
 
 from __future__ import annotations
@@ -87,6 +87,18 @@ def mean(results: Iterable[Result], other: str) -> str:
     return f"{np.exp(np.log(ratios).mean()):.2f} over {len(ratios)} rows" if ratios else "none"
 
 
+def update(found: Iterable[Result]) -> None:
+    """Bring the lines of the page up to date that tell of some rows, if it has them."""
+    new = {result.name: line(result.cells()) for result in found}
+    lines = PAGE.read_text().splitlines()
+    PAGE.write_text("\n".join(new.get(cells_of(old)[0], old) for old in lines) + "\n")
+
+
+def cells_of(text: str) -> list[str]:
+    """Return the cells of a row of a table; one empty one, of other text."""
+    return [cell.strip() for cell in text.split("|")[1:-1]] or [""]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("words", nargs="*", metavar="ROW", help="a part of the names of rows")
@@ -125,6 +137,8 @@ def main() -> None:
             text.append(line(found[-1].cells()))
             print(text[-1], flush=True)
         text.append("")
+    if asked.words and PAGE.exists():
+        update(found)
     ends = ", ".join(f"to {other}: {mean(found, other)}" for other in (BY_HAND, PEER))
     print(f"geometric means {ends}")
     if not asked.words:

@@ -38,6 +38,7 @@ from .loop_costs import (
     CALL,
     FAR,
     FLOPS,
+    IN_BLOCKS,
     MEMORY,
     NEAR,
     STEP,
@@ -242,7 +243,8 @@ def choose(loop: Loop, machine: Machine) -> Choice:
             continue
         each, most = plan.handed, min(machine.cache / BLOCK, machine.memory)
         sizes = [loop.length]
-        if loop.length * each > min(machine.cache, machine.memory) and each <= most / 2:
+        fits = each <= most / 2 and plan.gains_in_blocks
+        if loop.length * each > min(machine.cache, machine.memory) and fits:
             sizes.append(block_of(loop.length, most / each))
         otherwise = "its parts would hand on too much"
         for size in sizes:
@@ -318,6 +320,11 @@ class _Plan:
         """The products with matrices that leave the loop."""
         nodes = (node for stage in self.stages if stage.at_once for node in stage.nodes)
         return [node for node in nodes if node in self.products]
+
+    @property
+    def gains_in_blocks(self) -> bool:
+        """Whether all that leaves the loop gains by that also inside of a loop over blocks."""
+        return all(product.op.name in IN_BLOCKS for product in (*self.summed, *self.gone))
 
     @property
     def handed(self) -> float:

@@ -29,6 +29,9 @@ RATES = {"dot_general": (0.65, 0.85, 0.55), "conv_general_dilated": (0.03, 0.08,
 """The parts of a machine's rate that products of one step reach, those of many steps, and those
 that sum over many steps, too."""
 
+IN_BLOCKS = ("dot_general",)
+"""What gains also in a loop over blocks. XLA's convolutions are slow in any loop, however large."""
+
 ACROSS, ADDED = 3, 4
 """How often a matrix that is read across its rows counts, and a sum that something is added to."""
 

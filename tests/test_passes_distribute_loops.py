@@ -569,6 +569,8 @@ def test_convolutions_leave_loops_and_so_do_their_sums(strides, padding, dilatio
     assert "conv_general_dilated" not in [node.op.name for node in walk(loop.regions[0])]
     given_ = [random.uniform(-1, 1, p.type.shape).astype(np.float32) for p in graph.params]
     assert_same(graph, after, given_)
+    # A block of steps would be in a loop again, where convolutions are slow.
+    assert len(loops(distribute_loops(graph, cache=2000))) == 1
 
 
 def test_convolutions_in_groups_are_not_summed_as_one():
