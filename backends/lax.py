@@ -14,12 +14,13 @@ from ..ir import Effect, Graph, GraphError, Literal, Node, Operand, Value, captu
 from .arrays import describe, literal_array
 
 
-def emit(graph: Graph) -> Callable[..., tuple[Any, ...]]:
+def emit(graph: Graph, native: bool = False) -> Callable[..., tuple[Any, ...]]:
     """Return a function that computes a graph under a JAX trace.
 
     The function takes one array for each parameter of the graph and then one for each of its
     consts, so no executable has large arrays baked into it. It is meant to be called under
-    `jax.jit`, `jax.vmap`, `jax.make_jaxpr` and the like.
+    `jax.jit`, `jax.vmap`, `jax.make_jaxpr` and the like. With ``native``, its kernels are machine
+    code where they end up on a CPU of this process.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def emit(graph: Graph) -> Callable[..., tuple[Any, ...]]:
                 f"@{graph.name} takes {len(graph.params)} arrays and {len(graph.consts)} consts, "
                 f"not {len(arrays)} in all"
             )
-        return _Emitter().run_nodes(graph, inputs, arrays)
+        return _Emitter(native).run_nodes(graph, inputs, arrays)
 
     function.__name__ = function.__qualname__ = graph.name or "graph"
     return function
@@ -53,13 +54,22 @@ def jitted(graph: Graph) -> Callable[..., tuple[Any, ...]]:
 class _Emitter:
     """Emits one graph in one environment, through which regions see what they capture."""
 
-    def __init__(self) -> None:
+    def __init__(self, native: bool = False) -> None:
+        self.native_kernels = native
         self.environment: dict[Value, Any] = {}
         self.scope = ""
 
     def __call__(self, region: Graph, *arrays: Any) -> tuple[Any, ...]:
         """Emit a region; this is the `run` that region ops are given."""
         return self.run_nodes(region, region.params, arrays)
+
+    def native(self, region: Graph, *arrays: Any) -> Sequence[Any]:
+        """Emit a call of a region as machine code, if that is asked for."""
+        if not self.native_kernels:
+            return self(region, *arrays)
+        from .native.call import call  # only who has llvmlite gets here
+
+        return call(region, emit(region), *arrays)
 
     def captured(self, *regions: Graph) -> dict[Value, Any]:
         """Return what regions see of the environment."""

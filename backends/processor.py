@@ -11,6 +11,9 @@ FLOPS, NEAR, FAR = 100e9, 25e9, 10e9
 """Of one core with vectors of eight numbers: operations of products in a second, and bytes in one
 to and from its caches; and bytes to and from memory, which a few cores use up."""
 
+ELEMENTS = 10e9
+"""Elements in a second that one such core computes by one op, out of its nearest cache."""
+
 CACHE, SHARE = 2**25, 2**23
 """The bytes of the last cache, where the description does not tell; and those of it that a core may
 count on, which shares it with others, perhaps of other machines."""
@@ -22,16 +25,26 @@ WIDE = {"avx2", "avx512f", "sve"}
 @functools.cache
 def advice() -> Mapping[str, float]:
     """Return the options of `distribute_loops` for this processor."""
-    chosen = getattr(os, "sched_getaffinity", None)  # not everywhere
-    cores = len(chosen(0)) if chosen else os.cpu_count() or 1
     narrow = 1.0 if WIDE & flags(_read("/proc/cpuinfo")) else 0.5
     cache = last_cache(Path("/sys/devices/system/cpu/cpu0/cache"))
     return {
-        "flops": cores * narrow * FLOPS,
-        "near": cores * NEAR,
+        "flops": cores() * narrow * FLOPS,
+        "near": cores() * NEAR,
         "far": FAR,
-        "cache": min(cache / 2, cores * SHARE),
+        "cache": min(cache / 2, cores() * SHARE),
     }
+
+
+@functools.cache
+def kernels() -> Mapping[str, float]:
+    """Return the options of `outline_kernels` for this processor."""
+    return {"rate": advice()["flops"] / cores() / FLOPS * ELEMENTS, "cores": cores()}
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    chosen = getattr(os, "sched_getaffinity", None)  # not everywhere
+    return len(chosen(0)) if chosen else os.cpu_count() or 1
 
 
 def flags(description: str) -> set[str]:

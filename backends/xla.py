@@ -10,7 +10,7 @@ import jax
 import jax.export
 
 from ..ir import Graph
-from . import processor
+from . import native, processor
 from .arrays import shape_struct
 from .lax import emit
 from .protocol import Around, Cost, Executable, Memory
@@ -23,6 +23,9 @@ OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 By default, XLA's CPU compiler sets the arrays that loops fill aside at the start of a program, so
 that one loop after the other takes the memory of all of them.
 """
+
+NO_KERNELS: Mapping[str, Mapping[str, Any]] = {"outline-kernels": {"rate": 0.0}}
+"""What to ask of passes where there is no machine code of our own."""
 
 
 class XlaExecutable(Executable):
@@ -63,14 +66,18 @@ class Xla:
     name, title, traceable, donates = "xla", "XLA", True, True
 
     def advice(self) -> Mapping[str, Mapping[str, Any]]:
-        """Tell what this processor gains by taking products out of loops; elsewhere, leave these.
+        """Tell what this processor gains by taking products out of loops, and by kernels.
 
-        Where each step costs launches of kernels, and memory is fast, loops had better stay whole:
-        on an H200, three loops in place of one took two to four times as long.
+        Elsewhere, leave loops as they are. Where each step costs launches of programs, and memory
+        is fast, they had better stay whole: on an H200, three loops in place of one took two to
+        four times as long.
         """
-        if jax.default_backend() == "cpu":
-            return {"distribute-loops": processor.advice()}
-        return {"distribute-loops": {"memory": 0}, "turn-matrices": {"rows": 0}}
+        if jax.default_backend() != "cpu":
+            return {"distribute-loops": {"memory": 0}, "turn-matrices": {"rows": 0}, **NO_KERNELS}
+        # Programs that several devices share are divided by XLA, which cannot divide a kernel.
+        able = native.AVAILABLE and jax.device_count() == 1
+        kernels = {"outline-kernels": processor.kernels()} if able else NO_KERNELS
+        return {"distribute-loops": processor.advice(), **kernels}
 
     def compile(
         self,
@@ -81,7 +88,8 @@ class Xla:
         around: Around | None = None,
     ) -> XlaExecutable:
         """Return an executable of a graph; see `Backend.compile` and `compile`."""
-        function = emit(graph) if around is None else around(emit(graph))
+        flat = emit(graph, native=native.AVAILABLE)
+        function = flat if around is None else around(flat)
         asked = dict(OPTIONS if options is None else options)
         donated = {
             "donate_argnums": tuple(i for i in donate if not isinstance(i, str)),

@@ -19,6 +19,18 @@ from .derivative import NOT_DIFFERENTIABLE, ZERO, Linear, NotDifferentiable, Par
 from .derivative_views import Backward, CustomDerivative, Gradient, Pushed, Pushforward, Rule
 from .dtypes import dtype_name, key_words, keys_of_words, numpy_dtype, type_of_array
 from .effects import Touched, is_pure, touched_by, touched_by_node
+from .element import (
+    NO_ELEMENT,
+    WHOLE,
+    Element,
+    ElementRule,
+    Elements,
+    Indexed,
+    NotByElement,
+    Pointwise,
+    Source,
+    by_word,
+)
 from .graph import Graph, Node, captures, walk
 from .op import (
     PURE,
@@ -39,13 +51,14 @@ from .op import (
 from .ops import manual_axes as manual_axes
 from .ops.contraction import sum_of_products
 from .ops.convolution import sum_of_convolutions
-from .ops.indexing import default_fill
+from .ops.indexing import corners, default_fill
 from .ops.rules import move_axis, repeat
+from .ops.windows import Windows
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
 from .python_source import Handler, PythonSource, to_python
 from .structure import Fingerprint, equal, fingerprint, first_difference
-from .types import Const, Literal, Loc, Operand, StateVar, Type, Value, at
+from .types import Const, Literal, Loc, Operand, Scalar, StateVar, Type, Value, at
 from .verify import FORMS, Form, VerificationError, verify
 from .views import Branch, Branches, Carry, Choice, Loop, Round, Slice, Stack, While
 from .wiring import (
@@ -67,7 +80,9 @@ from .wiring import (
 __all__ = [
     "FORMS",
     "NOT_DIFFERENTIABLE",
+    "NO_ELEMENT",
     "PURE",
+    "WHOLE",
     "ZERO",
     "Argument",
     "Backward",
@@ -81,6 +96,9 @@ __all__ = [
     "Cost",
     "CustomDerivative",
     "Effect",
+    "Element",
+    "ElementRule",
+    "Elements",
     "Fingerprint",
     "Form",
     "Gathered",
@@ -88,6 +106,7 @@ __all__ = [
     "Graph",
     "GraphError",
     "Handler",
+    "Indexed",
     "Lane",
     "Lanes",
     "Linear",
@@ -95,6 +114,7 @@ __all__ = [
     "Loc",
     "Loop",
     "Node",
+    "NotByElement",
     "NotDifferentiable",
     "Op",
     "Operand",
@@ -102,6 +122,7 @@ __all__ = [
     "Part",
     "Partials",
     "Place",
+    "Pointwise",
     "Printer",
     "Pushed",
     "Pushforward",
@@ -111,7 +132,9 @@ __all__ = [
     "Round",
     "Rule",
     "Rules",
+    "Scalar",
     "Slice",
+    "Source",
     "Stack",
     "StateVar",
     "Strand",
@@ -121,12 +144,15 @@ __all__ = [
     "VerificationError",
     "Weight",
     "While",
+    "Windows",
     "Wiring",
     "Yield",
     "all_ops",
     "at",
+    "by_word",
     "captures",
     "copy_node",
+    "corners",
     "default_fill",
     "define",
     "define_region",

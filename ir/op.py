@@ -18,6 +18,7 @@ from .types import Type
 
 if TYPE_CHECKING:
     from .derivative import Derivative
+    from .element import ElementRule
     from .graph import Graph, Node
     from .wiring import Wiring
 
@@ -141,6 +142,8 @@ class Op:
         Of the op itself, without those of its regions.
     cost : callable
         ``cost(operand_types, result_types, attrs)``; without the cost of regions.
+    element : ElementRule
+        How one element of the result is made, see `element`. None for a region op.
     wiring : callable
         ``wiring(node)`` says how values enter, go round and leave the regions of a node. None for
         an op without regions.
@@ -174,6 +177,7 @@ class Op:
     derivative: Derivative | None
     effects: Effects
     cost: CostRule
+    element: ElementRule | None
     wiring: WiringRule | None = None
     groups: tuple[str, ...] = ()
     opaque: bool = False
@@ -241,7 +245,7 @@ def temporary_ops() -> Generator[None]:
 
     Examples
     --------
-    >>> from brainir.ir import PURE, ZERO, Cost, Weight, define, find_op, temporary_ops
+    >>> from brainir.ir import PURE, ZERO, Cost, Pointwise, Weight, define, find_op, temporary_ops
     >>> with temporary_ops():
     ...     op = define(
     ...         "nothing",
@@ -253,6 +257,7 @@ def temporary_ops() -> Generator[None]:
     ...         derivative=ZERO,
     ...         effects=PURE,
     ...         cost=lambda operands, results, attrs: Cost(0, 0, Weight.FREE),
+    ...         element=Pointwise(lambda e, x: x),
     ...     )
     ...     assert find_op("nothing") is op
     >>> find_op("nothing") is None
@@ -277,6 +282,7 @@ def define(
     derivative: Derivative,
     effects: Effects,
     cost: CostRule,
+    element: ElementRule,
 ) -> Op:
     """Define an op without regions and register it; see `Op` for the fields.
 
@@ -287,7 +293,7 @@ def define(
 
     Examples
     --------
-    >>> from brainir.ir import PURE, Builder, Cost, Partials, Type, Value, Weight
+    >>> from brainir.ir import PURE, Builder, Cost, Partials, Pointwise, Type, Value, Weight
     >>> from brainir.ir import define, temporary_ops
     >>> with temporary_ops():
     ...     cube = define(
@@ -300,11 +306,12 @@ def define(
     ...         derivative=Partials(lambda builder, result, x: [builder("square", x)]),
     ...         effects=PURE,
     ...         cost=lambda operands, results, attrs: Cost(2 * results[0].size, 0, Weight.CHEAP),
+    ...         element=Pointwise(lambda e, x: e("mul", e("mul", x, x), x)),
     ...     )
     ...     print(Builder()("cube", Value(Type("float32", (4,)))).type)
     f32[4]
     """
-    return register(Op(name, doc, infer, numpy, lax, batch, derivative, effects, cost))
+    return register(Op(name, doc, infer, numpy, lax, batch, derivative, effects, cost, element))
 
 
 def define_region(
@@ -339,7 +346,9 @@ def define_region(
     >>> once.has_regions
     True
     """
-    return register(Op(name, doc, infer, numpy, lax, None, None, effects, cost, wiring, groups))
+    return register(
+        Op(name, doc, infer, numpy, lax, None, None, effects, cost, None, wiring, groups)
+    )
 
 
 def get_op(name: str) -> Op:

@@ -536,5 +536,6 @@ _REGIONS: Mapping[str, Callable[[_Writer, Node], None]] = {
     "while": _Writer._while,  # pyright: ignore[reportPrivateUsage]
     "cond": _Writer._branches,  # pyright: ignore[reportPrivateUsage]
     "call": _Writer._call,  # pyright: ignore[reportPrivateUsage]
+    "kernel": _Writer._call,  # pyright: ignore[reportPrivateUsage]
     "checkpoint": _Writer._call,  # pyright: ignore[reportPrivateUsage]
 }

@@ -22,6 +22,7 @@ from .inline_calls import inline_calls
 from .lane_dependence import lane_dependent
 from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
 from .options import DEFAULT_BACKEND, DEFAULTS, Insertion, Options, insert
+from .outline_kernels import Refusal, kernels, outline_kernels
 from .pipelines import (
     ARRAY_PIPELINE,
     FOREIGN_PIPELINE,
@@ -53,6 +54,7 @@ __all__ = [
     "Observer",
     "Options",
     "Pass",
+    "Refusal",
     "ReverseOfWhile",
     "common_subexpressions",
     "dead_code",
@@ -68,7 +70,9 @@ __all__ = [
     "hoist_state",
     "inline_calls",
     "insert",
+    "kernels",
     "lane_dependent",
+    "outline_kernels",
     "parse_pass",
     "pullback",
     "purify",

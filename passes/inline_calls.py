@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from ..ir import Builder, Graph, Node, Operand, Replacements, mapped, replay, replay_graph
 from .expansion import has_op
 
+_INLINED = ("call", "kernel")
+
 
 def inline_calls(graph: Graph) -> Graph:
-    """Replace every `call` by the nodes of its region.
+    """Replace every `call` and every `kernel` by the nodes of its region.
 
     A `checkpoint` or a `custom_derivative` stays, since it tells a derivative what to do.
 
@@ -50,11 +52,12 @@ def inline_calls(graph: Graph) -> Graph:
     def rewrite(
         builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
     ) -> Sequence[Operand] | None:
-        if node.op.name != "call":
+        if node.op.name not in _INLINED:
             return None
         (region,) = node.regions
         mapping.update(zip(region.params, operands, strict=True))
         replay(region.nodes, builder, mapping, rewrite)
         return mapped(region.results, mapping)
 
-    return replay_graph(graph, rewrite) if has_op(graph, "call") else graph
+    inlined = any(has_op(graph, name) for name in _INLINED)
+    return replay_graph(graph, rewrite) if inlined else graph

@@ -18,6 +18,7 @@ from .hoist_invariant import hoist_invariant
 from .hoist_state import hoist_state
 from .inline_calls import inline_calls
 from .manager import Pass
+from .outline_kernels import outline_kernels
 from .purify import purify
 from .simplify import simplify
 from .turn_matrices import turn_matrices
@@ -54,6 +55,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("simplify-again", simplify, "expanded", optional=True),
     # What nobody uses is not computed.
     Pass("dead-code", dead_code, "expanded", optional=True),
+    # Loops that gain by it become machine code of their own.
+    Pass("outline-kernels", outline_kernels, "expanded", optional=True),
     # States at the edge become parameters and results: what backends emit.
     Pass("purify", purify, "pure"),
 )

@@ -34,7 +34,7 @@ def test_ops_lists_an_op_whose_derivative_is_of_a_form_of_its_own(brainir_comman
             return tangents
 
     plain = ir.get_op("tanh")
-    fields = ("infer", "numpy", "lax", "batch", "effects", "cost")
+    fields = ("infer", "numpy", "lax", "batch", "effects", "cost", "element")
     with ir.temporary_ops():
         rules = {name: getattr(plain, name) for name in fields}
         ir.define("roughly", "The same, roughly.", derivative=Secant(), **rules)

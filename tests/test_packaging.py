@@ -25,7 +25,7 @@ class Layer(NamedTuple):
 LAYERS = {
     "ir": Layer(set(), {"numpy"}),
     "passes": Layer({"ir"}, {"numpy", "networkx"}),
-    "backends": Layer({"ir"}, {"numpy", "jax"}),
+    "backends": Layer({"ir"}, {"numpy", "jax", "llvmlite"}),
     "frontend": Layer(
         {"ir", "passes", "backends"},
         {"numpy", "jax", "brainunit", "networkx"},

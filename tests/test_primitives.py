@@ -7,7 +7,17 @@ import pytest
 
 import brainir
 from brainir.frontend.capture.translations import TRANSLATE
-from brainir.ir import PURE, ZERO, Cost, GraphError, Weight, all_ops, define, temporary_ops
+from brainir.ir import (
+    NO_ELEMENT,
+    PURE,
+    ZERO,
+    Cost,
+    GraphError,
+    Weight,
+    all_ops,
+    define,
+    temporary_ops,
+)
 
 
 @pytest.fixture
@@ -35,6 +45,7 @@ def shifted():
             derivative=ZERO,
             effects=PURE,
             cost=lambda operands, results, attrs: Cost(0, 0, Weight.CHEAP),
+            element=NO_ELEMENT("a test"),
         )
         yield primitive
     assert "shifted_twice" not in TRANSLATE

@@ -23,6 +23,7 @@ from brainir.ir import (
     Partials,
     Type,
     Weight,
+    by_word,
     define,
     parse,
     replay_graph,
@@ -77,6 +78,7 @@ def rules() -> dict[str, Any]:
         "cost": lambda operands, results, attrs: Cost(
             results[0].size, traffic(operands, results), Weight.CHEAP
         ),
+        "element": by_word("tanh"),
     }
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...backends import describe, shape_struct, to_jax, to_numpy, type_of
 from ...ir import (
+    NO_ELEMENT,
     PURE,
     Builder,
     Cost,
@@ -124,6 +125,7 @@ def opaque_op(primitive: Any, effectful: bool, holds_code: bool = False) -> Op:
             derivative=Rules(_reverse(primitive), _forward(primitive), selective=True),
             effects=frozenset({Effect.IO}) if effectful else PURE,
             cost=lambda ins, outs, _: Cost(0, traffic(ins, outs), Weight.HEAVY),
+            element=NO_ELEMENT("only JAX knows what it does"),
             opaque=True,
         )
     )

@@ -137,7 +137,7 @@ def statistics(graph: Graph) -> Statistics:
     >>> graph = brainir.transform.jit(step).trace(jnp.ones((5, 3))).graph()
     >>> found = brainir.tools.statistics(graph)
     >>> found.nodes, found.flops, found.loops[0].length, found.loops[0].stacked
-    (3, 30, 5, 60)
+    (4, 30, 5, 60)
     """
     counts: Counter[str] = Counter()
     flops: Counter[str] = Counter()

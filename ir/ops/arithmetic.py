@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from ..derivative import (
     spread,
     unbroadcast,
 )
+from ..element import NO_ELEMENT, Elements, Pointwise, by_word
 from ..graph import Node
 from ..op import PURE, GraphError, define
 from ..types import Operand, Type
@@ -59,6 +61,31 @@ def _remainder(x: Array, y: Array) -> Array:
     if not _is_integer(x):
         return np.fmod(x, y)
     return np.where(y == 0, x, np.fmod(x, np.where(y == 0, np.ones_like(y), y)))
+
+
+def _element_of_quotient(e: Elements, x: Any, y: Any) -> Any:
+    if not Type(x.dtype).is_integer:
+        return e("div", x, y)
+    by_zero, by_minus_one, divisor = _divisor(e, y)
+    quotient = e("select", by_minus_one, e("neg", x), e("div", x, divisor))
+    return e("select", by_zero, e("not", e.constant(0, x.dtype)), quotient)
+
+
+def _element_of_remainder(e: Elements, x: Any, y: Any) -> Any:
+    if not Type(x.dtype).is_integer:
+        return e("rem", x, y)
+    by_zero, by_minus_one, divisor = _divisor(e, y)
+    rest = e("select", by_minus_one, e.constant(0, x.dtype), e("rem", x, divisor))
+    return e("select", by_zero, x, rest)
+
+
+def _divisor(e: Elements, y: Any) -> tuple[Any, Any, Any]:
+    """Return whether an integer is 0 or -1, and one that is safe to divide by."""
+    zero, one = (e.constant(number, y.dtype) for number in (0, 1))
+    by_zero, by_minus_one = e("eq", y, zero), e.constant(False, "bool")
+    if not y.dtype.startswith("u"):
+        by_minus_one = e("eq", y, e("neg", one))
+    return by_zero, by_minus_one, e("select", e("or", by_zero, by_minus_one), one, y)
 
 
 def _add_transpose(b: Builder, ct: Operand, x: Operand, y: Operand) -> tuple[Operand, Operand]:
@@ -108,8 +135,22 @@ def _slopes_of_extreme(z: Term, x: Term, y: Term) -> tuple[Term, Term]:
 elementwise("add", "x + y.", "iufc", np.add, Linear(_add_transpose))
 elementwise("sub", "x - y.", "iufc", np.subtract, Linear(_sub_transpose))
 elementwise("mul", "x times y.", "iufc", np.multiply, partials(_slopes_of_mul))
-elementwise("div", "x / y.", "iufc", _quotient, Rules(_reverse_div, _forward_div))
-elementwise("rem", "Rest of x / y, signed as x.", "iuf", _remainder, partials(_slopes_of_rem))
+elementwise(
+    "div",
+    "x / y.",
+    "iufc",
+    _quotient,
+    Rules(_reverse_div, _forward_div),
+    element=Pointwise(_element_of_quotient),
+)
+elementwise(
+    "rem",
+    "Rest of x / y, signed as x.",
+    "iuf",
+    _remainder,
+    partials(_slopes_of_rem),
+    element=Pointwise(_element_of_remainder),
+)
 elementwise("max", "The larger.", "biuf", np.maximum, partials(_slopes_of_extreme))
 elementwise("min", "The smaller.", "biuf", np.minimum, partials(_slopes_of_extreme))
 elementwise("atan2", "Angle of (y, x).", "f", np.arctan2, partials(_slopes_of_atan2))
@@ -119,6 +160,7 @@ elementwise(
     "f",
     np.nextafter,
     NOT_DIFFERENTIABLE("it steps from one floating-point number to the next"),
+    element=NO_ELEMENT("it steps from one floating-point number to the next"),
 )
 
 
@@ -130,6 +172,10 @@ def _infer_pow(x: Type, y: Type) -> Type:
 
 def _pow(x: Array, y: Array) -> Array:
     return np.power(x, y.astype(x.dtype))
+
+
+def _element_of_pow(e: Elements, x: Any, y: Any) -> Any:
+    return e("pow", x, e.convert(y, x.dtype))
 
 
 def _slopes_of_pow(z: Term, x: Term, y: Term) -> tuple[Term, Term | None]:
@@ -153,6 +199,7 @@ define(
     derivative=partials(_slopes_of_pow),
     effects=PURE,
     cost=cheap,
+    element=Pointwise(_element_of_pow),
 )
 
 # --- comparison -----------------------------------------------------------------------------------
@@ -196,6 +243,24 @@ def _shift_right_arithmetic(x: Array, y: Array) -> Array:
     return (signed >> shift).astype(x.dtype)
 
 
+def _element_of_shift(word: str) -> Pointwise:
+    """Return the rule of a shift, which by too many bits shifts everything out."""
+
+    def rule(e: Elements, x: Any, y: Any) -> Any:
+        bits = Type(x.dtype).itemsize * 8
+        unsigned = e.bitcast(y, f"uint{bits}")
+        fits = e("lt", unsigned, e.constant(bits, unsigned.dtype))
+        last = e.constant(bits - 1, x.dtype)
+        if word == "ashr":
+            signed = e.bitcast(x, f"int{bits}")
+            by = e.bitcast(e("select", fits, y, last), signed.dtype)
+            return e.bitcast(e(word, signed, by), x.dtype)
+        shifted = e(word, x, e("select", fits, y, last))
+        return e("select", fits, shifted, e.constant(0, x.dtype))
+
+    return Pointwise(rule)
+
+
 def _population_count(x: Array) -> Array:
     return np.bitwise_count(_unsigned(x)).astype(x.dtype)
 
@@ -211,13 +276,21 @@ elementwise("not", "All bits of x turned over.", "biu", np.invert, ZERO, lax="bi
 elementwise("and", "Bits that are set in both.", "biu", np.bitwise_and, ZERO, lax="bitwise_and")
 elementwise("or", "Bits that are set in either.", "biu", np.bitwise_or, ZERO, lax="bitwise_or")
 elementwise("xor", "Bits that differ.", "biu", np.bitwise_xor, ZERO, lax="bitwise_xor")
-elementwise("shift_left", "x shifted left by y bits.", "iu", _shift_left, ZERO)
+elementwise(
+    "shift_left",
+    "x shifted left by y bits.",
+    "iu",
+    _shift_left,
+    ZERO,
+    element=_element_of_shift("shl"),
+)
 elementwise(
     "shift_right_logical",
     "x shifted right by y bits; zeros come in.",
     "iu",
     _shift_right_logical,
     ZERO,
+    element=_element_of_shift("lshr"),
 )
 elementwise(
     "shift_right_arithmetic",
@@ -225,8 +298,16 @@ elementwise(
     "iu",
     _shift_right_arithmetic,
     ZERO,
+    element=_element_of_shift("ashr"),
 )
-elementwise("population_count", "How many bits are set.", "iu", _population_count, ZERO)
+elementwise(
+    "population_count",
+    "How many bits are set.",
+    "iu",
+    _population_count,
+    ZERO,
+    element=by_word("popcount"),
+)
 elementwise("clz", "How many zero bits lead.", "iu", _leading_zeros, ZERO)
 
 # --- selection ------------------------------------------------------------------------------------
@@ -248,6 +329,15 @@ def _select(which: Array, *cases: Array) -> Array:
     chosen = cases[0]
     for number, case in enumerate(cases[1:], 1):
         chosen = np.where(index == number, case, chosen)
+    return chosen
+
+
+def _element_of_selection(e: Elements, which: Any, *cases: Any) -> Any:
+    if which.dtype == "bool":
+        return e("select", which, cases[-1], cases[0])
+    chosen = cases[0]
+    for number, case in enumerate(cases[1:], 1):
+        chosen = e("select", e("ge", which, e.constant(number, which.dtype)), case, chosen)
     return chosen
 
 
@@ -275,6 +365,7 @@ define(
     derivative=Rules(_reverse_select, _forward_select),
     effects=PURE,
     cost=cheap,
+    element=Pointwise(_element_of_selection),
 )
 
 
@@ -288,6 +379,10 @@ def _infer_clamp(low: Type, x: Type, high: Type) -> Type:
 
 def _clamp(low: Array, x: Array, high: Array) -> Array:
     return np.minimum(np.maximum(low, x), high)
+
+
+def _element_of_clamp(e: Elements, low: Any, x: Any, high: Any) -> Any:
+    return e("min", e("max", low, x), high)
 
 
 def _slopes_of_clamp(z: Term, low: Term, x: Term, high: Term) -> tuple[Term, Term, Term]:
@@ -305,4 +400,5 @@ define(
     derivative=partials(_slopes_of_clamp),
     effects=PURE,
     cost=cheap,
+    element=Pointwise(_element_of_clamp),
 )

@@ -11,6 +11,7 @@ import numpy as np
 from ..builder import Builder
 from ..derivative import Linear
 from ..dtypes import numpy_dtype
+from ..element import WHOLE
 from ..op import PURE, Cost, GraphError, Weight, define, traffic
 from ..types import Operand, Type
 from .rules import Array, Types, check_axes, move_axis, require, shifted
@@ -239,4 +240,5 @@ define(
     derivative=Linear(_transpose, positions=(0, 1), jointly=False),
     effects=PURE,
     cost=_cost,
+    element=WHOLE,
 )

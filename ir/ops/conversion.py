@@ -10,6 +10,7 @@ import numpy as np
 from ..builder import Builder
 from ..derivative import ZERO, Cotangents, Linear, Rules, unbroadcast
 from ..dtypes import numpy_dtype, type_of_array
+from ..element import ITSELF, NO_ELEMENT, Elements, Indexed, Pointwise
 from ..graph import Node
 from ..op import PURE, define
 from ..types import Operand, Type
@@ -55,6 +56,10 @@ def _lax_convert(jax: Any, x: Any, new_dtype: str) -> Any:
     return jax.lax.convert_element_type(x, new_dtype)
 
 
+def _element_of_convert(e: Elements, x: Any, new_dtype: str) -> Any:
+    return e.convert(x, new_dtype)
+
+
 def _reverse_convert(b: Builder, node: Node, cotangents: Cotangents) -> Sequence[Operand | None]:
     (x,), (ct,) = node.operands, cotangents
     if ct is None or not (x.type.is_differentiable and node.result.type.is_differentiable):
@@ -79,6 +84,7 @@ define(
     derivative=Rules(_reverse_convert, _forward_convert),
     effects=PURE,
     cost=cheap,
+    element=Pointwise(_element_of_convert),
 )
 
 
@@ -100,6 +106,26 @@ def _bitcast(x: Array, new_dtype: str) -> Array:
     return np.ascontiguousarray(x).reshape(-1).view(numpy_dtype(new_dtype)).reshape(type.shape)
 
 
+def _element_of_bitcast(e: Elements, at: Any, x: Any, new_dtype: str) -> Any:
+    """Read the bits; where the widths differ, take a number apart, or put one together."""
+    parts, whole = x.type, at.type
+    if parts.itemsize == whole.itemsize:
+        return e.bitcast(x.at(at.index), new_dtype)
+    narrow, wide = (f"uint{8 * n}" for n in sorted((parts.itemsize, whole.itemsize)))
+    width = 8 * min(parts.itemsize, whole.itemsize)
+    if parts.itemsize > whole.itemsize:
+        *index, number = at.index
+        shift = e("mul", e.convert(number, wide), e.constant(width, wide))
+        bits = e("lshr", e.bitcast(x.at(index), wide), shift)
+        return e.bitcast(e.convert(bits, narrow), new_dtype)
+    total = e.constant(0, wide)
+    for number in range(x.type.shape[-1]):
+        part = x.at((*at.index, e.constant(number, "int64")))
+        bits = e.convert(e.bitcast(part, narrow), wide)
+        total = e("or", total, e("shl", bits, e.constant(number * width, wide)))
+    return e.bitcast(total, new_dtype)
+
+
 define(
     "bitcast_convert_type",
     "The same bits read as another dtype; a last axis holds the parts where the widths differ.",
@@ -110,6 +136,7 @@ define(
     derivative=ZERO,
     effects=PURE,
     cost=free,
+    element=Indexed(_element_of_bitcast),
 )
 
 
@@ -147,6 +174,7 @@ define(
     derivative=Linear(_transposed_precision),
     effects=PURE,
     cost=cheap,
+    element=NO_ELEMENT("it rounds to a format of its own"),
 )
 
 # --- copies ---------------------------------------------------------------------------------------
@@ -170,6 +198,7 @@ define(
     derivative=Linear(_transposed_copy),
     effects=PURE,
     cost=cheap,
+    element=ITSELF,
 )
 
 # --- complex numbers ------------------------------------------------------------------------------
@@ -231,6 +260,7 @@ def _define_part(name: str, doc: str, infer: Any, numpy: Any, transpose: Any) ->
         derivative=Linear(transpose),
         effects=PURE,
         cost=cheap,
+        element=NO_ELEMENT("kernels have no complex numbers"),
     )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from ..builder import Builder
 from ..derivative import Linear
 from ..dtypes import numpy_dtype
+from ..element import NO_ELEMENT
 from ..op import PURE, Cost, Weight, define, traffic
 from ..types import Operand, Type
 from .contraction import (
@@ -349,4 +350,5 @@ define(
     derivative=Linear(_transpose, positions=(0, 1), jointly=False),
     effects=PURE,
     cost=_cost,
+    element=NO_ELEMENT("XLA has a library for it"),
 )

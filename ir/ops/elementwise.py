@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import log, pi, sqrt
+from math import inf, log, pi, sqrt
 from typing import Any
 
 import numpy as np
 
 from ..builder import Builder
 from ..derivative import ZERO, Cotangents, Derivative, Linear, Rules
+from ..element import ITSELF, NO_ELEMENT, ElementRule, Elements, Pointwise, by_word
 from ..graph import Node
 from ..op import PURE, CostRule, define
 from ..types import Operand, Type
@@ -75,8 +76,13 @@ def elementwise(
     dtype: str | None = None,
     lax: str | None = None,
     cost: CostRule = cheap,
+    element: ElementRule | None = None,
 ) -> None:
-    """Define an elementwise op without attributes; ``lax`` is its name there, if it differs."""
+    """Define an elementwise op without attributes.
+
+    ``lax`` is its name there, if it differs; ``element`` is given where its name is not a word that
+    machines have.
+    """
     define(
         name,
         doc,
@@ -87,6 +93,7 @@ def elementwise(
         derivative=derivative,
         effects=PURE,
         cost=cost,
+        element=element or by_word(name),
     )
 
 
@@ -124,6 +131,10 @@ def _sign(x: Array) -> Array:
     return np.where((x == 0) | (x != x), x, np.sign(x)).astype(x.dtype)
 
 
+def _element_of_square(e: Elements, x: Any) -> Any:
+    return e("mul", x, x)
+
+
 def _inverse_root(x: Term) -> Term:
     return x.apply("rsqrt")
 
@@ -155,7 +166,14 @@ function("logistic", "1 / (1 + exp(-x)).", "fc", _logistic, lambda y, x: y * (1 
 function("sqrt", "Square root.", "fc", np.sqrt, lambda y, x: 0.5 / y)
 function("rsqrt", "Reciprocal of the square root.", "fc", _rsqrt, lambda y, x: -0.5 * (y / x))
 function("cbrt", "Cube root.", "f", np.cbrt, lambda y, x: (1 / 3) / (y * y))
-function("square", "x times x.", "iufc", np.square, lambda y, x: 2 * x)
+function(
+    "square",
+    "x times x.",
+    "iufc",
+    np.square,
+    lambda y, x: 2 * x,
+    element=Pointwise(_element_of_square),
+)
 
 
 # --- special functions --------------------------------------------------------------------------
@@ -163,11 +181,17 @@ function("square", "x times x.", "iufc", np.square, lambda y, x: 2 * x)
 _SLOPE = 2 / sqrt(pi)
 """The slope of erf at 0."""
 
+_RARE = NO_ELEMENT("it is a series of many terms")
+
 
 def _special(
-    name: str, doc: str, meaning: Meaning, formula: Callable[[Term, Term], Partial]
+    name: str,
+    doc: str,
+    meaning: Meaning,
+    formula: Callable[[Term, Term], Partial],
+    element: ElementRule | None = None,
 ) -> None:
-    function(name, doc, "f", special_functions.special(meaning), formula)
+    function(name, doc, "f", special_functions.special(meaning), formula, element=element)
 
 
 _special(
@@ -183,19 +207,25 @@ _special(
     lambda y, x: (y * y).apply("exp") / _SLOPE,
 )
 _special(
-    "lgamma", "Logarithm of |gamma(x)|.", special_functions.lgamma, lambda y, x: x.apply("digamma")
+    "lgamma",
+    "Logarithm of |gamma(x)|.",
+    special_functions.lgamma,
+    lambda y, x: x.apply("digamma"),
+    _RARE,
 )
 _special(
     "digamma",
     "Derivative of log(gamma(x)).",
     special_functions.digamma,
     lambda y, x: x.apply("polygamma", order=1),
+    _RARE,
 )
 _special(
     "bessel_i0e",
     "Modified Bessel function of order 0, times exp(-|x|).",
     special_functions.bessel(0),
     lambda y, x: x.apply("bessel_i1e") - x.apply("sign") * y,
+    _RARE,
 )
 
 
@@ -209,6 +239,7 @@ _special(
     "Modified Bessel function of order 1, times exp(-|x|).",
     special_functions.bessel(1),
     _slope_of_i1e,
+    _RARE,
 )
 
 
@@ -245,6 +276,7 @@ define(
     derivative=partials(_slope_of_polygamma),
     effects=PURE,
     cost=cheap,
+    element=_RARE,
 )
 
 
@@ -254,6 +286,19 @@ def _integer_pow(x: Array, y: int) -> Array:
 
 def _check_power(x: Type, *, y: int) -> None:
     require(y >= 0 or not x.is_integer, f"an integer cannot be raised to the power of {y}")
+
+
+def _element_of_power(e: Elements, x: Any, y: int) -> Any:
+    """Multiply squares of squares, as the bits of the power say."""
+    total, factor = None, x
+    for bit in reversed(f"{abs(y):b}"):
+        if bit == "1":
+            total = factor if total is None else e("mul", total, factor)
+        factor = e("mul", factor, factor)
+    one = e.constant(1, x.dtype)
+    if total is None:
+        return one
+    return e("div", one, total) if y < 0 else total
 
 
 def _slope_of_power(result: Term, x: Term, *, y: int) -> Term | int | None:
@@ -272,6 +317,7 @@ define(
     derivative=partials(_slope_of_power),
     effects=PURE,
     cost=cheap,
+    element=Pointwise(_element_of_power),
 )
 
 
@@ -318,6 +364,7 @@ define(
     derivative=Rules(_reverse_abs, _forward_abs),
     effects=PURE,
     cost=cheap,
+    element=by_word("abs"),
 )
 
 
@@ -349,14 +396,57 @@ def _lax_round(jax: Any, x: Any, rounding_method: int) -> Any:
     return jax.lax.round(x, jax.lax.RoundingMethod(rounding_method))
 
 
+def _element_of_sign(e: Elements, x: Any) -> Any:
+    zero, one = (e.constant(number, x.dtype) for number in (0, 1))
+    if Type(x.dtype).is_float:
+        other = e("or", e("eq", x, zero), e("ne", x, x))
+        return e("select", other, x, e("copysign", one, x))
+    size = e("select", e("eq", x, zero), zero, one)
+    return e("select", e("lt", x, zero), e("neg", size), size)
+
+
+def _element_of_is_finite(e: Elements, x: Any) -> Any:
+    return e("lt", e("abs", x), e.constant(inf, x.dtype))
+
+
+def _element_of_round(e: Elements, x: Any, rounding_method: int) -> Any:
+    if rounding_method == 1:
+        return e("round", x)
+    whole = e("trunc", x)
+    away = e("ge", e("abs", e("sub", x, whole)), e.constant(0.5, x.dtype))
+    one = e("copysign", e.constant(1, x.dtype), x)
+    return e("copysign", e("select", away, e("add", whole, one), whole), x)
+
+
 elementwise("neg", "Minus x.", "iufc", np.negative, Linear(_negated))
-elementwise("sign", "-1, 0 or 1; of a complex number, its direction.", "iufc", _sign, ZERO)
+elementwise(
+    "sign",
+    "-1, 0 or 1; of a complex number, its direction.",
+    "iufc",
+    _sign,
+    ZERO,
+    element=Pointwise(_element_of_sign),
+)
 elementwise("floor", "Largest whole number not above x.", "f", np.floor, ZERO)
 elementwise("ceil", "Smallest whole number not below x.", "f", np.ceil, ZERO)
 elementwise(
-    "is_finite", "Whether x is neither infinite nor nan.", "f", np.isfinite, ZERO, dtype="bool"
+    "is_finite",
+    "Whether x is neither infinite nor nan.",
+    "f",
+    np.isfinite,
+    ZERO,
+    dtype="bool",
+    element=Pointwise(_element_of_is_finite),
 )
-elementwise("stop_gradient", "x, which counts as constant.", "biufck", _identity, ZERO, cost=free)
+elementwise(
+    "stop_gradient",
+    "x, which counts as constant.",
+    "biufck",
+    _identity,
+    ZERO,
+    cost=free,
+    element=ITSELF,
+)
 
 define(
     "round",
@@ -368,4 +458,5 @@ define(
     derivative=ZERO,
     effects=PURE,
     cost=cheap,
+    element=Pointwise(_element_of_round),
 )

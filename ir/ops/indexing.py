@@ -13,6 +13,7 @@ import numpy as np
 from ..builder import Builder
 from ..derivative import Cotangents, Linear, Rules
 from ..dtypes import dtype_name
+from ..element import WHOLE, Elements, Indexed
 from ..graph import Node
 from ..op import PURE, Cost, Weight, define, traffic
 from ..types import Literal, Operand, Scalar, Type, Value
@@ -106,6 +107,40 @@ def _one_row_each(rank: int) -> Windows:
     return Windows(axes, (), axes, (0,), (0,), "clip", unique=True, sorted=False)
 
 
+def corners(e: Elements, shape: Sequence[int], sizes: Sequence[int], starts: Any) -> list[Any]:
+    """Return the corner of a box as int64, moved so that the box lies inside of the array.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, corners
+    >>> class Number(int):
+    ...     dtype = "int64"
+    >>> class Numbers:
+    ...     def __call__(self, word, x, y):
+    ...         return Number({"min": min, "max": max}[word](x, y))
+    ...     def constant(self, value, dtype):
+    ...         return Number(value)
+    ...     def convert(self, element, dtype):
+    ...         return element
+    >>> corners(Numbers(), (10, 10), (3, 3), [Number(8), Number(-1)])
+    [7, 0]
+    """
+    found: list[Any] = []
+    for start, length, size in zip(starts, shape, sizes, strict=True):
+        wide = start.dtype if start.dtype == "uint64" else "int64"
+        last = e.constant(length - size, wide)
+        corner = e("min", e.convert(start, wide), last)
+        found.append(e.convert(e("max", corner, e.constant(0, wide)), "int64"))
+    return found
+
+
+def _element_of_slice(
+    e: Elements, at: Any, x: Any, *starts: Any, slice_sizes: tuple[int, ...]
+) -> Any:
+    corner = corners(e, x.type.shape, slice_sizes, [start.at([]) for start in starts])
+    return x.at([e("add", first, i) for first, i in zip(corner, at.index, strict=True)])
+
+
 define(
     "dynamic_slice",
     "The box of an array that has a corner known only at run time; it is moved to lie inside.",
@@ -116,6 +151,7 @@ define(
     derivative=Linear(_transpose_slice, positions=(0,)),
     effects=PURE,
     cost=moving,
+    element=Indexed(_element_of_slice),
 )
 
 
@@ -171,6 +207,7 @@ define(
     derivative=Linear(_transpose_update, positions=(0, 1)),
     effects=PURE,
     cost=moving,
+    element=WHOLE,
 )
 
 
@@ -322,6 +359,26 @@ def _forward_gather(builder: Builder, node: Node, tangents: Cotangents) -> Cotan
     return (gather(builder, tangent, index, windows, node.attrs["slice_sizes"], 0),)
 
 
+def _element_of_window(
+    e: Elements,
+    at: Any,
+    array: Any,
+    index: Any,
+    *,
+    slice_sizes: tuple[int, ...],
+    fill_value: Scalar | None,
+    **attrs: Any,
+) -> Any:
+    windows = Windows.of(attrs)
+    place, inside = windows.place(e, array.type.shape, index, slice_sizes, at.index)
+    element = array.at(place)
+    if windows.mode != "fill":
+        return element
+    dtype = array.type.dtype
+    fill = default_fill(dtype) if fill_value is None else fill_value
+    return e("select", inside, element, e.constant(fill, dtype))
+
+
 define(
     "gather",
     "Windows of an array, each at a corner that an index vector gives.",
@@ -332,4 +389,5 @@ define(
     derivative=Rules(_reverse_gather, _forward_gather),
     effects=PURE,
     cost=moving,
+    element=Indexed(_element_of_window),
 )

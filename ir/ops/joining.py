@@ -10,6 +10,7 @@ import numpy as np
 from ..builder import Builder
 from ..derivative import ZERO, Cotangents, Linear, Rules
 from ..dtypes import numpy_dtype
+from ..element import Elements, Indexed
 from ..graph import Node
 from ..op import PURE, define
 from ..types import Operand, Type, Value
@@ -65,6 +66,21 @@ def _split_among(
     return b.emit("split", [ct], {"sizes": sizes, "axis": dimension})
 
 
+def _element_of_concatenation(e: Elements, at: Any, *parts: Any, dimension: int) -> Any:
+    """Take the nearest element of each part, and choose by the part in which it lies."""
+    along, found, end = at.index[dimension], None, 0
+    for part in parts:
+        length = part.type.shape[dimension]
+        if not length:
+            continue
+        start, end = e.constant(end, "int64"), end + length
+        near = e("max", e("sub", along, start), e.constant(0, "int64"))
+        near = e("min", near, e.constant(length - 1, "int64"))
+        element = part.at([near if i == dimension else x for i, x in enumerate(at.index)])
+        found = element if found is None else e("select", e("lt", along, start), found, element)
+    return found
+
+
 define(
     "concatenate",
     "Operands joined along the axis `dimension`.",
@@ -75,6 +91,7 @@ define(
     derivative=Linear(_split_among),
     effects=PURE,
     cost=free,
+    element=Indexed(_element_of_concatenation),
 )
 
 
@@ -113,6 +130,11 @@ def _same_of_tangent(b: Builder, node: Node, tangents: Cotangents) -> tuple[Oper
     return b.emit(node.op, [tangent], node.attrs)
 
 
+def _element_of_part(e: Elements, at: Any, x: Any, sizes: Axes, axis: int) -> Any:
+    before = e.constant(sum(sizes[: at.number]), "int64")
+    return x.at([e("add", i, before) if k == axis else i for k, i in enumerate(at.index)])
+
+
 define(
     "split",
     "Parts of `sizes` along `axis`.",
@@ -123,6 +145,7 @@ define(
     derivative=Rules(_join, _same_of_tangent),
     effects=PURE,
     cost=free,
+    element=Indexed(_element_of_part),
 )
 
 # --- stack and unstack ----------------------------------------------------------------------------
@@ -153,6 +176,15 @@ def _unstack_among(b: Builder, ct: Operand, *operands: Operand, axis: int) -> tu
     return b.emit("unstack", [ct], {"axis": axis})
 
 
+def _element_of_stack(e: Elements, at: Any, *parts: Any, axis: int) -> Any:
+    index = [*at.index[:axis], *at.index[axis + 1 :]]
+    found = parts[0].at(index)
+    for number, part in enumerate(parts[1:], 1):
+        this = e("ge", at.index[axis], e.constant(number, "int64"))
+        found = e("select", this, part.at(index), found)
+    return found
+
+
 define(
     "stack",
     "Operands joined along a new axis, which the result numbers `axis`.",
@@ -163,6 +195,7 @@ define(
     derivative=Linear(_unstack_among),
     effects=PURE,
     cost=free,
+    element=Indexed(_element_of_stack),
 )
 
 
@@ -189,6 +222,11 @@ def _stack_up(b: Builder, node: Node, cotangents: Cotangents) -> tuple[Operand]:
     return (b("stack", *_present(b, node, cotangents), axis=node.attrs["axis"]),)
 
 
+def _element_of_slice(e: Elements, at: Any, x: Any, axis: int) -> Any:
+    number = e.constant(at.number, "int64")
+    return x.at([*at.index[:axis], number, *at.index[axis:]])
+
+
 define(
     "unstack",
     "All slices along `axis`, which they no longer have.",
@@ -199,6 +237,7 @@ define(
     derivative=Rules(_stack_up, _same_of_tangent),
     effects=PURE,
     cost=free,
+    element=Indexed(_element_of_slice),
 )
 
 # --- tile -----------------------------------------------------------------------------------------
@@ -224,6 +263,15 @@ def _tile_transpose(b: Builder, ct: Operand, x: Operand, reps: Axes) -> tuple[Op
     return (b("reduce_sum", apart, axes=tuple(range(0, 2 * len(reps), 2))),)
 
 
+def _element_of_tile(e: Elements, at: Any, x: Any, reps: Axes) -> Any:
+    return x.at(
+        [
+            e("rem", i, e.constant(n, "int64")) if r != 1 else i
+            for i, n, r in zip(at.index, x.type.shape, reps, strict=True)
+        ]
+    )
+
+
 define(
     "tile",
     "x repeated side by side, `reps` times along each axis.",
@@ -234,6 +282,7 @@ define(
     derivative=Linear(_tile_transpose),
     effects=PURE,
     cost=free,
+    element=Indexed(_element_of_tile),
 )
 
 # --- iota -----------------------------------------------------------------------------------------
@@ -257,6 +306,10 @@ def _batch_iota(
     return with_lanes(b, b("iota", **attrs), False, size)
 
 
+def _element_of_iota(e: Elements, at: Any, *, dimension: int, **_: Any) -> Any:
+    return e.convert(at.index[dimension], at.type.dtype)
+
+
 define(
     "iota",
     "0, 1, 2, ... along `dimension`.",
@@ -267,6 +320,7 @@ define(
     derivative=ZERO,
     effects=PURE,
     cost=free,
+    element=Indexed(_element_of_iota),
 )
 
 # --- optimization_barrier -------------------------------------------------------------------------
@@ -294,6 +348,10 @@ def _pass_on(b: Builder, node: Node, changes: Cotangents) -> Cotangents:
     return changes
 
 
+def _element_of_barrier(e: Elements, at: Any, *operands: Any) -> Any:
+    return operands[at.number].at(at.index)
+
+
 define(
     "optimization_barrier",
     "The operands as they are; nothing is moved or merged across.",
@@ -304,4 +362,5 @@ define(
     derivative=Rules(_pass_on, _pass_on),
     effects=PURE,
     cost=free,
+    element=Indexed(_element_of_barrier),
 )

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..builder import Builder
 from ..derivative import ZERO, Linear
+from ..element import NO_ELEMENT
 from ..op import PURE, Cost, GraphError, Weight, define, traffic
 from ..types import Operand, Type
 from .rules import Array, Types, move_axis, repeat, require
@@ -80,6 +81,7 @@ define(
     batch=_batch_gather,
     derivative=Linear(_gather_transpose),
     effects=PURE,
+    element=NO_ELEMENT("it is about the lanes of a vmap of somebody else"),
     cost=_cost_of_move,
 )
 
@@ -110,6 +112,7 @@ define(
     batch=_batch_sum,
     derivative=Linear(_sum_transpose),
     effects=PURE,
+    element=NO_ELEMENT("it is about the lanes of a vmap of somebody else"),
     cost=_cost_of_sum,
 )
 
@@ -135,5 +138,6 @@ define(
     batch=_batch_index,
     derivative=ZERO,
     effects=PURE,
+    element=NO_ELEMENT("it is about the lanes of a vmap of somebody else"),
     cost=lambda operands, results, attrs: Cost(0, traffic(operands, results), Weight.FREE),
 )

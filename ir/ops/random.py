@@ -18,6 +18,7 @@ import numpy as np
 from ..builder import Builder
 from ..derivative import ZERO, spread
 from ..dtypes import key_words, keys_of_words, numpy_dtype
+from ..element import NO_ELEMENT, ElementRule, Elements, Pointwise
 from ..op import PURE, Cost, GraphError, Weight, define, traffic
 from ..types import Operand, Type, Value
 from .rules import (
@@ -167,6 +168,22 @@ def _numpy_threefry(*words: Array) -> Pair:
     return first, second
 
 
+def _element_of_threefry(e: Elements, *words: Any) -> tuple[Any, Any]:
+    """Hash as `threefry` does."""
+    key, (x, y) = words[:2], words[2:]
+    parity = e("xor", e("xor", *key), e.constant(int(_PARITY), "uint32"))
+    keys = (*key, parity)
+    x, y = e("add", x, keys[0]), e("add", y, keys[1])
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x = e("add", x, y)
+            left, right = (e.constant(n, "uint32") for n in (rotation, 32 - rotation))
+            y = e("xor", e("or", e("shl", y, left), e("lshr", y, right)), x)
+        x = e("add", x, keys[(group + 1) % 3])
+        y = e("add", e("add", y, keys[(group + 2) % 3]), e.constant(group + 1, "uint32"))
+    return x, y
+
+
 # --- emission ------------------------------------------------------------------------------------
 
 
@@ -222,7 +239,19 @@ def _hashing(operands: Types, results: Types, attrs: Mapping[str, Any]) -> Cost:
     return Cost(100 * sum(t.size for t in results), traffic(operands, results), Weight.HEAVY)
 
 
-def _define(name: str, doc: str, infer: Any, numpy: Any, lax: Any, cost: Any, batch: Any) -> None:
+_OF_KEYS = NO_ELEMENT("kernels have no random keys")
+
+
+def _define(
+    name: str,
+    doc: str,
+    infer: Any,
+    numpy: Any,
+    lax: Any,
+    cost: Any,
+    batch: Any,
+    element: ElementRule = _OF_KEYS,
+) -> None:
     define(
         name,
         doc,
@@ -233,6 +262,7 @@ def _define(name: str, doc: str, infer: Any, numpy: Any, lax: Any, cost: Any, ba
         derivative=ZERO,
         effects=PURE,
         cost=cost,
+        element=element,
     )
 
 
@@ -305,4 +335,5 @@ _define(
     _lax_threefry,
     _hashing,
     _batch_threefry,
+    Pointwise(_element_of_threefry),
 )

@@ -10,6 +10,7 @@ for_loop           carry..., over...       carry..., slice of over... carry..., 
 while              carry...                carry... (of both regions) carry...
 cond               index                   none; a region a branch    yields...
 call, checkpoint   arguments...            arguments...               yields...
+kernel             arguments...            arguments...               yields...
 custom_derivative  arguments...            see the op                 yields...
 =================  ======================  =========================  ==============================
 """
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..graph import Graph, Node
+from ..graph import Graph, Node, captures
 from ..op import PURE, Cost, GraphError, Weight, define_region
 from ..types import Type, Value
 from ..wiring import Place, Wiring, entering, going_round, leaving
@@ -43,6 +44,10 @@ class Run(Protocol):
 
     def captured(self, *regions: Graph) -> dict[Value, Any]:
         """Return the arrays that regions capture (XLA only)."""
+        ...
+
+    def native(self, region: Graph, *arrays: Any) -> tuple[Any, ...]:
+        """Return the results of a region that machine code of our own may compute (XLA only)."""
         ...
 
     def given(self, captured: Mapping[Value, Any], region: Graph, *arrays: Any) -> tuple[Any, ...]:
@@ -313,6 +318,30 @@ define_region(
     infer=_infer_call,
     numpy=_numpy_call,
     lax=_lax_checkpoint,
+    effects=PURE,
+    cost=region_cost,
+    wiring=_wire_call,
+)
+
+
+def _infer_kernel(*types: Type, regions: Regions) -> tuple[Type, ...]:
+    (region,) = regions
+    outside = captures(region)
+    if outside:
+        raise GraphError(f"a kernel captures nothing, but %{outside[0].hint} is from outside")
+    return _infer_call(*types, regions=regions)
+
+
+def _lax_kernel(jax: Any, run: Run, *arrays: Any, regions: Regions) -> tuple[Any, ...]:
+    return run.native(regions[0], *arrays)
+
+
+define_region(
+    "kernel",
+    "Run a region once, which captures nothing; where it can be, as machine code of its own.",
+    infer=_infer_kernel,
+    numpy=_numpy_call,
+    lax=_lax_kernel,
     effects=PURE,
     cost=region_cost,
     wiring=_wire_call,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..builder import Builder
 from ..derivative import Cotangents, Derivative, Linear, Rules, add_all
+from ..element import WHOLE
 from ..graph import Node
 from ..op import PURE, define
 from ..types import Operand, Type, Value
@@ -273,6 +274,7 @@ def _define(
         derivative=derivative,
         effects=PURE,
         cost=moving,
+        element=WHOLE,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..builder import Builder
 from ..derivative import Linear
+from ..element import Elements, Indexed
 from ..op import PURE, define
 from ..types import Operand, Type, Value
 from .rules import (
@@ -41,6 +42,7 @@ def _layout(
     lax: Callable[..., Any],
     batch: Batch,
     transpose: Transpose,
+    element: Callable[..., Any],
 ) -> None:
     define(
         name,
@@ -52,6 +54,7 @@ def _layout(
         derivative=Linear(transpose),
         effects=PURE,
         cost=free,
+        element=Indexed(element),
     )
 
 
@@ -87,6 +90,11 @@ def _broadcast_transpose(
     return (total if total.type == x.type else b("reshape", total, shape=x.type.shape),)
 
 
+def _element_of_broadcast(e: Elements, at: Any, x: Any, shape: Axes, dims: Axes) -> Any:
+    first = e.constant(0, "int64")
+    return x.at([first if n == 1 else at.index[d] for n, d in zip(x.type.shape, dims, strict=True)])
+
+
 _layout(
     "broadcast_in_dim",
     "x repeated to `shape`, its axes becoming the axes `dims`; an axis of 1 may be repeated too.",
@@ -95,6 +103,7 @@ _layout(
     lax=lax_call("broadcast_in_dim", "shape", "dims"),
     batch=batch_unary("broadcast_in_dim", _broadcast_lanes),
     transpose=_broadcast_transpose,
+    element=_element_of_broadcast,
 )
 
 # --- reshape, squeeze, expand_dims ----------------------------------------------------------------
@@ -118,6 +127,59 @@ def _reshape_lanes(size: int, shape: Axes) -> Attrs:
     return {"shape": (size, *shape)}
 
 
+def _element_of_reshape(e: Elements, at: Any, x: Any, **_: Any) -> Any:
+    return x.at(reshaped(e, at.index, at.type.shape, x.type.shape))
+
+
+def reshaped(e: Elements, index: Sequence[Any], shape: Axes, other: Axes) -> list[Any]:
+    """Return where the element at an index of a shape is in another shape of the same elements.
+
+    Axes that both shapes have, among others of length 1 or between axes that divide differently,
+    keep their index.
+    """
+    found: list[Any] = []
+    axes, rest = list(zip(index, shape, strict=True)), list(other)
+    while rest:
+        there = [rest.pop(0)]
+        here: list[tuple[Any, int]] = []
+        while prod(n for _, n in here) != prod(there):
+            if prod(n for _, n in here) < prod(there):
+                here.append(axes.pop(0))
+            else:
+                there.append(rest.pop(0))
+        found += _divided(e, _joined(e, here), there)
+    return found
+
+
+def _joined(e: Elements, axes: Sequence[tuple[Any, int]]) -> Any:
+    """Return the number of an element, row by row."""
+    total = None
+    for index, length in axes:
+        if length == 1:
+            continue
+        if total is not None:
+            index = e("add", e("mul", total, e.constant(length, "int64")), index)
+        total = index
+    return e.constant(0, "int64") if total is None else total
+
+
+def _divided(e: Elements, number: Any, shape: Sequence[int]) -> list[Any]:
+    """Return the index of the element that has a number, row by row."""
+    zero = e.constant(0, "int64")
+    index: list[Any] = []
+    wide = [i for i, n in enumerate(shape) if n != 1]
+    for i in reversed(range(len(shape))):
+        if shape[i] == 1:
+            index.insert(0, zero)
+        elif i == wide[0]:
+            index.insert(0, number)
+        else:
+            length = e.constant(shape[i], "int64")
+            index.insert(0, e("rem", number, length))
+            number = e("div", number, length)
+    return index
+
+
 _layout(
     "reshape",
     "The same elements, in row-major order, in another shape.",
@@ -126,6 +188,7 @@ _layout(
     lax=lax_call("reshape", "shape"),
     batch=batch_unary("reshape", _reshape_lanes),
     transpose=_reshape_back,
+    element=_element_of_reshape,
 )
 
 
@@ -151,6 +214,7 @@ _layout(
     lax=lax_call("squeeze", "dimensions"),
     batch=batch_unary("squeeze", _shift_dimensions),
     transpose=_reshape_back,
+    element=_element_of_reshape,
 )
 
 
@@ -175,6 +239,7 @@ _layout(
     lax=lax_call("expand_dims", "dimensions"),
     batch=batch_unary("expand_dims", _shift_dimensions),
     transpose=_reshape_back,
+    element=_element_of_reshape,
 )
 
 # --- transpose, rev -------------------------------------------------------------------------------
@@ -199,6 +264,10 @@ def _transpose_back(b: Builder, ct: Operand, x: Operand, permutation: Axes) -> t
     return (b("transpose", ct, permutation=inverse),)
 
 
+def _element_of_transpose(e: Elements, at: Any, x: Any, permutation: Axes) -> Any:
+    return x.at([at.index[permutation.index(axis)] for axis in range(len(permutation))])
+
+
 _layout(
     "transpose",
     "x with its axes in the order of `permutation`.",
@@ -207,6 +276,7 @@ _layout(
     lax=lax_call("transpose", "permutation"),
     batch=batch_unary("transpose", _transpose_lanes),
     transpose=_transpose_back,
+    element=_element_of_transpose,
 )
 
 
@@ -223,6 +293,13 @@ def _rev_back(b: Builder, ct: Operand, x: Operand, dimensions: Axes) -> tuple[Op
     return (b("rev", ct, dimensions=dimensions),)
 
 
+def _element_of_rev(e: Elements, at: Any, x: Any, dimensions: Axes) -> Any:
+    index = list(at.index)
+    for axis in dimensions:
+        index[axis] = e("sub", e.constant(x.type.shape[axis] - 1, "int64"), index[axis])
+    return x.at(index)
+
+
 _layout(
     "rev",
     "x with the order of elements along `dimensions` reversed.",
@@ -231,6 +308,7 @@ _layout(
     lax=lax_call("rev", "dimensions"),
     batch=batch_unary("rev", _shift_dimensions),
     transpose=_rev_back,
+    element=_element_of_rev,
 )
 
 # --- pad and slice --------------------------------------------------------------------------------
@@ -294,6 +372,30 @@ def _lax_pad(jax: Any, x: Any, value: Any, config: Config) -> Any:
     return jax.lax.pad(x, value, config)
 
 
+def _element_of_pad(e: Elements, at: Any, x: Any, value: Any, config: Config) -> Any:
+    """Take the nearest element that there is, and choose between it and the padding."""
+    if not x.type.size:
+        return value.at([])
+    zero = e.constant(0, "int64")
+    index: list[Any] = []
+    outside = e.constant(False, "bool")
+    for i, (low, high, between), n in zip(at.index, config, x.type.shape, strict=True):
+        if low:
+            i = e("sub", i, e.constant(low, "int64"))
+        if between:
+            step = e.constant(between + 1, "int64")
+            outside = e("or", outside, e("ne", e("rem", i, step), zero))
+            # Before the first element the quotient is 0 or less: outside, too.
+            outside = e("or", outside, e("lt", i, zero))
+            i = e("div", i, step)
+        if low > 0 or high > 0 or between:
+            last = e.constant(n - 1, "int64")
+            outside = e("or", outside, e("or", e("lt", i, zero), e("gt", i, last)))
+            i = e("min", e("max", i, zero), last)
+        index.append(i)
+    return e("select", outside, value.at([]), x.at(index))
+
+
 _layout(
     "pad",
     "x with copies of an element around it: `config` has (before, after, between) for each axis; "
@@ -303,6 +405,7 @@ _layout(
     lax=_lax_pad,
     batch=_batch_pad,
     transpose=_pad_transpose,
+    element=_element_of_pad,
 )
 
 
@@ -334,6 +437,15 @@ def _slice_transpose(
     return (b("pad", ct, b.zeros(ct.type.with_shape()), config=config),)
 
 
+def _element_of_slice(e: Elements, at: Any, x: Any, start: Axes, limit: Axes, strides: Axes) -> Any:
+    index: list[Any] = []
+    for i, low, step in zip(at.index, start, strides, strict=True):
+        if step != 1:
+            i = e("mul", i, e.constant(step, "int64"))
+        index.append(e("add", i, e.constant(low, "int64")) if low else i)
+    return x.at(index)
+
+
 _layout(
     "slice",
     "Every `strides`-th element from `start` to before `limit`, one number for each axis.",
@@ -342,4 +454,5 @@ _layout(
     lax=lax_call("slice", "start", "limit", "strides"),
     batch=batch_unary("slice", _slice_lanes),
     transpose=_slice_transpose,
+    element=_element_of_slice,
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..builder import Builder
 from ..derivative import Cotangents, Rules
+from ..element import NO_ELEMENT
 from ..graph import Node
 from ..op import PURE, Cost, Weight, define, traffic
 from ..types import Operand, Type, Value
@@ -105,6 +106,7 @@ define(
     derivative=Rules(_reverse_sort, _forward_sort),
     effects=PURE,
     cost=_comparing,
+    element=NO_ELEMENT("it puts elements in order"),
 )
 
 
@@ -169,4 +171,5 @@ define(
     derivative=Rules(_reverse_top, _forward_top),
     effects=PURE,
     cost=_comparing,
+    element=NO_ELEMENT("it puts elements in order"),
 )

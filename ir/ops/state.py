@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from ..derivative import ZERO
+from ..element import NO_ELEMENT
 from ..op import Cost, Effect, GraphError, Weight, define
 from ..types import StateVar, Type
 
@@ -42,6 +43,7 @@ def _define(name: str, doc: str, infer: Any, effect: Effect) -> None:
         derivative=ZERO,
         effects=frozenset({effect}),
         cost=_cost,
+        element=NO_ELEMENT("it touches a state"),
     )
 
 

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from ..element import Elements
 from ..types import Type
 from .rules import Array, check_axes, require, shifted, without_axes
 
@@ -37,7 +38,15 @@ MODES = ("clip", "fill", "promise")
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The attributes that a gather and a scatter have in common."""
+    """The attributes that a gather and a scatter have in common.
+
+    Examples
+    --------
+    >>> from brainir.ir import Windows
+    >>> rows = Windows((1,), (0,), (0,), (), (), "clip", unique=False, sorted=False)
+    >>> rows.result_shape((5, 1), (1, 8))
+    (5, 8)
+    """
 
     offset_dims: tuple[int, ...]
     collapsed_dims: tuple[int, ...]
@@ -131,6 +140,36 @@ class Windows:
         batch = result.ndim - len(self.offset_dims)
         kept = np.moveaxis(result, self.offset_dims, range(batch, result.ndim))
         return kept.reshape((*kept.shape[:batch], *sizes))
+
+    def place(
+        self, e: Elements, array: Shape, index: Any, sizes: Shape, at: Sequence[Any]
+    ) -> tuple[list[Any], Any]:
+        """Return where in the array an element of all windows is, and whether its window is inside.
+
+        ``at`` is its index in the result of a gather, or in the updates of a scatter. An element of
+        a window outside is at the place that it has in the nearest one inside.
+        """
+        batch = [i for d, i in enumerate(at) if d not in self.offset_dims]
+        within = iter([at[d] for d in self.offset_dims])
+        zero, inside = e.constant(0, "int64"), e.constant(True, "bool")
+        starts = [zero] * len(array)
+        for axis, along in zip(self.batching_dims, self.index_batching, strict=True):
+            starts[axis] = batch[along]
+        for number, axis in enumerate(self.index_map):
+            component = index.at((*batch, e.constant(number, "int64")))
+            last = e.constant(array[axis] - sizes[axis], "int64")
+            start = e.convert(component, "int64")
+            if component.dtype == "uint64":  # of which the larger half is outside
+                beyond = e.constant(array[axis] + 1, "int64")
+                start = e("select", e("lt", start, zero), beyond, start)
+            fits = e("and", e("ge", start, zero), e("le", start, last))
+            inside = e("and", inside, fits)
+            starts[axis] = e("max", e("min", start, last), zero)
+        place = [
+            start if axis in self.absent else e("add", start, next(within))
+            for axis, start in enumerate(starts)
+        ]
+        return place, inside
 
     # --- batching ---
 

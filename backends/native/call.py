@@ -1,0 +1,90 @@
+"""Kernels as a part of what JAX compiles: one primitive, which only CPUs run as machine code.
+
+Whatever JAX does with it otherwise (batching, derivatives, other platforms, exporting) is done with
+the region as JAX code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.core
+import jax.extend.core
+from jax.interpreters import ad, batching, mlir
+
+from ...ir import Graph
+from ..arrays import shape_struct
+from .cache import KERNELS, Kernel
+
+Run = Callable[..., Sequence[Any]]
+
+kernel_p = jax.extend.core.Primitive("brainir_kernel")
+kernel_p.multiple_results = True
+
+
+class Called:
+    """A region, and what runs it as JAX code.
+
+    Two are equal if their kernels are, so that JAX finds again what it compiled.
+    """
+
+    def __init__(self, region: Graph, run: Run) -> None:
+        self.region, self.run = region, run
+        self.key = KERNELS.key(region)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Called) and self.key == other.key
+
+    def kernel(self) -> Kernel | None:
+        """Return the machine code, or None if there can be none."""
+        return KERNELS.find(self.key, self.region)
+
+
+def call(region: Graph, run: Run, *arrays: Any) -> Sequence[Any]:
+    """Return the results of a region: as machine code where that can be, else by running it."""
+    return kernel_p.bind(*arrays, called=Called(region, run))
+
+
+def _types(*_: Any, called: Called) -> list[Any]:
+    structs = [shape_struct(result.type) for result in called.region.results]
+    return [jax.core.ShapedArray(s.shape, s.dtype) for s in structs]
+
+
+def _as_jax(*arrays: Any, called: Called) -> Sequence[Any]:
+    return called.run(*arrays)
+
+
+def _lower_on_cpu(context: Any, *arrays: Any, called: Called) -> Any:
+    """Lower to a call of machine code."""
+    exported = context.module_context.lowering_parameters.for_export
+    kernel = None if exported else called.kernel()
+    if kernel is None:
+        return mlir.lower_fun(_as_jax, multiple_results=True)(context, *arrays, called=called)
+    results = list(context.avals_out)
+    if kernel.scratch:
+        results.append(jax.core.ShapedArray((kernel.scratch,), "uint8"))
+    rule = jax.ffi.ffi_lowering(kernel.name)
+    return rule(context.replace(avals_out=results), *arrays)[: len(called.region.results)]
+
+
+def _batch(args: Sequence[Any], axes: Sequence[Any], *, called: Called) -> Any:
+    results = jax.vmap(called.run, in_axes=tuple(axes))(*args)
+    return results, [0] * len(results)
+
+
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, called: Called) -> Any:
+    full = [ad.instantiate_zeros(tangent) for tangent in tangents]
+    return jax.jvp(called.run, tuple(primals), tuple(full))
+
+
+kernel_p.def_impl(lambda *arrays, called: called.run(*arrays))
+kernel_p.def_abstract_eval(_types)
+mlir.register_lowering(kernel_p, mlir.lower_fun(_as_jax, multiple_results=True))
+mlir.register_lowering(kernel_p, _lower_on_cpu, platform="cpu")
+batching.primitive_batchers[kernel_p] = _batch
+ad.primitive_jvps[kernel_p] = _jvp

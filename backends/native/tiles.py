@@ -1,0 +1,205 @@
+"""Arrays in which a loop goes along the nearest axis: some steps at a time are turned in between.
+
+In the result of a `vmap` of a loop, the steps of a lane are neighbours. A step would write one
+element into as many lines of the cache as there are lanes. So steps write into a *tile*, row by
+row, and a full tile is turned, in registers, so that each lane gets a whole line at once. What a
+loop reads goes the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from .machine import Number, stored_type
+from .sources import Buffer, squeezed
+from .writer import Writer, spread
+
+STEPS = 16
+"""Steps in a tile, and lanes that are turned at once: a line of the cache has 16 numbers."""
+
+
+def gains(array: Buffer) -> bool:
+    """Return whether an array of steps is better read and written by tiles."""
+    lanes = squeezed(array.type.shape[1:])
+    steps = array.type.shape[0]
+    return bool(lanes) and steps >= STEPS and array.strides[0] == 1 and _lane(array) != 1
+
+
+def _lane(array: Buffer) -> int:
+    """Return how far apart neighbours of one step are."""
+    pairs = zip(array.strides[1:], array.type.shape[1:], strict=True)
+    return [stride for stride, length in pairs if length != 1][-1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """Some steps of an array, row by row.
+
+    Attributes
+    ----------
+    array : Buffer
+        Its first axis runs over steps, which are neighbours in memory.
+    rows : Buffer
+        The tile.
+    reverse : bool
+        Whether the last step is the first that runs.
+    """
+
+    array: Buffer
+    rows: Buffer
+    reverse: bool
+
+    @classmethod
+    def of(cls, writer: Writer, array: Buffer, reverse: bool) -> Tile:
+        """Return a tile of an array, with memory of its own."""
+        type = array.type.with_shape(STEPS, *array.type.shape[1:])
+        return cls(array, writer.temporary(type), reverse)
+
+    @property
+    def left_over(self) -> int:
+        """How many steps the last tile has, if it is not a whole one."""
+        return self.array.type.shape[0] % STEPS
+
+    def row(self, step: Number) -> Buffer:
+        """Return the row of a step, by the number in which steps run."""
+        machine = self.rows.writer.machine
+        return self.rows.row(machine("and", step, machine.index(STEPS - 1)))
+
+    def fill(self, step: Number) -> None:
+        """Read the next steps, where a tile begins."""
+        machine = self.rows.writer.machine
+        inside = machine("and", step, machine.index(STEPS - 1))
+        with when(self.rows.writer, machine("eq", inside, machine.index(0))):
+            self._turn(step, self._read_whole, self._read_one)
+
+    def flush(self, step: Number) -> None:
+        """Write the steps that ran, where a tile ends."""
+        machine = self.rows.writer.machine
+        inside = machine("and", step, machine.index(STEPS - 1))
+        last = machine("eq", step, machine.index(self.array.type.shape[0] - 1))
+        ends = machine("or", last, machine("eq", inside, machine.index(STEPS - 1)))
+        with when(self.rows.writer, ends):
+            self._turn(machine("sub", step, inside), self._write_whole, self._write_one)
+
+    # --- turning ----------------------------------------------------------------------------------
+
+    def _turn(self, first: Number, whole: Any, one: Any) -> None:
+        """Go through the lanes of a tile: many at once if it is a whole one."""
+        writer = self.rows.writer
+        machine, length = writer.machine, self.array.type.shape[0]
+        fits = machine("le", first, machine.index(length - STEPS))
+        with when(writer, fits):
+            self._each_lane(first, STEPS, whole, one)
+        if self.left_over:
+            with when(writer, machine("not", fits)):
+                self._each_lane(first, self.left_over, None, one)
+
+    def _each_lane(self, first: Number, steps: int, whole: Any, one: Any) -> None:
+        writer = self.rows.writer
+        machine = writer.machine
+        *outer, lanes = squeezed(self.array.type.shape[1:])
+        together = lanes // STEPS if whole else 0
+        with writer.each(outer) as index:
+            if together:
+                with writer.counted(together) as counter:
+                    lane = machine("mul", counter.number, machine.index(STEPS))
+                    whole(first, (*index, lane))
+            if lanes > together * STEPS:
+                with writer.counted(lanes - together * STEPS) as counter:
+                    lane = machine("add", counter.number, machine.index(together * STEPS))
+                    with writer.counted(steps, independent=True) as step:
+                        one(first, step.number, (*index, lane))
+
+    def _place(self, index: Sequence[Number]) -> list[Number]:
+        return spread(self.rows.writer.machine, index, self.array.type.shape[1:])
+
+    def _time(self, first: Number, step: Number) -> Number:
+        """Return the index of a step of a tile, by the number of its first one."""
+        machine = self.rows.writer.machine
+        number = machine("add", first, step)
+        if self.reverse:
+            return machine("sub", machine.index(self.array.type.shape[0] - 1), number)
+        return number
+
+    def _read_one(self, first: Number, step: Number, index: Sequence[Number]) -> None:
+        place = self._place(index)
+        element = self.array.at((self._time(first, step), *place))
+        self.rows.store((step, *place), element)
+
+    def _write_one(self, first: Number, step: Number, index: Sequence[Number]) -> None:
+        place = self._place(index)
+        element = self.rows.at((step, *place))
+        self.array.store((self._time(first, step), *place), element)
+
+    def _read_whole(self, first: Number, index: Sequence[Number]) -> None:
+        columns = [self._vector(address) for address in self._lanes(first, index)]
+        for row, address in zip(self._turned(columns), self._rows(index), strict=True):
+            self._put(row, address)
+
+    def _write_whole(self, first: Number, index: Sequence[Number]) -> None:
+        rows = [self._vector(address) for address in self._rows(index)]
+        for column, address in zip(self._turned(rows), self._lanes(first, index), strict=True):
+            self._put(column, address)
+
+    def _lanes(self, first: Number, index: Sequence[Number]) -> Iterator[Any]:
+        """Yield where the steps of each lane begin in the array."""
+        machine = self.rows.writer.machine
+        earliest = machine.index(STEPS - 1 if self.reverse else 0)
+        for number in range(STEPS):
+            *outer, lane = index
+            at = (*outer, machine("add", lane, machine.index(number)))
+            yield self.array.address((self._time(first, earliest), *self._place(at)))
+
+    def _rows(self, index: Sequence[Number]) -> Iterator[Any]:
+        """Yield where the lanes of each step begin in the tile, in the order of the array."""
+        machine = self.rows.writer.machine
+        for number in range(STEPS)[:: -1 if self.reverse else 1]:
+            yield self.rows.address((machine.index(number), *self._place(index)))
+
+    def _vector(self, address: Any) -> Any:
+        kind = ir.VectorType(stored_type(self.array.type.dtype), STEPS)
+        build = self.rows.writer.machine.builder
+        return build.load(address, typ=kind, align=self.array.type.itemsize)
+
+    def _put(self, vector: Any, address: Any) -> None:
+        build = self.rows.writer.machine.builder
+        build.store(vector, address, align=self.array.type.itemsize)
+
+    def _turned(self, vectors: Sequence[Any]) -> list[Any]:
+        """Return the columns of a square of which vectors are the rows.
+
+        Halves change places across the diagonal, then quarters in these, and so on.
+        """
+        build = self.rows.writer.machine.builder
+        square, size = list(vectors), STEPS // 2
+        while size:
+            for i in (i for i in range(STEPS) if not i & size):
+                above, below = square[i], square[i + size]
+                first = [j if not j & size else STEPS + j - size for j in range(STEPS)]
+                second = [j + size if not j & size else STEPS + j for j in range(STEPS)]
+                square[i] = build.shuffle_vector(above, below, _mask(first))
+                square[i + size] = build.shuffle_vector(above, below, _mask(second))
+            size //= 2
+        return square
+
+
+def _mask(places: Sequence[int]) -> Any:
+    number = ir.IntType(32)
+    return ir.Constant(ir.VectorType(number, STEPS), [ir.Constant(number, p) for p in places])
+
+
+@contextmanager
+def when(writer: Writer, test: Number) -> Iterator[None]:
+    """Write what runs only where a test holds."""
+    build = writer.machine.builder
+    inside, after = (writer.function.append_basic_block() for _ in range(2))
+    build.cbranch(test.value, inside, after)
+    build.position_at_end(inside)
+    yield
+    build.branch(after)
+    build.position_at_end(after)

@@ -1,0 +1,247 @@
+"""Writing one function of machine code: its memory, and its loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+from ...ir import Literal, Operand, Type, Value
+from .machine import BYTE, LONG, POINTER, Machine, Number
+from .sources import Buffer, Register, Source, squeezed, strides_of
+
+ON_STACK = 2**12
+"""Temporary arrays of at most so many bytes are on the stack, as long as ..."""
+STACK = 2**15
+"""... these are so many in all; a thread of XLA has much more."""
+
+ALIGNED = 64
+"""Bytes at multiples of which arrays begin."""
+
+
+class Writer:
+    """One kernel that is being written.
+
+    Attributes
+    ----------
+    machine : Machine
+        Writes instructions where the writing is.
+    sources : dict of Value to Source
+        Where the elements of values that are there already come from.
+    scratch : int
+        The bytes of memory that the kernel needs beside its arguments.
+    """
+
+    def __init__(self, module: ir.Module, params: Sequence[Value], results: Sequence[Type]) -> None:
+        count = len(params) + len(results) + 1
+        self.function = ir.Function(
+            module, ir.FunctionType(ir.VoidType(), [POINTER] * count), "run"
+        )
+        self.function.linkage = "internal"
+        for argument in self.function.args:
+            argument.add_attribute("noalias")
+        self._entry = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.machine = Machine(ir.IRBuilder(self.function.append_basic_block("body")))
+        self.sources: dict[Value, Source] = {}
+        self.scratch, self._stack = 0, 0
+        self._group: Any = None
+        self._loops = 0
+        pointers = iter(self.function.args)
+        for param in params:
+            self.sources[param] = self._argument(next(pointers), param.type)
+        self.results = [self.buffer(next(pointers), type) for type in results]
+
+    def _argument(self, pointer: Any, type: Type) -> Source:
+        buffer = self.buffer(pointer, type)
+        return Register(buffer.read(self.machine.index(0)), type) if type.size == 1 else buffer
+
+    def finish(self) -> None:
+        """End the function."""
+        self.machine.builder.ret_void()
+        self._entry.branch(self.function.blocks[1])
+
+    # --- values and memory ------------------------------------------------------------------------
+
+    def source(self, operand: Operand) -> Source:
+        """Return where the elements of an operand come from."""
+        if isinstance(operand, Literal):
+            return Register(self.machine.constant(operand.value, operand.type.dtype), operand.type)
+        return self.sources[operand]
+
+    def number(self, operand: Operand) -> Number:
+        """Return an operand of a single element."""
+        source = self.source(operand)
+        return source.at([self.machine.index(0)] * source.type.rank)
+
+    def buffer(self, pointer: Any, type: Type) -> Buffer:
+        """Return the dense array that begins at a pointer."""
+        return Buffer(self, pointer, type, strides_of(type.shape), object())
+
+    def temporary(self, type: Type) -> Buffer:
+        """Return memory for an array, which is kept to the end."""
+        size = -(-type.nbytes // ALIGNED) * ALIGNED
+        if size <= ON_STACK and self._stack + size <= STACK:
+            self._stack += size
+            memory: Any = self._entry.alloca(ir.ArrayType(BYTE, size))
+            memory.align = ALIGNED
+            memory.type = POINTER  # llvmlite would have it know of what
+            return self.buffer(memory, type)
+        offset = ir.Constant(LONG, self.scratch)
+        pointer = self._entry.gep(self.function.args[-1], [offset], True, source_etype=BYTE)
+        self.scratch += size
+        return self.buffer(pointer, type)
+
+    def read(self, buffer: Buffer, offset: Number) -> Number:
+        """Read an element of an array."""
+        address = self.machine.address(buffer.pointer, buffer.type.dtype, offset.value)
+        number, read = self.machine.load(address, buffer.type.dtype)
+        self._mark(read)
+        return number
+
+    def write(self, buffer: Buffer, offset: Number, element: Number) -> None:
+        """Write an element of an array."""
+        address = self.machine.address(buffer.pointer, buffer.type.dtype, offset.value)
+        self._mark(self.machine.store(element, address))
+
+    def _mark(self, access: Any) -> None:
+        if self._group is not None:
+            access.set_metadata("llvm.access.group", self._group)
+
+    # --- loops ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def counted(self, length: int, independent: bool = False) -> Iterator[Counter]:
+        """Write a loop of so many steps, of which there is at least one.
+
+        Steps that are ``independent`` read nothing that others write, so that some of them may be
+        one instruction.
+        """
+        build = self.machine.builder
+        counter = Counter(self, build.block, self.function.append_basic_block())
+        around = self._group
+        if independent:
+            self._loops += 1
+            self._group = metadata(build.module, f"{GROUP} {self._loops}")
+        yield counter
+        following = build.add(counter.phi, ir.Constant(LONG, 1), flags=("nuw", "nsw"))
+        more = build.icmp_unsigned("<", following, ir.Constant(LONG, length))
+        end = self.function.append_basic_block()
+        branch = build.cbranch(more, counter.head, end)
+        if independent:
+            mark = build.module.add_metadata(
+                [
+                    ir.MetaDataString(build.module, f"{LOOP} {self._loops}"),
+                    build.module.add_metadata(
+                        [
+                            ir.MetaDataString(build.module, "llvm.loop.parallel_accesses"),
+                            self._group,
+                        ]
+                    ),
+                ]
+            )
+            branch.set_metadata("llvm.loop", mark)
+        self._group = around
+        counter.close(build.block, following)
+        build.position_at_end(end)
+
+    @contextmanager
+    def nest(self, lengths: Sequence[int]) -> Iterator[list[Number]]:
+        """Write loops over an index along axes of some lengths; its steps are independent."""
+        if not lengths:
+            yield []
+            return
+        first, *rest = lengths
+        with self.counted(first, independent=not rest) as counter, self.nest(rest) as index:
+            yield [counter.number, *index]
+
+    @contextmanager
+    def each(self, lengths: Sequence[int]) -> Iterator[list[Number]]:
+        """Write loops over an index along axes of some lengths, one step after the other."""
+        if not lengths:
+            yield []
+            return
+        first, *rest = lengths
+        if first == 1:
+            with self.each(rest) as index:
+                yield [self.machine.index(0), *index]
+            return
+        with self.counted(first) as counter, self.each(rest) as index:
+            yield [counter.number, *index]
+
+    def copy(self, source: Source, target: Buffer) -> None:
+        """Copy an array of one shape into memory."""
+        dense = target.is_dense and (not isinstance(source, Buffer) or source.is_dense)
+        if dense and isinstance(source, Register | Buffer) and source.type.size > 1:
+            with self.counted(target.type.size, independent=True) as counter:
+                target.write(counter.number, source.read(counter.number))
+            return
+        shape = target.type.shape
+        with self.nest(squeezed(shape)) as index:
+            place = spread(self.machine, index, shape)
+            target.store(place, source.at(place))
+
+    def settled(self, source: Source) -> Buffer:
+        """Return a source as an array in memory, to which it is copied if it is not one."""
+        if isinstance(source, Buffer):
+            return source
+        memory = self.temporary(source.type)
+        self.copy(source, memory)
+        return memory
+
+
+class Counter:
+    """The steps of a loop, and what goes from one to the next."""
+
+    def __init__(self, writer: Writer, before: Any, head: Any) -> None:
+        build = writer.machine.builder
+        build.branch(head)
+        build.position_at_end(head)
+        self.head, self._before, self._writer = head, before, writer
+        self.phi = build.phi(LONG)
+        self.phi.add_incoming(ir.Constant(LONG, 0), before)
+        self.number = Number(self.phi, "int64")
+        self._carried: list[tuple[Any, Number]] = []
+
+    def carry(self, initial: Number) -> Carried:
+        """Return a number that goes from step to step; its next value is to be said."""
+        phi = self._writer.machine.builder.phi(initial.value.type)
+        phi.add_incoming(initial.value, self._before)
+        return Carried(Number(phi, initial.dtype), self)
+
+    def becomes(self, carried: Carried, following: Number) -> None:
+        """Say what a number is in the next step."""
+        self._carried.append((carried.number.value, following))
+
+    def close(self, last: Any, following: Any) -> None:
+        """Say where the steps end."""
+        self.phi.add_incoming(following, last)
+        for phi, number in self._carried:
+            phi.add_incoming(number.value, last)
+
+
+class Carried:
+    """A number that goes from step to step of a loop."""
+
+    def __init__(self, number: Number, counter: Counter) -> None:
+        self.number, self._counter = number, counter
+
+    def becomes(self, following: Number) -> None:
+        """Say what it is in the next step."""
+        self._counter.becomes(self, following)
+
+
+GROUP, LOOP = "brainir access group", "brainir loop"
+"""What marks metadata that is to be distinct, which `finished` makes so."""
+
+
+def metadata(module: ir.Module, text: str) -> Any:
+    """Return a piece of metadata that holds a text."""
+    return module.add_metadata([ir.MetaDataString(module, text)])
+
+
+def spread(machine: Machine, index: Sequence[Number], shape: Sequence[int]) -> list[Number]:
+    """Return an index along the axes of a shape that are not of length 1, with zeros for these."""
+    rest = iter(index)
+    return [machine.index(0) if n == 1 else next(rest) for n in shape]

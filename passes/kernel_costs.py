@@ -1,0 +1,81 @@
+"""What a loop costs as a kernel, and what as a program of XLA.
+
+XLA runs a step as a list of small programs, each of which costs a call and writes its results to
+memory; but it may run one on several cores, and has a library for products of matrices. A kernel
+runs on one core, has no calls in it, and keeps what only its loop uses in registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from ..ir import Node, Pointwise, Weight
+
+RATE, CORES = 10e9, 2
+"""Elements that one core of a CPU computes in a second by an op such as a sum; and its cores."""
+
+CALL = 4e-7
+"""Seconds that one of XLA's small programs costs beside its work."""
+
+ELEMENTS = 2**16
+"""Elements of an array from which on XLA shares its work among cores."""
+
+LIBRARY = 0.25
+"""Parts of XLA's rate at products of many rows that a kernel reaches on one core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What a processor can do, as far as kernels ask.
+
+    Attributes
+    ----------
+    rate : float
+        Elements of arrays that one core computes in a second, by an op such as a product; 0 for no
+        kernels at all.
+    cores : float
+        On how many cores XLA runs what is large.
+    """
+
+    rate: float = RATE
+    cores: float = CORES
+
+    def why_not(self, loop: Node) -> str | None:
+        """Return why a loop does not gain by being a kernel, or None if it does."""
+        steps = loop.attrs.get("length", 2)
+        if not self.rate:
+            return "the backend has no kernels"
+        if steps < 2 or not loop.results:
+            return "a loop of one step is no loop"
+        own = xla = 0.0
+        for region in loop.regions:
+            for node in region.nodes:
+                mine, other = self._seconds(node)
+                own, xla = own + mine, xla + other
+        if own > xla:
+            return f"a step would take {own:.2g} s in place of {xla:.2g} s"
+        return None
+
+    def _seconds(self, node: Node) -> tuple[float, float]:
+        """Return the seconds of a node in a kernel, and in a program of XLA."""
+        if node.regions:
+            times = node.attrs.get("length", 1)
+            inside = [self._seconds(inner) for region in node.regions for inner in region.nodes]
+            own, xla = (sum(pair[i] for pair in inside) for i in (0, 1))
+            return own * times, (xla + CALL) * times
+        cost = node.cost
+        if cost.weight is Weight.FREE:
+            return 0.0, 0.0
+        work = max(cost.flops, max((r.type.size for r in node.results), default=0)) / self.rate
+        if node.op.name == "dot_general":
+            return work / 2, CALL + work / 2 * LIBRARY / self.cores
+        if isinstance(node.op.element, Pointwise):
+            # XLA fuses elementwise work: what it calls is a part of a program.
+            shared = self.cores if _size(node) >= ELEMENTS else 1
+            return work, CALL / 8 + work / shared
+        return work, CALL + work
+
+
+def _size(node: Node) -> int:
+    return max((prod(result.type.shape) for result in node.results), default=1)
