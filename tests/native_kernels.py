@@ -9,15 +9,19 @@ import numpy as np
 
 from brainir.backends.native import compile
 from brainir.backends.native.lower import lower
+from brainir.backends.native.writer import OUTSIDE
 from brainir.ir import Graph, numpy_dtype
 
 GUARD = 64
 """Bytes around each array, which a kernel must leave as they are."""
 
 
-def run_native(graph: Graph, *arguments: Any, check: bool = True) -> list[Any]:
-    """Return the results of a graph, which captures nothing, computed as a kernel."""
-    code = lower(graph)
+def run_native(graph: Graph, *arguments: Any, checked: bool = False) -> list[Any]:
+    """Return the results of a graph, which captures nothing, computed as a kernel.
+
+    If it is ``checked``, every access is, also those that read.
+    """
+    code = lower(graph, checked)
     engine = compile.load(compile.object_code(code.text))
     call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(engine.get_function_address("call"))
     taken = [_Guarded.of(np.asarray(array)) for array in arguments]
@@ -28,6 +32,10 @@ def run_native(graph: Graph, *arguments: Any, check: bool = True) -> list[Any]:
     frame, kept = _frame(taken, given)
     assert call(ctypes.addressof(frame)) is None
     assert kept
+    if checked:
+        address = engine.get_global_value_address(OUTSIDE)
+        count = ctypes.c_uint64.from_address(address).value
+        assert count == 0, f"{count} accesses outside of arrays"
     for array in (*taken, *given):
         array.check()
     return [array.view.copy() for array in given[: len(types)]]

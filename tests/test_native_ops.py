@@ -49,7 +49,8 @@ def test_kernels_hold_most_ops() -> None:
 def test_an_op_means_in_a_kernel_what_it_means(part: int) -> None:
     samples = [*held()][part::8]
     graph = graph_of(samples)
-    results = run_native(graph, *(array for sample in samples for array in sample.operands))
+    operands = [array for sample in samples for array in sample.operands]
+    results = run_native(graph, *operands, checked=True)
     place = 0
     for sample in samples:
         count = len(graph_of([sample]).results)

@@ -35,8 +35,10 @@ class Code:
     scratch: int
 
 
-def lower(region: Graph) -> Code:
+def lower(region: Graph, checked: bool = False) -> Code:
     """Return the code of a region that captures nothing and of which kernels can hold all ops.
+
+    If it is ``checked``, it counts accesses outside of arrays; for tests.
 
     Examples
     --------
@@ -55,7 +57,7 @@ def lower(region: Graph) -> Code:
     """
     graph = _without_calls(region)
     module = ir.Module("kernel")
-    writer = Writer(module, graph.params, [result.type for result in graph.results])
+    writer = Writer(module, graph.params, [result.type for result in graph.results], checked)
     targets: dict[Value, list[Buffer]] = {}
     literals: list[tuple[Operand, Buffer]] = []
     for result, buffer in zip(graph.results, writer.results, strict=True):

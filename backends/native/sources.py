@@ -99,14 +99,17 @@ class Buffer:
 
     def read(self, number: Number) -> Number:
         """Read the element of a number, counted row by row; the array is dense."""
+        self.writer.check(number, self.type.size)
         return self.writer.read(self, number)
 
     def write(self, number: Number, element: Number) -> None:
         """Write the element of a number, counted row by row; the array is dense."""
+        self.writer.check(number, self.type.size)
         self.writer.write(self, number, element)
 
     def row(self, number: Number) -> Buffer:
         """Return the part with an index along the first axis."""
+        self.writer.check(number, self.type.shape[0])
         first, *strides = self.strides
         type = self.type.with_shape(*self.type.shape[1:])
         offset = self.writer.machine("mul", number, self.writer.machine.index(first))
@@ -133,6 +136,7 @@ class Buffer:
     def _offset(self, index: Sequence[Number]) -> Number:
         machine, total = self.writer.machine, None
         for i, stride, length in zip(index, self.strides, self.type.shape, strict=True):
+            self.writer.check(i, length)
             if length == 1:
                 continue
             term = i if stride == 1 else machine("mul", i, machine.index(stride))

@@ -34,7 +34,13 @@ class Writer:
         The bytes of memory that the kernel needs beside its arguments.
     """
 
-    def __init__(self, module: ir.Module, params: Sequence[Value], results: Sequence[Type]) -> None:
+    def __init__(
+        self,
+        module: ir.Module,
+        params: Sequence[Value],
+        results: Sequence[Type],
+        checked: bool = False,
+    ) -> None:
         count = len(params) + len(results) + 1
         self.function = ir.Function(
             module, ir.FunctionType(ir.VoidType(), [POINTER] * count), "run"
@@ -47,6 +53,10 @@ class Writer:
         self.sources: dict[Value, Source] = {}
         self.scratch, self._stack = 0, 0
         self._group: Any = None
+        self._outside: Any = None
+        if checked:
+            self._outside = ir.GlobalVariable(module, LONG, OUTSIDE)
+            self._outside.initializer = ir.Constant(LONG, 0)
         self._loops = 0
         pointers = iter(self.function.args)
         for param in params:
@@ -92,6 +102,15 @@ class Writer:
         pointer = self._entry.gep(self.function.args[-1], [offset], True, source_etype=BYTE)
         self.scratch += size
         return self.buffer(pointer, type)
+
+    def check(self, index: Number, length: int) -> None:
+        """Count an index outside of an array, if the kernel is to be checked."""
+        if self._outside is None:
+            return
+        build = self.machine.builder
+        outside = build.icmp_unsigned(">=", index.value, ir.Constant(LONG, length))
+        count = build.load(self._outside, typ=LONG)
+        build.store(build.add(count, build.zext(outside, LONG)), self._outside)
 
     def read(self, buffer: Buffer, offset: Number) -> Number:
         """Read an element of an array."""
@@ -231,6 +250,9 @@ class Carried:
         """Say what it is in the next step."""
         self._counter.becomes(self, following)
 
+
+OUTSIDE = "accesses_outside"
+"""The variable of a checked kernel that counts accesses outside of arrays."""
 
 GROUP, LOOP = "brainir access group", "brainir loop"
 """What marks metadata that is to be distinct, which `finished` makes so."""
