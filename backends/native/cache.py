@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import hashlib
 import os
 import sys
 import threading
-from collections.abc import Hashable
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +70,8 @@ class Kernels:
             return self._kernels[key]
 
     def _made(self, region: Graph) -> Kernel:
-        code = lower(region)
+        with _without_garbage_collection():
+            code = lower(region)
         name = f"brainir_{_digest(code.text)}"
         if name not in self._named:
             engine = compile.load(_object_code(name, code.text))
@@ -78,6 +82,18 @@ class Kernels:
 
 
 KERNELS = Kernels()
+
+
+@contextmanager
+def _without_garbage_collection() -> Generator[None]:
+    """Put off garbage collection, which would go through all that JAX holds."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _digest(text: str) -> str:
@@ -122,8 +138,6 @@ def _object_code(name: str, text: str) -> bytes:
 
 def _capsule(address: int) -> Any:
     """Return a pointer as JAX takes it."""
-    import ctypes
-
     new = ctypes.pythonapi.PyCapsule_New
     new.restype, new.argtypes = (
         ctypes.py_object,

@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .machine import Number, stored_type
+from .machine import LONG, POINTER, Number
 from .sources import Buffer, squeezed
 from .writer import Writer, spread
 
@@ -110,9 +110,9 @@ class Tile:
                     lane = machine("mul", counter.number, machine.index(STEPS))
                     whole(first, (*index, lane))
             if lanes > together * STEPS:
-                with writer.counted(lanes - together * STEPS) as counter:
+                with writer.counted(lanes - together * STEPS, small=True) as counter:
                     lane = machine("add", counter.number, machine.index(together * STEPS))
-                    with writer.counted(steps, independent=True) as step:
+                    with writer.counted(steps, small=True) as step:
                         one(first, step.number, (*index, lane))
 
     def _place(self, index: Sequence[Number]) -> list[Number]:
@@ -137,55 +137,73 @@ class Tile:
         self.array.store((self._time(first, step), *place), element)
 
     def _read_whole(self, first: Number, index: Sequence[Number]) -> None:
-        columns = [self._vector(address) for address in self._lanes(first, index)]
-        for row, address in zip(self._turned(columns), self._rows(index), strict=True):
-            self._put(row, address)
+        self._square(self._lanes(first, index), self._rows(index))
 
     def _write_whole(self, first: Number, index: Sequence[Number]) -> None:
-        rows = [self._vector(address) for address in self._rows(index)]
-        for column, address in zip(self._turned(rows), self._lanes(first, index), strict=True):
-            self._put(column, address)
+        self._square(self._rows(index), self._lanes(first, index))
 
-    def _lanes(self, first: Number, index: Sequence[Number]) -> Iterator[Any]:
-        """Yield where the steps of each lane begin in the array."""
-        machine = self.rows.writer.machine
-        earliest = machine.index(STEPS - 1 if self.reverse else 0)
-        for number in range(STEPS):
-            *outer, lane = index
-            at = (*outer, machine("add", lane, machine.index(number)))
-            yield self.array.address((self._time(first, earliest), *self._place(at)))
+    def _square(self, source: tuple[Any, int], target: tuple[Any, int]) -> None:
+        """Turn a square: from where lines begin to where they are to be, and how far apart."""
+        build, size = self.rows.writer.machine.builder, self.array.type.itemsize
+        ends = [ir.Constant(LONG, lines * size) for _, lines in (source, target)]
+        build.call(turning(build.module, size), [source[0], ends[0], target[0], ends[1]])
 
-    def _rows(self, index: Sequence[Number]) -> Iterator[Any]:
-        """Yield where the lanes of each step begin in the tile, in the order of the array."""
-        machine = self.rows.writer.machine
-        for number in range(STEPS)[:: -1 if self.reverse else 1]:
-            yield self.rows.address((machine.index(number), *self._place(index)))
+    def _lanes(self, first: Number, index: Sequence[Number]) -> tuple[Any, int]:
+        """Return where the steps of the first lane begin, and how far it is to the next one."""
+        earliest = self.rows.writer.machine.index(STEPS - 1 if self.reverse else 0)
+        begin = self.array.address((self._time(first, earliest), *self._place(index)))
+        return begin, _lane(self.array)
 
-    def _vector(self, address: Any) -> Any:
-        kind = ir.VectorType(stored_type(self.array.type.dtype), STEPS)
-        build = self.rows.writer.machine.builder
-        return build.load(address, typ=kind, align=self.array.type.itemsize)
+    def _rows(self, index: Sequence[Number]) -> tuple[Any, int]:
+        """Return where the row of the earliest step begins, and how far it is to the next one."""
+        row = self.rows.writer.machine.index(STEPS - 1 if self.reverse else 0)
+        begin = self.rows.address((row, *self._place(index)))
+        return begin, -self.rows.strides[0] if self.reverse else self.rows.strides[0]
 
-    def _put(self, vector: Any, address: Any) -> None:
-        build = self.rows.writer.machine.builder
-        build.store(vector, address, align=self.array.type.itemsize)
 
-    def _turned(self, vectors: Sequence[Any]) -> list[Any]:
-        """Return the columns of a square of which vectors are the rows.
+def turning(module: ir.Module, size: int) -> ir.Function:
+    """Return the function that turns a square of elements of so many bytes.
 
-        Halves change places across the diagonal, then quarters in these, and so on.
-        """
-        build = self.rows.writer.machine.builder
-        square, size = list(vectors), STEPS // 2
-        while size:
-            for i in (i for i in range(STEPS) if not i & size):
-                above, below = square[i], square[i + size]
-                first = [j if not j & size else STEPS + j - size for j in range(STEPS)]
-                second = [j + size if not j & size else STEPS + j for j in range(STEPS)]
-                square[i] = build.shuffle_vector(above, below, _mask(first))
-                square[i + size] = build.shuffle_vector(above, below, _mask(second))
-            size //= 2
-        return square
+    It takes where the first line begins and how many bytes it is to the next one, and the same of
+    where columns are to be written as lines.
+    """
+    name = f"turn.{size}"
+    if name in module.globals:
+        return module.globals[name]
+    kind = ir.FunctionType(ir.VoidType(), [POINTER, LONG, POINTER, LONG])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    build: Any = ir.IRBuilder(function.append_basic_block())
+    source, apart, target, target_apart = function.args
+    line = ir.VectorType(ir.IntType(8 * size), STEPS)
+
+    def place(begin: Any, step: Any, number: int) -> Any:
+        offset = build.mul(step, ir.Constant(LONG, number))
+        return build.gep(begin, [offset], source_etype=ir.IntType(8))
+
+    lines = [build.load(place(source, apart, i), typ=line, align=size) for i in range(STEPS)]
+    for number, column in enumerate(_turned(build, lines)):
+        build.store(column, place(target, target_apart, number), align=size)
+    build.ret_void()
+    return function
+
+
+def _turned(build: Any, lines: Sequence[Any]) -> list[Any]:
+    """Return the columns of a square of which vectors are the lines.
+
+    Halves change places across the diagonal, then quarters in these, and so on.
+    """
+    square, size = list(lines), STEPS // 2
+    while size:
+        first = _mask([j if not j & size else STEPS + j - size for j in range(STEPS)])
+        second = _mask([j + size if not j & size else STEPS + j for j in range(STEPS)])
+        for i in (i for i in range(STEPS) if not i & size):
+            above, below = square[i], square[i + size]
+            square[i] = build.shuffle_vector(above, below, first)
+            square[i + size] = build.shuffle_vector(above, below, second)
+        size //= 2
+    return square
 
 
 def _mask(places: Sequence[int]) -> Any:

@@ -131,11 +131,14 @@ class Writer:
     # --- loops ------------------------------------------------------------------------------------
 
     @contextmanager
-    def counted(self, length: int, independent: bool = False) -> Iterator[Counter]:
+    def counted(
+        self, length: int, independent: bool = False, small: bool = False
+    ) -> Iterator[Counter]:
         """Write a loop of so many steps, of which there is at least one.
 
         Steps that are ``independent`` read nothing that others write, so that some of them may be
-        one instruction.
+        one instruction. A ``small`` loop stays as it is: what takes no time is to take none to
+        compile, either.
         """
         build = self.machine.builder
         counter = Counter(self, build.block, self.function.append_basic_block())
@@ -148,22 +151,25 @@ class Writer:
         more = build.icmp_unsigned("<", following, ir.Constant(LONG, length))
         end = self.function.append_basic_block()
         branch = build.cbranch(more, counter.head, end)
-        if independent:
-            mark = build.module.add_metadata(
-                [
-                    ir.MetaDataString(build.module, f"{LOOP} {self._loops}"),
-                    build.module.add_metadata(
-                        [
-                            ir.MetaDataString(build.module, "llvm.loop.parallel_accesses"),
-                            self._group,
-                        ]
-                    ),
-                ]
-            )
-            branch.set_metadata("llvm.loop", mark)
+        if independent or small:
+            branch.set_metadata("llvm.loop", self._loop_mark(independent))
         self._group = around
         counter.close(build.block, following)
         build.position_at_end(end)
+
+    def _loop_mark(self, independent: bool) -> Any:
+        """Return what tells LLVM of a loop, see `counted`."""
+        module = self.machine.builder.module
+        self._loops += 1
+        told: list[Any] = [ir.MetaDataString(module, f"{LOOP} {self._loops}")]
+        if independent:
+            accesses = ir.MetaDataString(module, "llvm.loop.parallel_accesses")
+            told.append(module.add_metadata([accesses, self._group]))
+        else:
+            told.append(metadata(module, "llvm.loop.unroll.disable"))
+            width = ir.MetaDataString(module, "llvm.loop.vectorize.width")
+            told.append(module.add_metadata([width, ir.Constant(ir.IntType(32), 1)]))
+        return module.add_metadata(told)
 
     @contextmanager
     def nest(self, lengths: Sequence[int]) -> Iterator[list[Number]]:
