@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -10,7 +11,19 @@ import jax
 import jax.extend.core.primitives  # the rules of ops reach it through `jax`
 import jax.extend.random
 
-from ..ir import Effect, Graph, GraphError, Literal, Node, Operand, Value, captures
+from ..ir import (
+    Effect,
+    Graph,
+    GraphError,
+    Literal,
+    Node,
+    Operand,
+    Value,
+    captures,
+    fingerprint,
+    is_pure,
+    walk,
+)
 from .arrays import describe, literal_array
 
 
@@ -21,13 +34,22 @@ def emit(graph: Graph) -> Callable[..., tuple[Any, ...]]:
     consts, so no executable has large arrays baked into it. It is meant to be called under
     `jax.jit`, `jax.vmap`, `jax.make_jaxpr` and the like.
 
+    Loops and branches that are alike but for what they take, as those of the layers of a net are,
+    are traced and lowered once, as a function that is called from each of their places. XLA puts it
+    back into all of these.
+
     Raises
     ------
     GraphError
         When called, if states are left (see the pass `purify`), or transformations that a pass
         should have expanded.
     """
+    return _emit_within("", graph)
+
+
+def _emit_within(scope: str, graph: Graph) -> Callable[..., tuple[Any, ...]]:
     inputs = (*graph.params, *(const.value for const in graph.consts))
+    functions = _functions(graph)
 
     def function(*arrays: Any) -> tuple[Any, ...]:
         if len(arrays) != len(inputs):
@@ -35,7 +57,7 @@ def emit(graph: Graph) -> Callable[..., tuple[Any, ...]]:
                 f"@{graph.name} takes {len(graph.params)} arrays and {len(graph.consts)} consts, "
                 f"not {len(arrays)} in all"
             )
-        return _Emitter().run_nodes(graph, inputs, arrays)
+        return _Emitter(functions, scope).run_nodes(graph, inputs, arrays)
 
     function.__name__ = function.__qualname__ = graph.name or "graph"
     return function
@@ -50,12 +72,36 @@ def jitted(graph: Graph) -> Callable[..., tuple[Any, ...]]:
     return jax.jit(emit(graph))
 
 
+Functions = Mapping[Node, tuple[Callable[..., tuple[Any, ...]], tuple[Value, ...]]]
+"""What computes a node of which there are several, and the values that it is to be given."""
+
+
+def _functions(graph: Graph) -> Functions:
+    """Return a function for every node with regions that others are like.
+
+    It is under `jax.jit`: when JAX meets it again, nothing of it is traced or lowered again.
+    """
+    alike: defaultdict[Any, list[Graph]] = defaultdict(list)
+    for node in walk(graph):
+        if node.regions and is_pure(node):
+            alone = Graph(node.op.name, (), (node,), node.results)
+            alone = alone.with_(params=captures(alone))
+            alike[fingerprint(alone)].append(alone)
+    functions: dict[Node, Any] = {}
+    for first, *others in alike.values():
+        if others:
+            loc = first.nodes[0].loc
+            function = jax.jit(_emit_within(loc.scope if loc else "", first))
+            functions.update((one.nodes[0], (function, one.params)) for one in (first, *others))
+    return functions
+
+
 class _Emitter:
     """Emits one graph in one environment, through which regions see what they capture."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Functions, scope: str) -> None:
         self.environment: dict[Value, Any] = {}
-        self.scope = ""
+        self.functions, self.scope = functions, scope
 
     def __call__(self, region: Graph, *arrays: Any) -> tuple[Any, ...]:
         """Emit a region; this is the `run` that region ops are given."""
@@ -119,6 +165,9 @@ class _Emitter:
 
     def _emit(self, node: Node) -> Any:
         environment = self.environment
+        if node in self.functions:
+            function, inputs = self.functions[node]
+            return function(*(environment[value] for value in inputs))
         arrays = [
             literal_array(operand) if isinstance(operand, Literal) else environment[operand]
             for operand in node.operands

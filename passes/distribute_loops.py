@@ -237,9 +237,11 @@ def choose(loop: Loop, machine: Machine) -> Choice:
         return Choice("a rule of its own runs in each step")  # see `hoist_invariant`
     found: list[Choice] = []
     otherwise = "no product gains by leaving it"
-    for speed in dict.fromkeys((machine.speed(0), machine.speed(inf))):
-        plan = _worth_it(step, machine, speed)
-        if plan is None:
+    speeds = (machine.speed(0), machine.speed(inf))
+    # Most often, the same is worth it at both speeds, and a plan takes time.
+    for products, totals in dict.fromkeys(_worth_it(step, machine, speed) for speed in speeds):
+        plan = _Plan(step, products, totals)
+        if not totals and not any(stage.at_once for stage in plan.stages):
             continue
         each, most = plan.handed, min(machine.cache / BLOCK, machine.memory)
         sizes = [loop.length]
@@ -258,8 +260,10 @@ def choose(loop: Loop, machine: Machine) -> Choice:
     return Choice("would save little or no time" if found else otherwise)
 
 
-def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None:
-    """Return what gains if what is handed on goes with so many bytes a second; None if nothing."""
+def _worth_it(
+    step: Dependences, machine: Machine, speed: float
+) -> tuple[frozenset[Node], tuple[Total, ...]]:
+    """Return the products and sums that gain if so many bytes a second are handed on."""
     length = step.loop.length
 
     def worth(product: Node) -> bool:
@@ -279,9 +283,8 @@ def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None
 
     totals = step.totals(worth_a_sum)
     gone = {part for total in totals for part in total.alone}
-    products = {n for n in step.loop.nodes if n not in gone and worth_a_product(n)}
-    plan = _Plan(step, products, totals)
-    return plan if totals or any(stage.at_once for stage in plan.stages) else None
+    products = (n for n in step.loop.nodes if n not in gone and worth_a_product(n))
+    return frozenset(products), tuple(totals)
 
 
 class _Plan:

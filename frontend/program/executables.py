@@ -7,7 +7,6 @@ neither the passes nor a backend see a graph twice.
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -30,6 +29,7 @@ from ...passes import (
 from ..errors import BatchAxisError
 from ..options import in_force, pipeline_for
 from ..state import in_foreign_trace
+from .collection import without_garbage_collection
 from .programs import Program, is_sharded
 
 CACHED = 512
@@ -72,12 +72,22 @@ class Compiled:
         return self.backend.compile(self.graph, donate=donated, around=around)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Runnable:
-    """A compiled program, and what runs it on flat arrays."""
+    """A compiled program, and the function of flat arrays that its backend makes of it."""
 
     compiled: Compiled
-    run: Callable[..., Sequence[Any]]
+    function: Callable[..., Sequence[Any]]
+    new: bool = True
+
+    def run(self, *arrays: Any) -> Sequence[Any]:
+        """Run it, which for the first time lowers and compiles it, too."""
+        if not self.new or self.compiled.io:  # what talks to the host runs Python, maybe for long
+            return self.function(*arrays)
+        with without_garbage_collection():
+            results = self.function(*arrays)
+        self.new = False
+        return results
 
 
 class ExecutableCache:
@@ -155,7 +165,7 @@ def optimise_graph(
     """
     base = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
     passes = pipeline_for(options or in_force.options, base)
-    with refusals():
+    with without_garbage_collection(), refusals():
         return run_pipeline(graph, passes, observers=observers, until=until)
 
 
@@ -185,8 +195,7 @@ def compile_program(program: Program) -> Compiled:
     for listener in tuple(listeners):
         listener(program)
     positions = {slot.var: i for i, slot in enumerate(program.slots)}
-    with _without_garbage_collection():
-        graph = optimise_graph(program.graph, program.foreign, options=program.options)
+    graph = optimise_graph(program.graph, program.foreign, options=program.options)
     written = tuple(positions[var] for var in graph.writes)
     places = {const.value: i for i, const in enumerate(program.graph.consts)}
     used = tuple(places[const.value] for const in graph.consts)
@@ -208,21 +217,6 @@ def outermost(executable: Executable, backend: Backend) -> Callable[..., Any]:
         return run(*args, **kwargs)
 
     return function
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Put off garbage collection, which in the midst of passes goes through all that JAX holds.
-
-    Passes make many small objects, of which most stay; a third of their time would be collection.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def find_runnable(program: Program) -> Runnable:

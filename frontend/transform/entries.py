@@ -23,6 +23,7 @@ from ..program import (
     give_back,
     outermost,
     tell_recorders,
+    without_garbage_collection,
 )
 from ..snapshot import holds_array, is_gone
 from ..state import epoch, hook_marks, in_foreign_trace, recording
@@ -139,7 +140,9 @@ class Entry(Captured):
         donated = tuple(i if isinstance(i, str) else first + i for i in donate)
         executable = self._compiled.executable(donated, self._around)
         self._inner = executable.inside
-        self._outer = outermost(executable, self._compiled.backend)
+        self._ready = outermost(executable, self._compiled.backend)
+        # What talks to the host runs Python of the user, maybe for long.
+        self._outer = self._ready if self._io else self._compiling
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
@@ -187,6 +190,13 @@ class Entry(Captured):
         for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
             state()._value = value  # pyright: ignore
         return result
+
+    def _compiling(self, *given: Any, **kwargs: Any) -> Any:
+        """Run for the first time, which lowers and compiles."""
+        with without_garbage_collection():
+            results = self._ready(*given, **kwargs)
+        self._outer = self._ready
+        return results
 
     def _others_differentiate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether custom derivatives matter otherwise than they did when this was compiled."""
