@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import jax
 
@@ -19,13 +20,24 @@ from ..capture import (
 )
 from ..program import (
     Program,
+    Slot,
     compile_program,
     give_back,
     outermost,
     tell_recorders,
 )
 from ..snapshot import holds_array, is_gone
-from ..state import epoch, hook_marks, in_foreign_trace, recording
+from ..state import (
+    Pack,
+    State,
+    epoch,
+    hook_marks,
+    in_foreign_trace,
+    may_stand,
+    pack_of,
+    recording,
+    release_all,
+)
 from . import plain
 from .kept_programs import (
     array_type,
@@ -113,15 +125,23 @@ class Entry(Captured):
         donate: Sequence[int | str],
         watch: Watch,
         context: Options,
+        packed: bool = True,
     ) -> None:
         super().__init__(program, watch)
         self.context = context
+        self._given = (program, names, donate, watch, context)
         self._names = sorted(names)
-        self._held = [slot.handle.reference for slot in program.slots]
         self._adopted = any(isinstance(slot.handle.state, Cell.adopted) for slot in program.slots)
         self._io, self._custom = program.has_io, program.custom
         self._array = array_type()
-        self._compiled = compile_program(program)
+        may = packed and not (program.foreign or program.checks or program.has_io)
+        self._compiled = compile_program(program, apart(program) if may else None)
+        self._slots = [program.slots[i] for i in self._compiled.held]
+        self._held = [slot.handle.reference for slot in self._slots]
+        self._packs = [_pack_of(program, inside) for inside, _ in self._compiled.packs]
+        pairs = zip(self._packs, self._compiled.packs, strict=True)
+        self._packs_left = [pack for pack, slots in pairs if slots.written]
+        self._unpacked: Entry | None = None
         self._consts = program.consts(self._compiled.consts)
         slots = [program.slots[i] for i in self._compiled.written]
         left = [slot.handle for slot in slots if slot.final]
@@ -132,10 +152,10 @@ class Entry(Captured):
         self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
         self._watched = any(map(any, self._hooks))
-        self._fresh = _numbers_left(program, self._compiled.written)
+        self._fresh = _numbers_left(self._slots, {slot.handle for slot in slots})
         self._numbers = [(i, view) for i, view in self._fresh if is_one_array(view)]
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
-        first = len(self._held) + len(self._consts)
+        first = len(self._held) + len(self._packs) + len(self._consts)
         donated = tuple(i if isinstance(i, str) else first + i for i in donate)
         executable = self._compiled.executable(donated, self._around)
         self._inner = executable.inside
@@ -143,6 +163,8 @@ class Entry(Captured):
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
+        if self._packs and not self._put_in():
+            return self._without_packs().run(args, kwargs)
         if self._custom and self._others_differentiate(args, kwargs):
             raise Mismatch
         if recording.stack:
@@ -158,6 +180,8 @@ class Entry(Captured):
         for i, view in self._numbers:  # somebody may have set one again
             if type(held[i]) is not self._array or held[i].weak_type:
                 held[i] = without_weak_types(held[i], view)
+        if self._packs:
+            held += [pack.array for pack in self._packs]
         try:
             *values, result = self._outer(*held, *self._consts, *args, **kwargs)
         except ValueError:
@@ -165,6 +189,11 @@ class Entry(Captured):
                 raise
             # A backend may need to be told that it runs inside something else.
             *values, result = self._inner(*held, *self._consts, *args, **kwargs)
+        except TypeError:
+            # JAX does not know what to do with States that stand in packs of other functions.
+            if not release_all(held):
+                raise
+            return self.run(args, kwargs)
         if self._io:
             jax.block_until_ready((values, result))
         if self._left is not None:
@@ -180,6 +209,8 @@ class Entry(Captured):
             return result
         for i in self._in_place:  # whoever holds the container sees what was changed
             values[i] = merge(self._written[i].state.peek(), values[i])
+        for pack in reversed(self._packs_left):
+            pack.take(values.pop())
         if self._adopted:
             for state, value in zip(self._given_back, values, strict=True):
                 state().accept(value)  # pyright: ignore
@@ -187,6 +218,20 @@ class Entry(Captured):
         for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
             state()._value = value  # pyright: ignore
         return result
+
+    def _put_in(self) -> bool:
+        """Whether all States of packs stand in these now, and nobody traces."""
+        if in_foreign_trace():
+            return False
+        return all([pack.whole or pack.fill() for pack in self._packs])
+
+    def _without_packs(self) -> Entry:
+        """Return an entry of the same program that takes each State by itself."""
+        if self._unpacked is None:
+            self._unpacked = Entry(*self._given, packed=False)
+        for pack in self._packs:
+            pack.release()
+        return self._unpacked
 
     def _others_differentiate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether custom derivatives matter otherwise than they did when this was compiled."""
@@ -210,8 +255,10 @@ class Entry(Captured):
             raise Mismatch
         program = self.program
         first = len(self._held)
-        last = first + len(self._consts)
-        values, consts, args = given[:first], given[first:last], given[last:]
+        middle = first + len(self._packs)
+        last = middle + len(self._consts)
+        values, packs, consts = given[:first], given[first:middle], given[middle:last]
+        args = given[last:]
         names = sorted(kwargs)
         leaves, tree = jax.tree.flatten((*args, *(kwargs[name] for name in names)))
         if names != self._names:
@@ -219,26 +266,46 @@ class Entry(Captured):
         if tree != program.in_tree or not same_avals(leaves, program.in_avals, weak=True):
             raise Mismatch
         held: list[Any] = []
-        for value, slot in zip(values, program.slots, strict=True):
+        for value, slot in zip(values, self._slots, strict=True):
             found, now = jax.tree.flatten(value)
             if now != slot.before.tree or not same_avals(found, slot.before.avals, weak=False):
                 raise Mismatch
             held.extend(slot.entry_leaves(found))
-        outs = flat(*leaves, *held, *consts)
-        count = len(program.out_avals)
+        outs = flat(*leaves, *held, *packs, *consts)
+        count, left = len(program.out_avals), len(outs) - len(self._packs_left)
         result = jax.tree.unflatten(program.out_tree, outs[:count])
-        written = program.written_values(self._compiled.written, outs[count:])
-        return *(value for _, value in written), result
+        written = program.written_values(self._compiled.written, outs[count:left])
+        return *(value for _, value in written), *outs[left:], result
 
 
-def _numbers_left(program: Program, written: Sequence[int]) -> list[tuple[int, View]]:
+def _numbers_left(slots: Sequence[Slot], written: Container[Handle]) -> list[tuple[int, View]]:
     """Return the slots of States that a program writes and that may hold numbers."""
-    handles = {program.slots[i].handle for i in written}
     return [
         (i, slot.before)
-        for i, slot in enumerate(program.slots)
-        if slot.handle in handles and any(aval.shape == () for aval in slot.before.avals)
+        for i, slot in enumerate(slots)
+        if slot.handle in written and any(aval.shape == () for aval in slot.before.avals)
     ]
+
+
+def apart(program: Program) -> set[int]:
+    """Return the slots of States that do not stand in packs, each of one array as it is."""
+    uses = Counter(slot.handle for slot in program.slots)
+    return {
+        i
+        for i, slot in enumerate(program.slots)
+        if uses[slot.handle] > 1
+        or not slot.final
+        or slot.in_place
+        or slot.before.tree != slot.after.tree
+        or not slot.before.same_types(slot.after)
+        or not may_stand(slot.handle.state)
+    }
+
+
+def _pack_of(program: Program, inside: Sequence[int]) -> Pack:
+    slots = [program.slots[i] for i in inside]
+    states = [cast(State[Any], slot.handle.state) for slot in slots]
+    return pack_of(states, [slot.before for slot in slots])
 
 
 def _checks(program: Program, watch: Watch) -> Iterator[Callable[[], bool]]:
