@@ -36,6 +36,9 @@ from .lanes import part, take
 FEW = 8
 """How many lanes may be taken out of packs one by one, if they are at most a quarter of all."""
 
+TERMS = 4
+"""From so many alike terms on, a sum may be written as one over a stack."""
+
 DEPTH = 20
 """How many nodes away from a lane is looked for it."""
 
@@ -105,12 +108,17 @@ def merge_lanes(
         In place of results that were packed there is None.
     """
     cells = tuple(cells)
-    sums = sums_over_stacks(nodes, results, least)
-    if sums is not None:
-        merged = _merge(sums.nodes, results, cells, least, around, sums.stacks)
-        if merged is not None:
-            return merged
-    return _merge(nodes, results, cells, least, around, frozenset())
+    merged = _merge(nodes, results, cells, least, around, frozenset())
+    sums = sums_over_stacks(nodes, results, max(least, TERMS))
+    if sums is None:
+        return merged
+    other = _merge(sums.nodes, results, cells, least, around, sums.stacks)
+    return other if _count(other) > _count(merged) else merged
+
+
+def _count(merged: Merged | None) -> int:
+    """Return how many results were packed."""
+    return 0 if merged is None else sum(result is None for result in merged.results)
 
 
 def _merge(

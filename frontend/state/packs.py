@@ -113,7 +113,7 @@ class Pack:
             if not self._put_in({i: leaf for i, (_, leaf) in found.items()}):
                 return False
             for i, (held, _) in found.items():
-                states[i]._value = Place(self, i, held)  # pyright: ignore
+                states[i].accept(Place(self, i, held))  # pyright: ignore[reportOptionalMemberAccess]
             self.whole = not self.hopeless
             return self.whole
 
@@ -126,7 +126,7 @@ class Pack:
                 for i, reference in enumerate(self._states):
                     state = reference()
                     if state is not None:
-                        state._value = Place(self, i, None)  # pyright: ignore
+                        state.accept(Place(self, i, None))
                 self.version += 1
                 gone = any(reference() is None for reference in self._states)
                 self.whole = not gone and not self.hopeless

@@ -142,6 +142,8 @@ class Entry(Captured):
         pairs = zip(self._packs, self._compiled.packs, strict=True)
         self._packs_left = [pack for pack, slots in pairs if slots.written]
         self._unpacked: Entry | None = None
+        inside = (i for slots in self._compiled.packs if slots.written for i in slots.slots)
+        self._touched = (*self._compiled.written, *inside)
         self._consts = program.consts(self._compiled.consts)
         slots = [program.slots[i] for i in self._compiled.written]
         left = [slot.handle for slot in slots if slot.final]
@@ -168,20 +170,8 @@ class Entry(Captured):
         if self._custom and self._others_differentiate(args, kwargs):
             raise Mismatch
         if recording.stack:
-            tell_recorders(self.program, self._compiled.written)
-        if self._adopted:
-            held = [state().peek() for state in self._held]  # pyright: ignore
-        else:  # of ours it is known where they hold it, and every call asks for it
-            held = [state()._value for state in self._held]  # pyright: ignore
-        if self._fresh:
-            for i, view in self._fresh:
-                held[i] = without_weak_types(held[i], view)
-            self._fresh = []
-        for i, view in self._numbers:  # somebody may have set one again
-            if type(held[i]) is not self._array or held[i].weak_type:
-                held[i] = without_weak_types(held[i], view)
-        if self._packs:
-            held += [pack.array for pack in self._packs]
+            tell_recorders(self.program, self._touched)
+        held = self._values()
         try:
             *values, result = self._outer(*held, *self._consts, *args, **kwargs)
         except ValueError:
@@ -196,6 +186,35 @@ class Entry(Captured):
             return self.run(args, kwargs)
         if self._io:
             jax.block_until_ready((values, result))
+        if self._packs_left:
+            count = len(self._packs_left)
+            values, arrays = values[:-count], values[-count:]
+            self._leave(values)
+            for pack, value in zip(self._packs_left, arrays, strict=True):
+                pack.take(value)
+        else:
+            self._leave(values)
+        return result
+
+    def _values(self) -> list[Any]:
+        """Return what the States hold now, and then the packs."""
+        if self._adopted:
+            held = [state().peek() for state in self._held]  # pyright: ignore
+        else:  # of ours it is known where they hold it, and every call asks for it
+            held = [state()._value for state in self._held]  # pyright: ignore
+        if self._fresh:
+            for i, view in self._fresh:
+                held[i] = without_weak_types(held[i], view)
+            self._fresh = []
+        for i, view in self._numbers:  # somebody may have set one again
+            if type(held[i]) is not self._array or held[i].weak_type:
+                held[i] = without_weak_types(held[i], view)
+        if self._packs:
+            held += [pack.array for pack in self._packs]
+        return held
+
+    def _leave(self, values: list[Any]) -> None:
+        """Give States that stand by themselves their new values."""
         if self._left is not None:
             pairs = self.program.checked([*zip(self._left, values, strict=True)])
             values = [value for _, value in pairs]
@@ -206,18 +225,15 @@ class Entry(Captured):
                 break
         if self._watched:
             give_back([*zip(self._written, values, strict=True)], False, self._kept)
-            return result
+            return
         for i in self._in_place:  # whoever holds the container sees what was changed
             values[i] = merge(self._written[i].state.peek(), values[i])
-        for pack in reversed(self._packs_left):
-            pack.take(values.pop())
         if self._adopted:
             for state, value in zip(self._given_back, values, strict=True):
                 state().accept(value)  # pyright: ignore
-            return result
+            return
         for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
             state()._value = value  # pyright: ignore
-        return result
 
     def _put_in(self) -> bool:
         """Whether all States of packs stand in these now, and nobody traces."""
