@@ -24,7 +24,7 @@ from .machine import Limits, described
 from .side_by_side import BY_HAND, HEAD, PEER, Result, Row
 
 GROUPS = {
-    "dispatch": "Calls",
+    "dispatch": "Many small States",
     "eager": "Calls outside of `jit`",
     "tutorial_loops": "One neuron",
     "nets": "Spiking nets",

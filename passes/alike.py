@@ -27,7 +27,7 @@ class Maker(NamedTuple):
     """What makes a value: a node, and which of its results it is."""
 
     node: Node
-    index: int
+    number: int
 
 
 class Place(NamedTuple):
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
     source: Value
     axis: int
-    index: int
+    at: int
 
 
 class Rows:
@@ -90,7 +90,7 @@ class Rows:
             return None
         (source, *_), attrs = maker.node.operands or (None,), maker.node.attrs
         if maker.node.op.name == "unstack" and isinstance(source, Value):
-            return Place(source, attrs["axis"], maker.index)
+            return Place(source, attrs["axis"], maker.number)
         part = None if source is None else self.maker(source)
         if maker.node.op.name != "squeeze" or part is None:
             return None
@@ -107,7 +107,7 @@ class Rows:
         makers = [self.maker(x) for x in row]
         found = [maker for maker in makers if maker is not None]
         nodes = tuple(maker.node for maker in found)
-        if len(set(nodes)) < len(row) or len({maker.index for maker in found}) > 1:
+        if len(set(nodes)) < len(row) or len({maker.number for maker in found}) > 1:
             return None
         if len({self._keys[node] for node in nodes}) > 1 or not _may_be_grouped(nodes[0]):
             return None

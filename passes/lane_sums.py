@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..ir import Builder, Node, Operand, Value
+from ..ir import Builder, Node, Operand
 from .alike import Rows, given
 
 
@@ -27,14 +27,14 @@ def sums_over_stacks(
     of it, term by term. The terms are added in another order.
     """
     rows = Rows(nodes)
-    uses = Counter(x for node in nodes for x in given(node) if isinstance(x, Value))
-    uses.update(x for x in results if isinstance(x, Value))
+    uses = Counter(x for node in nodes for x in given(node))
+    uses.update(x for x in results if x is not None)
     adders = {id(node): node for node in nodes if node.op.name == "add"}
     inner = {
         id(maker.node)
         for node in adders.values()
         for x in node.operands
-        if (maker := rows.maker(x)) is not None and uses[x] == 1 and id(maker.node) in adders
+        if (maker := rows.maker(x)) is not None and uses.get(x) == 1 and id(maker.node) in adders
     }
     built, stacks, gone = Builder(), set[Node](), set[int]()
     sums: dict[int, list[Node]] = {}

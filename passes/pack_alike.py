@@ -21,7 +21,8 @@ from ..ir import (
     replay_region,
 )
 from .dead_code import dead_code
-from .lane_groups import Around, Cell, Merged, merge_lanes
+from .lane_groups import Merged, merge_lanes
+from .lane_plan import Around, Cell
 
 LEAST = 4
 """From so many on, one array in place of many is worth a few slices of it."""

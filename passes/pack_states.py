@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ..ir import Graph, Node, Operand, StateVar, Value
 from .dead_code import dead_code
-from .lane_groups import Cell, Pack, merge_lanes
+from .lane_groups import Pack, merge_lanes
+from .lane_plan import Cell
 from .pack_alike import LARGEST, LEAST, is_small, there
 
 

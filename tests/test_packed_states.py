@@ -6,12 +6,14 @@ import copy
 import gc
 import pickle
 import threading
+from itertools import pairwise
 
 import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.core import Tracer
 
 import brainir
 from brainir.frontend.state.packs import Place
@@ -49,7 +51,8 @@ def test_states_stand_in_one_array_between_calls():
     some = states()
     step = stepped(some)
     assert float(step(1.0)) == 2.0
-    assert stand_in_a_pack(some) and len({held(state).pack for state in some}) == 1
+    assert stand_in_a_pack(some)
+    assert len({held(state).pack for state in some}) == 1
     assert float(step(1.0)) == 3.0
     assert values(some) == [[1.5 + i / 4] * 2 for i in range(COUNT)]
 
@@ -60,9 +63,11 @@ def test_what_was_read_is_read_again_as_the_same_object():
     step = stepped(some)
     step(0.0)
     once = some[2].value
-    assert once is some[2].value and isinstance(once, jax.Array)
+    assert once is some[2].value
+    assert isinstance(once, jax.Array)
     step(0.0)
-    assert once.tolist() == [1.0, 1.0] and some[2].value.tolist() == [0.5, 0.5]
+    assert once.tolist() == [1.0, 1.0]
+    assert some[2].value.tolist() == [0.5, 0.5]
     assert before[2].tolist() == [2.0, 2.0]
 
 
@@ -169,8 +174,8 @@ def test_copies_and_pickles_are_states_of_their_own():
     step(1.0)
     assert values(other) == values(third) == [[1 + i / 2] * 2 for i in range(COUNT)]
     assert values(some) != values(other)
-    assert "2.25" not in repr(some[0]) and repr(some[0]) == repr(brainir.HiddenState(
-        jnp.zeros(2), name="s0"))
+    assert "2.25" not in repr(some[0])
+    assert repr(some[0]) == repr(brainir.HiddenState(jnp.zeros(2), name="s0"))
 
 
 def test_a_state_that_changes_its_type_is_compiled_for_again():
@@ -179,7 +184,8 @@ def test_a_state_that_changes_its_type_is_compiled_for_again():
     step(1.0)
     some[0].value = jnp.zeros(3)
     assert step(1.0) == 3.0
-    assert some[0].value.shape == (3,) and some[1].value.shape == (2,)
+    assert some[0].value.shape == (3,)
+    assert some[1].value.shape == (2,)
     some[0].value = jnp.zeros(2)
     assert step(1.0) == 2.0
     some[1].value = np.zeros(2, np.float16)
@@ -204,10 +210,9 @@ def test_units_stay_with_each_state():
     volts[0].value = 1.0 * u.mV
     step()
     assert u.math.allclose(volts[0].value, 2.0 * u.mV)
-    with pytest.raises(Exception, match="unit|dimension"):
-        volts[0].value = 1.0 * u.nA
-        step()
-        assert u.math.allclose(volts[0].value, 1.0 * u.mV)
+    volts[0].value = 1.0 * u.nA  # that is another program
+    step()
+    assert u.math.allclose(volts[0].value, 2.0 * u.nA)
 
 
 def test_numbers_stay_compiled_for():
@@ -240,12 +245,34 @@ def test_states_that_are_replaced_or_gone_are_not_read_from_a_pack():
     assert values(some)[0] == [0.5, 0.5]
 
 
+def test_a_state_that_dies_unseen_is_not_read_from_a_pack():
+    class Hidden:  # nobody looks into this
+        __slots__ = ("state",)
+
+        def __init__(self, state):
+            self.state = state
+
+    some = states()
+    cell = Hidden(some.pop())
+
+    @brainir.transform.jit
+    def step():
+        for state in (*some, cell.state):
+            state.value = state.value + 1
+        return cell.state.value[0]
+
+    assert float(step()) == COUNT
+    cell.state = brainir.HiddenState(jnp.full(2, 100.0))
+    gc.collect()
+    assert float(step()) == 101.0
+
+
 def test_hooks_are_told_of_every_value():
     some, told = states(), []
     step = stepped(some)
 
     def told_of(context):
-        if not isinstance(context.value, jax.core.Tracer):
+        if not isinstance(context.value, Tracer):
             told.append(context.value.tolist())
 
     step(1.0)
@@ -295,7 +322,7 @@ def test_threads_may_read_and_call():
     stop.set()
     reader.join()
     assert values(some)[3] == [203.0, 203.0]
-    assert all(a <= b for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a <= b for a, b in pairwise(seen))
 
 
 def test_states_on_another_device_stay_there():

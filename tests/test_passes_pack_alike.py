@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import brainir
 from brainir.backends.reference import run
 from brainir.ir import (
     Builder,
@@ -59,11 +62,13 @@ def recipes(draw: st.DrawFn, rows: Sequence[Sequence[Operand]], shared: Sequence
     made: list[Recipe] = []
 
     def leaf() -> Recipe:
-        kind = draw(st.sampled_from(["own", "own", "next", "shared", "number", "each"]))
+        kind = draw(st.sampled_from(["own", "own", "next", "mirrored", "shared", "number", "each"]))
         row, one = draw(st.sampled_from(rows)), draw(st.sampled_from(shared))
         if kind in ("own", "next"):
             shift = draw(st.integers(1, size - 1)) if kind == "next" else 0
             return lambda build, lane: row[(lane + shift) % size]
+        if kind == "mirrored":
+            return lambda build, lane: row[size - 1 - lane]
         if kind == "shared":
             return lambda build, lane: one
         step = 0.25 if kind == "each" else 0.0
@@ -104,11 +109,11 @@ def loops_of_lanes(draw: st.DrawFn) -> Graph:
         following.append([recipe(build, lane) for lane in range(len(row))])
     yielded = [following[0][0], *following[-1]] if draw(st.booleans()) else []
     if draw(st.booleans()):  # the sum of all, term by term
-        sums = following[0][0]
+        sums = build("add", x, following[0][0])
         for term in following[0][1:]:
             sums = build("add", sums, term)
         yielded.append(sums)
-    flat = zip(sum(initial, []), sum(carries, []), sum(following, []), strict=True)
+    flat = zip(*(list(chain(*rows)) for rows in (initial, carries, following)), strict=True)
     loop = Loop(
         tuple(Carry(*names) for names in flat),
         (*map(Slice, arrays, slices), Slice(xs, x)),
@@ -118,7 +123,7 @@ def loops_of_lanes(draw: st.DrawFn) -> Graph:
         draw(st.booleans()),
     )
     results = [value for values in loop.emit(around) for value in values]
-    params = [*sum(initial, []), *arrays, xs, *outside, extra]
+    params = [*chain(*initial), *arrays, xs, *outside, extra]
     return dead_code(around.graph(params, results, "lanes"))
 
 
@@ -135,8 +140,10 @@ def test_most_random_lanes_are_packed():
     @settings(max_examples=40, database=None, derandomize=True)
     @given(loops_of_lanes())
     def count(graph: Graph) -> None:
-        before, after = (Loop.of(next(n for n in walk(g) if n.op.name == "for_loop"))
-                         for g in (graph, pack_alike(graph)))
+        before, after = (
+            Loop.of(next(n for n in walk(g) if n.op.name == "for_loop"))
+            for g in (graph, pack_alike(graph))
+        )
         packed.append(len(after.carries) < len(before.carries))
 
     count()
@@ -208,9 +215,11 @@ def step_over(count: int, lane: Callable[[Builder, Sequence[Value], int], Operan
 
 
 def test_states_that_wait_for_each_other_stand_apart():
+    last = []
+
     def lane(build, values, i):  # each takes what the one before has become
-        lane.last = build("add", values[i], getattr(lane, "last", values[0]))
-        return lane.last
+        last.append(build("add", values[i], last[-1] if last else values[0]))
+        return last[-1]
 
     assert not pack_states(step_over(6, lane)).packs
 
@@ -260,9 +269,6 @@ def test_products_of_lanes_are_left_to_themselves():
 
 @pytest.mark.parametrize("coupled", [False, True])
 def test_the_gradient_of_many_scalars_is_one_loop_each_way_over_one_array(coupled):
-    import brainir
-    import jax.numpy as jnp
-
     def gradient(least: int):
         units = [brainir.HiddenState(jnp.float32(0.1 * i)) for i in range(6)]
         weights = [brainir.ParamState(jnp.float32(0.3 * i)) for i in range(6)]

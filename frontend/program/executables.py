@@ -209,8 +209,10 @@ def compile_program(program: Program, apart: Collection[int] | None = None) -> C
         graph = optimise_graph(program.graph, program.foreign, options=program.options)
         found = PackedStates(graph, {}) if apart is None else _packed(program, graph, apart)
     graph, members = found.graph, found.packs
-    packs = [PackedSlots(tuple(positions[s] for s in inside), pack in graph.writes)
-             for pack, inside in members.items()]
+    packs = [
+        PackedSlots(tuple(positions[s] for s in inside), pack in graph.writes)
+        for pack, inside in members.items()
+    ]
     written = tuple(positions[var] for var in graph.writes if var not in members)
     held = tuple(positions[var] for var in graph.states if var not in members)
     places = {const.value: i for i, const in enumerate(program.graph.consts)}

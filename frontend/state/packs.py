@@ -16,6 +16,8 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import SingleDeviceSharding
 
+from .traces import in_foreign_trace
+
 if TYPE_CHECKING:
     from ..capture import View
     from .state import State
@@ -87,7 +89,10 @@ class Pack:
     def row(self, index: int) -> Any:
         """Return the value of a State."""
         self._pay(1)
-        with jax.ensure_compile_time_eval():
+        if in_foreign_trace():
+            with jax.ensure_compile_time_eval():
+                leaf = _row(self.array, np.int32(index))
+        else:
             leaf = _row(self.array, np.int32(index))
         return jax.tree.unflatten(self.views[index].tree, [leaf])
 
@@ -151,7 +156,9 @@ class Pack:
         homes = {_home(leaf) for leaf in leaves.values() if isinstance(leaf, jax.Array)}
         if self.array is not None:
             homes.add(_home(self.array))
-        if len(homes) > 1 or not all(isinstance(home, SingleDeviceSharding | None) for home in homes):
+        if len(homes) > 1 or not all(
+            isinstance(home, SingleDeviceSharding | None) for home in homes
+        ):
             return False
         if self.array is not None and len(leaves) <= FEW:
             for i, leaf in leaves.items():

@@ -239,7 +239,10 @@ class Entry(Captured):
         """Whether all States of packs stand in these now, and nobody traces."""
         if in_foreign_trace():
             return False
-        return all([pack.whole or pack.fill() for pack in self._packs])
+        for pack in self._packs:  # noqa: SIM110
+            if not (pack.whole or pack.fill()):
+                return False
+        return True
 
     def _without_packs(self) -> Entry:
         """Return an entry of the same program that takes each State by itself."""
