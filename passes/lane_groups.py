@@ -77,11 +77,11 @@ def merge_lanes(
         In place of results that were packed there is None.
     """
     cells = tuple(cells)
-    merged = _merge(Line(nodes, results, cells, around), least)
+    merged = _merge(Line(nodes, results, cells, least, around))
     sums = sums_over_stacks(nodes, results, max(least, TERMS))
     if sums is None:
         return merged
-    other = _merge(Line(sums.nodes, results, cells, around, sums.stacks), least)
+    other = _merge(Line(sums.nodes, results, cells, least, around, sums.stacks))
     return other if _count(other) > _count(merged) else merged
 
 
@@ -90,13 +90,17 @@ def _count(merged: Merged | None) -> int:
     return 0 if merged is None else sum(result is None for result in merged.results)
 
 
-def _merge(line: Line, least: int) -> Merged | None:
-    for seeds in line.alike(least):
+def _merge(line: Line) -> Merged | None:
+    for seeds in (*line.alike(), []):  # at last, what only goes in
         skipped = set[Seed]()
-        while left := [seed for seed in seeds if seed not in skipped]:
+        while True:
+            gone = {cell for seed in skipped if not isinstance(seed, Node) for cell in seed}
+            left = [seed for seed in seeds if gone.isdisjoint(seed)]
             plan = Plan(line, left, skipped)
             if not plan.failed:
-                return _Building(plan).merged()
+                if any(plan.packs()):
+                    return _Building(plan).merged()
+                break
             skipped |= plan.failed
     return None
 

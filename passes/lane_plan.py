@@ -54,8 +54,10 @@ class Line:
         Those of a graph or region; results may be missing.
     cells : tuple of Cell
         What may be packed, in the order that lanes are to have.
+    least : int
+        How many lanes are worth it.
     around : Around or None
-        What else may be.
+        What else may be packed.
     unordered : collection of Node
         Stacks of which it does not matter in which order they are.
     known : Rows
@@ -69,10 +71,11 @@ class Line:
         nodes: Sequence[Node],
         results: Sequence[Operand | None],
         cells: Sequence[Cell],
+        least: int,
         around: Around | None,
         unordered: Collection[Node] = (),
     ) -> None:
-        self.nodes, self.results, self.cells = nodes, results, cells
+        self.nodes, self.results, self.cells, self.least = nodes, results, cells, least
         self.around, self.unordered = around, unordered
         self.known = Rows(nodes)
         self.readable = {c.param for c in cells if c.result is None and c.param is not None}
@@ -88,8 +91,8 @@ class Line:
         assert self.around is not None
         return self.around.stack([cell.param for cell in cells if cell.param is not None])
 
-    def alike(self, least: int) -> list[list[tuple[Cell, ...]]]:
-        """Return the cells that come out alike, at ``least`` so many, by how many they are."""
+    def alike(self) -> list[list[tuple[Cell, ...]]]:
+        """Return the cells that come out alike, by how many they are."""
         found: dict[Hashable, list[Cell]] = defaultdict(list)
         for cell in self.cells:
             if cell.result is not None:
@@ -97,7 +100,7 @@ class Line:
                 found[self.known.form(self.result(cell)), type].append(cell)
         sizes: dict[int, list[tuple[Cell, ...]]] = defaultdict(list)
         for cells in found.values():
-            if len(cells) >= least:
+            if len(cells) >= self.least:
                 sizes[len(cells)].append(tuple(cells))
         return [*sizes.values()]
 
@@ -159,7 +162,7 @@ class Plan:
     ) -> None:
         self.line, self.known = line, line.known
         self.seeds: dict[tuple[Cell, ...], Row] = {}
-        self.size = len(seeds[0])
+        self.size = len(seeds[0]) if seeds else 0
         self.members: dict[Node, tuple[tuple[Node, ...], int]] = {}
         self.packed: dict[Value, tuple[tuple[Cell, ...], int]] = {}
         self.read: list[tuple[Cell, ...]] = []
@@ -174,12 +177,18 @@ class Plan:
             self.seeds[ordered] = tuple(line.result(cell) for cell in ordered)
             self._follow(self.seeds[ordered], ordered)
         for node in line.nodes:
-            if node.op.name == "stack" and len(node.operands) == self.size and node not in skipped:
-                lanes = [self._lane_of(operand) for operand in node.operands]
-                if sorted(lanes) == [*range(self.size)]:
-                    self._follow(self.gathered(node), node)
+            if node.op.name == "stack" and node not in skipped:
+                self._follow_stack(node)
         self.order: list[Node] = []
         self.failed = self._failures()
+
+    def _follow_stack(self, node: Node) -> None:
+        """Merge what a `stack` is of if it comes from lanes; pack it if it only goes in."""
+        lanes = [self._lane_of(operand) for operand in node.operands]
+        if len(lanes) == self.size and sorted(lanes) == [*range(self.size)]:
+            self._follow(self.gathered(node), node)
+        elif self._pack_what_is_read(node.operands):
+            self.leaves.setdefault(node.operands, node)
 
     def _pack(self, cells: tuple[Cell, ...]) -> None:
         places = ((cell.param, (cells, i)) for i, cell in enumerate(cells))
@@ -219,26 +228,33 @@ class Plan:
             for lane, node in enumerate(group)
         )
 
-    def _pack_what_is_read(self, row: Row) -> None:
+    def _pack_what_is_read(self, row: Row) -> bool:
+        """Pack a row of what only goes in, or is seen around; tell whether it is one."""
         outside = () if self.line.around is None else self.line.around.values
         for allowed, packs in ((self.line.readable, self.read), (outside, self.seen_around)):
             new = [x for x in row if isinstance(x, Value) and x in allowed and x not in self.packed]
-            if len(new) == len(set(new)) == len(row):
+            if len(new) == len(set(new)) == len(row) >= self.line.least:
                 packs.append(tuple(Cell(x, None) for x in new))
                 self._pack(packs[-1])
+                return True
+        return False
 
     # --- whether it is worth it -------------------------------------------------------------------
 
     def _failures(self) -> set[Seed]:
         bad: set[Seed] = {s for row, s in self.leaves.items() if self.is_scattered(row)}
         taken = self._taken()
-        if not bad and len(taken) > min(FEW, self.size // 4):
+        most = max((len(cells) for cells in self.packs()), default=0)
+        if not bad and len(taken) > min(FEW, most // 4):
             counts = Counter(self._owner(value) for value in taken)
             bad = {counts.most_common(1)[0][0]}
         if not bad:
             lanes = {node: group[0] for node, (group, _) in self.members.items()}
-            self.order = in_order(self.known, self.line.nodes, lanes)
-            bad = set() if self.order else set(self.seeds)
+            order = in_order(self.known, self.line.nodes, lanes)
+            if order is None:
+                bad = set(self.seeds)
+            else:
+                self.order = order
         return bad
 
     def _taken(self) -> set[Value]:
@@ -335,8 +351,8 @@ class Plan:
         yield from self.read
 
 
-def in_order(known: Rows, nodes: Sequence[Node], merged: Mapping[Node, Node]) -> list[Node]:
-    """Return nodes in an order in which what is merged comes at once; empty if there is none.
+def in_order(known: Rows, nodes: Sequence[Node], merged: Mapping[Node, Node]) -> list[Node] | None:
+    """Return nodes in an order in which what is merged comes at once; None if there is none.
 
     As far as possible it is the order that they have.
 
@@ -371,4 +387,4 @@ def in_order(known: Rows, nodes: Sequence[Node], merged: Mapping[Node, Node]) ->
             missing[user] -= 1
             if not missing[user]:
                 heapq.heappush(ready, places[user])
-    return order if len(order) == len(units) else []
+    return order if len(order) == len(units) else None

@@ -23,6 +23,19 @@ class PackedStates:
         come the states that are left, in the order that they had. So it is with its writes.
     packs : dict of StateVar to tuple of StateVar
         The members of each.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> from brainir.passes import pack_states
+    >>> graph = parse('''graph @step(%u: f32[], %v: f32[]) -> (f32[], f32[])
+    ...   states(@u: f32[] hidden, @v: f32[] hidden)
+    ...   writes(@u, @v) {
+    ...   return %v, %u
+    ... }''')
+    >>> packed = pack_states(graph, least=2)
+    >>> [[state.name for state in members] for members in packed.packs.values()]
+    [['u', 'v']]
     """
 
     graph: Graph

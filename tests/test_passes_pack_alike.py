@@ -300,3 +300,25 @@ def test_the_gradient_of_many_scalars_is_one_loop_each_way_over_one_array(couple
     _, expected = gradient(0)
     assert counts == [1, 2]
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_states_of_which_nothing_is_computed_are_packed_too():
+    graph = step_over(5, lambda build, values, i: values[(i + 2) % 5])
+    packed = pack_states(graph)
+    assert len(packed.packs) == 1
+    np.testing.assert_allclose(
+        run(packed.graph, np.arange(5.0, dtype=np.float32))[0], [2, 3, 4, 0, 1]
+    )
+    zeros = step_over(5, lambda build, values, i: literal(float(i)))
+    np.testing.assert_allclose(run(pack_states(zeros).graph, np.ones(5, np.float32))[0], range(5))
+
+
+def test_states_that_are_only_stacked_are_handed_over_as_one():
+    values, build = [Value(F32, "v") for _ in range(5)], Builder()
+    total = build("reduce_sum", build("stack", *values, axis=0), axes=(0,))
+    states = tuple(StateVar(f"v{i}", (F32,)) for i in range(5))
+    graph = build.graph(values, [total], "total").with_(states=states)
+    packed = pack_states(graph)
+    assert [node.op.name for node in packed.graph.nodes] == ["reduce_sum"]
+    other = graph.with_(results=(total, *values))
+    assert not pack_states(other).packs

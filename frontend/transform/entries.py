@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 
@@ -28,13 +27,9 @@ from ..program import (
 )
 from ..snapshot import holds_array, is_gone
 from ..state import (
-    Pack,
-    State,
     epoch,
     hook_marks,
     in_foreign_trace,
-    may_stand,
-    pack_of,
     recording,
     release_all,
 )
@@ -46,6 +41,7 @@ from .kept_programs import (
     same_avals,
     without_weak_types,
 )
+from .packing import apart, pack_for
 from .watch import Watch
 
 
@@ -134,11 +130,10 @@ class Entry(Captured):
         self._adopted = any(isinstance(slot.handle.state, Cell.adopted) for slot in program.slots)
         self._io, self._custom = program.has_io, program.custom
         self._array = array_type()
-        may = packed and not (program.foreign or program.checks or program.has_io)
-        self._compiled = compile_program(program, apart(program) if may else None)
+        self._compiled = compile_program(program, apart(program) if packed else None)
         self._slots = [program.slots[i] for i in self._compiled.held]
         self._held = [slot.handle.reference for slot in self._slots]
-        self._packs = [_pack_of(program, inside) for inside, _ in self._compiled.packs]
+        self._packs = [pack_for(program, inside) for inside, _ in self._compiled.packs]
         pairs = zip(self._packs, self._compiled.packs, strict=True)
         self._packs_left = [pack for pack, slots in pairs if slots.written]
         self._unpacked: Entry | None = None
@@ -304,27 +299,6 @@ def _numbers_left(slots: Sequence[Slot], written: Container[Handle]) -> list[tup
         for i, slot in enumerate(slots)
         if slot.handle in written and any(aval.shape == () for aval in slot.before.avals)
     ]
-
-
-def apart(program: Program) -> set[int]:
-    """Return the slots of States that do not stand in packs, each of one array as it is."""
-    uses = Counter(slot.handle for slot in program.slots)
-    return {
-        i
-        for i, slot in enumerate(program.slots)
-        if uses[slot.handle] > 1
-        or not slot.final
-        or slot.in_place
-        or slot.before.tree != slot.after.tree
-        or not slot.before.same_types(slot.after)
-        or not may_stand(slot.handle.state)
-    }
-
-
-def _pack_of(program: Program, inside: Sequence[int]) -> Pack:
-    slots = [program.slots[i] for i in inside]
-    states = [cast(State[Any], slot.handle.state) for slot in slots]
-    return pack_of(states, [slot.before for slot in slots])
 
 
 def _checks(program: Program, watch: Watch) -> Iterator[Callable[[], bool]]:
