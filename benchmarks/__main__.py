@@ -26,7 +26,7 @@ from .side_by_side import BY_HAND, HEAD, PEER, Result, Row
 GROUPS = {
     "dispatch": "Many small States",
     "eager": "Calls outside of `jit`",
-    "tutorial_loops": "One neuron",
+    "tutorial_loops": "Small loops",
     "nets": "Spiking nets",
     "gated": "Gated units",
     "convolutions": "Convolutions",

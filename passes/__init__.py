@@ -24,6 +24,7 @@ from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
 from .options import DEFAULT_BACKEND, DEFAULTS, Insertion, Options, insert
 from .pack_alike import pack_alike
 from .pack_states import PackedStates, pack_states
+from .parallel_scan import parallel_scan
 from .pipelines import (
     ARRAY_PIPELINE,
     FOREIGN_PIPELINE,
@@ -74,6 +75,7 @@ __all__ = [
     "lane_dependent",
     "pack_alike",
     "pack_states",
+    "parallel_scan",
     "parse_pass",
     "pullback",
     "purify",

@@ -19,6 +19,7 @@ from .hoist_state import hoist_state
 from .inline_calls import inline_calls
 from .manager import Pass
 from .pack_alike import pack_alike
+from .parallel_scan import parallel_scan
 from .purify import purify
 from .simplify import simplify
 from .turn_matrices import turn_matrices
@@ -46,6 +47,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("hoist-invariant", hoist_invariant, "expanded", optional=True),
     # Layer by layer in place of step by step, where that makes few large products of many small.
     Pass("distribute-loops", distribute_loops, "expanded", optional=True),
+    # Recurrences that are affine run as a tree, where a device gains by that.
+    Pass("parallel-scan", parallel_scan, "expanded", optional=True),
     # Matrices that loops would read across their rows are turned once.
     Pass("turn-matrices", turn_matrices, "expanded", optional=True),
     # What was computed before is used again.

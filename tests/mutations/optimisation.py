@@ -223,7 +223,7 @@ MUTANTS = (
     Mutant(
         "what an inner loop leaves in each step is not built before the stages",
         "passes/distribute_loops.py",
-        "        self._at_once(self.step.fixed)\n",
+        "        self.at_once(self.step.fixed)\n",
         "",
         ("tests/test_passes_distribute_loops.py",),
     ),
@@ -282,5 +282,26 @@ MUTANTS = (
         'return self.builder("stack", *cast(Row, source), axis=0)',
         'return self.builder("stack", *(cast(Row, source)[0] for _ in source), axis=0)',
         PACKING,
+    ),
+    Mutant(
+        "a tree of steps starts without what the carry was before",
+        "passes/parallel_scan.py",
+        'builder("mul", start, carry.initial)',
+        'builder("mul", start, builder.zeros(carry.initial.type))',
+        ("tests/test_passes_parallel_scan.py",),
+    ),
+    Mutant(
+        "a carry that is multiplied with itself is taken to be affine",
+        "passes/affine.py",
+        "        if x.factor != 0:\n            return None\n",
+        "",
+        ("tests/test_passes_parallel_scan.py",),
+    ),
+    Mutant(
+        "factors that may overflow are multiplied unasked",
+        "passes/parallel_scan.py",
+        "abs(factor.value) <= 1",
+        "abs(factor.value) <= 2",
+        ("tests/test_passes_parallel_scan.py",),
     ),
 )
