@@ -24,6 +24,9 @@ By default, XLA's CPU compiler sets the arrays that loops fill aside at the star
 that one loop after the other takes the memory of all of them.
 """
 
+STEP = 8e-6
+"""The seconds that a step of a loop takes on a GPU at least: each launches its kernels anew."""
+
 
 class XlaExecutable(Executable):
     """A graph that XLA compiles when it is first called.
@@ -70,7 +73,11 @@ class Xla:
         """
         if jax.default_backend() == "cpu":
             return {"distribute-loops": processor.advice()}
-        return {"distribute-loops": {"memory": 0}, "turn-matrices": {"rows": 0}}
+        return {
+            "distribute-loops": {"memory": 0},
+            "turn-matrices": {"rows": 0},
+            "parallel-scan": {"step": STEP},
+        }
 
     def compile(
         self,

@@ -22,6 +22,9 @@ from .inline_calls import inline_calls
 from .lane_dependence import lane_dependent
 from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
 from .options import DEFAULT_BACKEND, DEFAULTS, Insertion, Options, insert
+from .pack_alike import pack_alike
+from .pack_states import PackedStates, pack_states
+from .parallel_scan import parallel_scan
 from .pipelines import (
     ARRAY_PIPELINE,
     FOREIGN_PIPELINE,
@@ -52,6 +55,7 @@ __all__ = [
     "LaneDependentWrite",
     "Observer",
     "Options",
+    "PackedStates",
     "Pass",
     "ReverseOfWhile",
     "common_subexpressions",
@@ -69,6 +73,9 @@ __all__ = [
     "inline_calls",
     "insert",
     "lane_dependent",
+    "pack_alike",
+    "pack_states",
+    "parallel_scan",
     "parse_pass",
     "pullback",
     "purify",
