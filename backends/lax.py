@@ -79,21 +79,25 @@ Functions = Mapping[Node, tuple[Callable[..., tuple[Any, ...]], tuple[Value, ...
 def _functions(graph: Graph) -> Functions:
     """Return a function for every node with regions that others are like.
 
-    It is under `jax.jit`: when JAX meets it again, nothing of it is traced or lowered again.
+    It is under `jax.jit`: when JAX meets it again, nothing of it is traced or lowered again. The
+    names of its parts are in it, so those are alike, too.
     """
     alike: defaultdict[Any, list[Graph]] = defaultdict(list)
     for node in walk(graph):
         if node.regions and is_pure(node):
             alone = Graph(node.op.name, (), (node,), node.results)
             alone = alone.with_(params=captures(alone))
-            alike[fingerprint(alone)].append(alone)
+            alike[fingerprint(alone), *map(_scope, walk(alone))].append(alone)
     functions: dict[Node, Any] = {}
     for first, *others in alike.values():
         if others:
-            loc = first.nodes[0].loc
-            function = jax.jit(_emit_within(loc.scope if loc else "", first))
+            function = jax.jit(_emit_within(_scope(first.nodes[0]), first))
             functions.update((one.nodes[0], (function, one.params)) for one in (first, *others))
     return functions
+
+
+def _scope(node: Node) -> str:
+    return node.loc.scope if node.loc else ""
 
 
 class _Emitter:
@@ -153,7 +157,7 @@ class _Emitter:
 
     def _emit_named(self, node: Node) -> Any:
         """Emit a node under the name of its part of the computation, as far as none is there."""
-        scope, around = node.loc.scope if node.loc else "", self.scope
+        scope, around = _scope(node), self.scope
         if scope == around:
             return self._emit(node)
         self.scope = scope
