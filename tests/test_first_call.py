@@ -125,7 +125,7 @@ def test_parts_keep_their_names(names: list[str], loops: int) -> None:
     def run(xs: Any) -> Any:
         for name in names:
             with jax.named_scope(name):
-                xs = brainir.transform.scan(lambda h, x: (jnp.sin(h + x),) * 2, xs[0], xs)[1]
+                xs = brainir.transform.scan(lambda h, x: (h, jnp.sin(h + x)), xs[0], xs)[1]
         return xs
 
     lowered = run.lower(INPUTS)
@@ -141,7 +141,7 @@ def compiling() -> Iterator[list[bool]]:
     """Whether garbage was collected, whenever XLA compiled."""
     enabled: list[bool] = []
 
-    def listen(event: str, _: float, **__: Any) -> None:
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
         if "backend_compile" in event:
             enabled.append(gc.isenabled())
 
