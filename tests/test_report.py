@@ -145,6 +145,28 @@ def test_what_the_gradient_keeps_is_what_the_backward_loop_reads(data, programs)
     assert not function(data, "simulate")["residuals"]
 
 
+def test_the_page_tells_what_a_gradient_on_a_budget_computes_again(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("""
+import brainir, jax.numpy as jnp
+V = brainir.HiddenState(jnp.ones(8))
+
+def step(x):
+    V.value = jnp.tanh(V.value) * x
+    return V.value
+
+loss = lambda xs: brainir.transform.for_loop(step, xs).sum()
+for memory in (None, 0.2):
+    brainir.transform.jit(brainir.transform.grad(loss, memory=memory))(jnp.ones((100, 8)))
+""")
+    data = report_data(str(path), run_script(str(path)).programs, measure_xla=False)
+    whole, grouped = (function["again"] for function in data["functions"])
+    assert not whole
+    (row,) = grouped
+    assert row["groups"] * row["steps"] == 100
+    assert row["bytes"] % (row["steps"] * 8 * 4) == 0
+
+
 def test_the_page_tells_which_products_leave_loops_and_why(tmp_path):
     path = tmp_path / "model.py"
     path.write_text("""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,47 @@ def residuals(graph: Graph) -> list[Residual]:
             if isinstance(end, Value) and _is_read_back(stacked, users, view.reverse):
                 found.append(Residual(loop, end, stacked, makers.get(end)))
     return sorted(found, key=lambda item: -item.stacked.type.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Steps of a loop that a gradient computes again, a group of them at a time.
+
+    Attributes
+    ----------
+    loop : Node
+        What runs the steps of a group again.
+    groups : int
+        How many groups there are, of each of which the start is kept.
+    steps : int
+        How many steps a group has.
+    bytes : int
+        What the steps of a group keep while it is at work.
+    """
+
+    loop: Node
+    groups: int
+    steps: int
+    bytes: int
+
+
+def computed_again(graph: Graph) -> list[Again]:
+    """Return what is computed again: loops inside of a loop over groups that goes the other way.
+
+    There, the steps of a group run once more, and then their reverse.
+    """
+    around: dict[Node, Loop] = {}
+    for outer in walk(graph):  # an inner one comes later, and is nearer to what it holds
+        if outer.op.name == "for_loop":
+            around.update(dict.fromkeys(walk(outer.regions[0]), Loop.of(outer)))
+    kept: Counter[Node] = Counter()
+    for item in residuals(graph):
+        kept[item.loop] += item.stacked.type.nbytes
+    return [
+        Again(node, around[node].length, loop.length, size)
+        for node, size in kept.items()
+        if node in around and around[node].reverse != (loop := Loop.of(node)).reverse
+    ]
 
 
 def _is_read_back(value: Value, users: Mapping[Value, Sequence[Node]], reverse: bool) -> bool:

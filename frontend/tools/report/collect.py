@@ -27,7 +27,7 @@ from ...errors import BrainIRError
 from ...export import annotated_text, node_title
 from ...program import Program, optimise
 from ..costs import statistics, statistics_of_executable
-from ..residuals import residuals
+from ..residuals import computed_again, residuals
 from .alignment import aligned_texts
 from .drawn import Drawn
 from .tracks import carried_results, state_of, state_tracks
@@ -117,6 +117,7 @@ class _Function:
             "states": self._states(),
             "costs": costs,
             "residuals": self._residuals(last),
+            "again": self._again(last),
             "split": [self._loop(node, choice) for node, choice in self._split],
             "xla": tables,
         }
@@ -201,6 +202,19 @@ class _Function:
                 }
             )
         return rows
+
+    def _again(self, graph: Graph) -> list[Data]:
+        return [
+            {
+                "loop": node_title(item.loop),
+                "groups": item.groups,
+                "steps": item.steps,
+                "bytes": item.bytes,
+                "item": self._last.item_of[item.loop],
+                "place": self._collector.place(item.loop.loc),
+            }
+            for item in computed_again(graph)
+        ]
 
 
 def _used(graph: Graph) -> set[StateVar]:
