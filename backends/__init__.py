@@ -1,6 +1,7 @@
 """From graphs to numbers: the numpy reference, `jax.lax` calls, and XLA executables."""
 
 from . import lax as lax
+from . import native as native
 from . import reference as reference
 from . import xla as xla
 from .arrays import describe, jax_dtype, shape_struct, to_jax, to_numpy, type_of
@@ -19,6 +20,7 @@ __all__ = [
     "describe",
     "jax_dtype",
     "lax",
+    "native",
     "reference",
     "shape_struct",
     "to_jax",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -10,7 +11,19 @@ import jax
 import jax.extend.core.primitives  # the rules of ops reach it through `jax`
 import jax.extend.random
 
-from ..ir import Effect, Graph, GraphError, Literal, Node, Operand, Value, captures
+from ..ir import (
+    Effect,
+    Graph,
+    GraphError,
+    Literal,
+    Node,
+    Operand,
+    Value,
+    captures,
+    fingerprint,
+    is_pure,
+    walk,
+)
 from .arrays import describe, literal_array
 
 
@@ -22,13 +35,22 @@ def emit(graph: Graph, native: bool = False) -> Callable[..., tuple[Any, ...]]:
     `jax.jit`, `jax.vmap`, `jax.make_jaxpr` and the like. With ``native``, its kernels are machine
     code where they end up on a CPU of this process.
 
+    Loops and branches that are alike but for what they take, as those of the layers of a net are,
+    are traced and lowered once, as a function that is called from each of their places. XLA puts it
+    back into all of these.
+
     Raises
     ------
     GraphError
         When called, if states are left (see the pass `purify`), or transformations that a pass
         should have expanded.
     """
+    return _emit_within("", graph, native)
+
+
+def _emit_within(scope: str, graph: Graph, native: bool) -> Callable[..., tuple[Any, ...]]:
     inputs = (*graph.params, *(const.value for const in graph.consts))
+    functions = _functions(graph, native)
 
     def function(*arrays: Any) -> tuple[Any, ...]:
         if len(arrays) != len(inputs):
@@ -36,7 +58,7 @@ def emit(graph: Graph, native: bool = False) -> Callable[..., tuple[Any, ...]]:
                 f"@{graph.name} takes {len(graph.params)} arrays and {len(graph.consts)} consts, "
                 f"not {len(arrays)} in all"
             )
-        return _Emitter(native).run_nodes(graph, inputs, arrays)
+        return _Emitter(functions, scope, native).run_nodes(graph, inputs, arrays)
 
     function.__name__ = function.__qualname__ = graph.name or "graph"
     return function
@@ -51,13 +73,41 @@ def jitted(graph: Graph) -> Callable[..., tuple[Any, ...]]:
     return jax.jit(emit(graph))
 
 
+Functions = Mapping[Node, tuple[Callable[..., tuple[Any, ...]], tuple[Value, ...]]]
+"""What computes a node of which there are several, and the values that it is to be given."""
+
+
+def _functions(graph: Graph, native: bool) -> Functions:
+    """Return a function for every node with regions that others are like.
+
+    It is under `jax.jit`: when JAX meets it again, nothing of it is traced or lowered again. The
+    names of its parts are in it, so those are alike, too.
+    """
+    alike: defaultdict[Any, list[Graph]] = defaultdict(list)
+    for node in walk(graph):
+        if node.regions and is_pure(node):
+            alone = Graph(node.op.name, (), (node,), node.results)
+            alone = alone.with_(params=captures(alone))
+            alike[fingerprint(alone), *map(_scope, walk(alone))].append(alone)
+    functions: dict[Node, Any] = {}
+    for first, *others in alike.values():
+        if others:
+            function = jax.jit(_emit_within(_scope(first.nodes[0]), first, native))
+            functions.update((one.nodes[0], (function, one.params)) for one in (first, *others))
+    return functions
+
+
+def _scope(node: Node) -> str:
+    return node.loc.scope if node.loc else ""
+
+
 class _Emitter:
     """Emits one graph in one environment, through which regions see what they capture."""
 
-    def __init__(self, native: bool = False) -> None:
+    def __init__(self, functions: Functions, scope: str, native: bool) -> None:
         self.native_kernels = native
         self.environment: dict[Value, Any] = {}
-        self.scope = ""
+        self.functions, self.scope = functions, scope
 
     def __call__(self, region: Graph, *arrays: Any) -> tuple[Any, ...]:
         """Emit a region; this is the `run` that region ops are given."""
@@ -117,7 +167,7 @@ class _Emitter:
 
     def _emit_named(self, node: Node) -> Any:
         """Emit a node under the name of its part of the computation, as far as none is there."""
-        scope, around = node.loc.scope if node.loc else "", self.scope
+        scope, around = _scope(node), self.scope
         if scope == around:
             return self._emit(node)
         self.scope = scope
@@ -129,6 +179,9 @@ class _Emitter:
 
     def _emit(self, node: Node) -> Any:
         environment = self.environment
+        if node in self.functions:
+            function, inputs = self.functions[node]
+            return function(*(environment[value] for value in inputs))
         arrays = [
             literal_array(operand) if isinstance(operand, Literal) else environment[operand]
             for operand in node.operands

@@ -27,6 +27,9 @@ that one loop after the other takes the memory of all of them.
 NO_KERNELS: Mapping[str, Mapping[str, Any]] = {"outline-kernels": {"rate": 0.0}}
 """What to ask of passes where there is no machine code of our own."""
 
+STEP = 8e-6
+"""The seconds that a step of a loop takes on a GPU at least: each launches its kernels anew."""
+
 
 class XlaExecutable(Executable):
     """A graph that XLA compiles when it is first called.
@@ -73,7 +76,12 @@ class Xla:
         four times as long.
         """
         if jax.default_backend() != "cpu":
-            return {"distribute-loops": {"memory": 0}, "turn-matrices": {"rows": 0}, **NO_KERNELS}
+            return {
+                "distribute-loops": {"memory": 0},
+                "turn-matrices": {"rows": 0},
+                "parallel-scan": {"step": STEP},
+                **NO_KERNELS,
+            }
         # Programs that several devices share are divided by XLA, which cannot divide a kernel.
         able = native.AVAILABLE and jax.device_count() == 1
         kernels = {"outline-kernels": processor.kernels()} if able else NO_KERNELS

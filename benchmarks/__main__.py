@@ -24,9 +24,9 @@ from .machine import Limits, described
 from .side_by_side import BY_HAND, HEAD, PEER, Result, Row
 
 GROUPS = {
-    "dispatch": "Calls",
+    "dispatch": "Many small States",
     "eager": "Calls outside of `jit`",
-    "tutorial_loops": "One neuron",
+    "tutorial_loops": "Small loops",
     "nets": "Spiking nets",
     "gated": "Gated units",
     "convolutions": "Convolutions",

@@ -93,6 +93,44 @@ def ways(batch: int | None, length: int) -> dict[str, Way]:
     return {name: Way(run, (currents,), comparable) for name, run in made.items()}
 
 
+# --- a recurrence that is affine ------------------------------------------------------------------
+
+DECAY, LEAKY, LONG = 0.95, 64, 4096
+
+
+def leaky(library: Any) -> Callable[..., Any]:
+    """Return a readout that leaks, as users of a library write it."""
+    held = library.HiddenState(jnp.zeros(LEAKY))
+
+    def step(x: Any) -> Any:
+        held.value = DECAY * held.value + x
+        return held.value
+
+    def run(xs: Any) -> Any:
+        held.value = jnp.zeros(LEAKY)
+        return library.transform.for_loop(step, xs)
+
+    return library.transform.jit(run)
+
+
+def leaky_as_a_tree(xs: Any) -> Any:
+    """Return the same by JAX's parallel scan."""
+
+    def combined(one: Any, other: Any) -> Any:
+        return one[0] * other[0], other[0] * one[1] + other[1]
+
+    return jax.lax.associative_scan(combined, (jnp.full_like(xs, DECAY), xs))[1]
+
+
+def leaky_ways() -> dict[str, Way]:
+    """Return the ways of computing the readout."""
+    xs = (jnp.sin(jnp.arange(LONG * LEAKY, dtype=jnp.float32)).reshape(LONG, LEAKY),)
+    made = {MINE: Way(leaky(brainir), xs), BY_HAND: Way(jax.jit(leaky_as_a_tree), xs)}
+    if (library := peer()) is not None:
+        made[PEER] = Way(leaky(library), xs)
+    return made
+
+
 def rows() -> Iterator[Row]:
     """Yield the rows: what no way can do without are the voltages and spikes that it returns."""
     for batch, length in ((None, 5000), (50, 2000), (1000, 1000)):
@@ -100,3 +138,5 @@ def rows() -> Iterator[Row]:
         name = f"the tutorial's neuron, {count} lane{'s' * (count > 1)}, {length} steps: simulation"
         work = Work(bytes=12.0 * count * length, steps=length)
         yield Row(name, partial(ways, batch, length), 2e-3, work, repeat=5)
+    name = f"leaky readout of {LEAKY}, {LONG} steps: beside an associative scan by hand"
+    yield Row(name, leaky_ways, 1e-3, Work(bytes=8.0 * LEAKY * LONG, steps=LONG), repeat=5)

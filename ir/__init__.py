@@ -52,6 +52,7 @@ from .ops import manual_axes as manual_axes
 from .ops.contraction import sum_of_products
 from .ops.convolution import sum_of_convolutions
 from .ops.indexing import corners, default_fill
+from .ops.reduction import linear_recurrence
 from .ops.rules import move_axis, repeat
 from .ops.windows import Windows
 from .parser import ParseError, parse
@@ -170,6 +171,7 @@ __all__ = [
     "key_words",
     "keys_of_words",
     "leaving",
+    "linear_recurrence",
     "manual_axes",
     "mapped",
     "move_axis",

@@ -23,6 +23,9 @@ from .lane_dependence import lane_dependent
 from .manager import CAPTURE, Observer, Pass, run_pipeline, stages
 from .options import DEFAULT_BACKEND, DEFAULTS, Insertion, Options, insert
 from .outline_kernels import Refusal, kernels, outline_kernels
+from .pack_alike import pack_alike
+from .pack_states import PackedStates, pack_states
+from .parallel_scan import parallel_scan
 from .pipelines import (
     ARRAY_PIPELINE,
     FOREIGN_PIPELINE,
@@ -53,6 +56,7 @@ __all__ = [
     "LaneDependentWrite",
     "Observer",
     "Options",
+    "PackedStates",
     "Pass",
     "Refusal",
     "ReverseOfWhile",
@@ -73,6 +77,9 @@ __all__ = [
     "kernels",
     "lane_dependent",
     "outline_kernels",
+    "pack_alike",
+    "pack_states",
+    "parallel_scan",
     "parse_pass",
     "pullback",
     "purify",

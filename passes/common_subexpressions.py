@@ -136,7 +136,7 @@ def _key_of(node: Node, operands: Iterable[Operand], regions: Iterable[Graph]) -
     """Return what nodes that can be merged have in common, or None if the node must stay."""
     if not node.results or node.op.name in _APART or not is_pure(node):
         return None
-    key = (node.op, tuple(operands), _attrs_key(node.attrs), *(_region_key(r, {}) for r in regions))
+    key = (node.op, tuple(operands), attrs_key(node.attrs), *(region_key(r, {}) for r in regions))
     try:
         hash(key)
     except TypeError:  # an attribute that can only be told by identity, or not at all
@@ -144,7 +144,8 @@ def _key_of(node: Node, operands: Iterable[Operand], regions: Iterable[Graph]) -
     return key
 
 
-def _attrs_key(attrs: Mapping[str, Any]) -> Key:
+def attrs_key(attrs: Mapping[str, Any]) -> Key:
+    """Return what equal attributes have in common; it may be that it cannot be hashed."""
     return tuple(
         (
             name,
@@ -155,8 +156,8 @@ def _attrs_key(attrs: Mapping[str, Any]) -> Key:
     )
 
 
-def _region_key(region: Graph, numbers: dict[Value, int]) -> Key:
-    """Describe a region with numbers for the values that it defines."""
+def region_key(region: Graph, numbers: dict[Value, int]) -> Key:
+    """Describe a region with numbers for the values that it defines; ``numbers`` may have more."""
 
     def number(values: Iterable[Value]) -> None:
         for value in values:
@@ -168,7 +169,7 @@ def _region_key(region: Graph, numbers: dict[Value, int]) -> Key:
     number(region.params)
     entries: list[Key] = [tuple(param.type for param in region.params)]
     for node in region.nodes:
-        inner = [_region_key(r, numbers) for r in node.regions]
-        entries.append((node.op, described(node.operands), _attrs_key(node.attrs), *inner))
+        inner = [region_key(r, numbers) for r in node.regions]
+        entries.append((node.op, described(node.operands), attrs_key(node.attrs), *inner))
         number(node.results)
     return (*entries, described(region.results))

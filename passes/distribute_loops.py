@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
@@ -23,13 +23,12 @@ from ..ir import (
     fresh,
     is_pure,
     mapped,
-    repeat,
     replay,
     replay_graph,
     replay_region,
     walk,
 )
-from .batching import Batching
+from .at_once import AtOnce
 from .blocks import Results, in_blocks
 from .known_values import KnownValues
 from .linearity import has_linear_reverse
@@ -152,7 +151,7 @@ def distribute_loops(
         else:
             pairs = zip(loop.carries, Loop.of(node).carries, strict=True)
             empty = {new.param for new, old in pairs if known.equals(old.initial, 0)}
-            results = _Distribution(builder, choice.plan, empty).run()
+            results = Distribution(builder, choice.plan, empty).run()
         builder.loc = around
         return results
 
@@ -205,7 +204,7 @@ class Choice:
     """
 
     why: str
-    plan: _Plan | None = None
+    plan: Plan | None = None
     block: int = 0
     gain: float = 0.0
 
@@ -222,7 +221,7 @@ class Choice:
     def distributed(self, builder: Builder, loop: Loop, left_over: bool) -> Results:
         """Build the steps of a block, as the whole loop would be."""
         assert self.plan is not None
-        results = _Distribution(builder, self.plan.of(loop), frozenset()).run()
+        results = Distribution(builder, self.plan.of(loop), frozenset()).run()
         return results[: len(loop.carries)], results[len(loop.carries) :]
 
 
@@ -237,9 +236,11 @@ def choose(loop: Loop, machine: Machine) -> Choice:
         return Choice("a rule of its own runs in each step")  # see `hoist_invariant`
     found: list[Choice] = []
     otherwise = "no product gains by leaving it"
-    for speed in dict.fromkeys((machine.speed(0), machine.speed(inf))):
-        plan = _worth_it(step, machine, speed)
-        if plan is None:
+    speeds = (machine.speed(0), machine.speed(inf))
+    # Most often, the same is worth it at both speeds, and a plan takes time.
+    for leaving, totals in dict.fromkeys(_worth_it(step, machine, speed) for speed in speeds):
+        plan = Plan(step, leaving, totals)
+        if not totals and not any(stage.at_once for stage in plan.stages):
             continue
         each, most = plan.handed, min(machine.cache / BLOCK, machine.memory)
         sizes = [loop.length]
@@ -258,8 +259,10 @@ def choose(loop: Loop, machine: Machine) -> Choice:
     return Choice("would save little or no time" if found else otherwise)
 
 
-def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None:
-    """Return what gains if what is handed on goes with so many bytes a second; None if nothing."""
+def _worth_it(
+    step: Dependences, machine: Machine, speed: float
+) -> tuple[frozenset[Node], tuple[Total, ...]]:
+    """Return the products and sums that gain if so many bytes a second are handed on."""
     length = step.loop.length
 
     def worth(product: Node) -> bool:
@@ -279,12 +282,11 @@ def _worth_it(step: Dependences, machine: Machine, speed: float) -> _Plan | None
 
     totals = step.totals(worth_a_sum)
     gone = {part for total in totals for part in total.alone}
-    products = {n for n in step.loop.nodes if n not in gone and worth_a_product(n)}
-    plan = _Plan(step, products, totals)
-    return plan if totals or any(stage.at_once for stage in plan.stages) else None
+    products = (n for n in step.loop.nodes if n not in gone and worth_a_product(n))
+    return frozenset(products), tuple(totals)
 
 
-class _Plan:
+class Plan:
     """How a loop is split, and what its parts hand to each other."""
 
     def __init__(
@@ -303,12 +305,12 @@ class _Plan:
         for value in (*(stack.each for stack in step.loop.stacks), *factors):
             self._users[value].add(None)
 
-    def of(self, copy: Loop) -> _Plan:
+    def of(self, copy: Loop) -> Plan:
         """Return the same plan for a copy of the loop, over other arrays."""
         new = dict(zip(self.step.loop.nodes, copy.nodes, strict=True))
         sums = {new[product] for product in self.summed}
         step = Dependences(copy)
-        return _Plan(step, {new[node] for node in self.products}, step.totals(sums.__contains__))
+        return Plan(step, {new[node] for node in self.products}, step.totals(sums.__contains__))
 
     @property
     def summed(self) -> list[Node]:
@@ -359,47 +361,32 @@ class _Plan:
         return [value for value in (*carried, *made) if self._users[value] - {stage}]
 
 
-class _Distribution:
+class Distribution(AtOnce):
     """Builds the stages of a loop, one after the other.
 
-    ``batching`` knows the array over all steps of every value that is there so far, and ``empty``
-    are the parameters of carries that start with zeros.
+    ``empty`` are the parameters of carries that start with zeros.
     """
 
-    def __init__(self, builder: Builder, plan: _Plan, empty: AbstractSet[Value]) -> None:
-        self.builder, self.plan, self.step, self.empty = builder, plan, plan.step, empty
-        self.loop, self.length = plan.step.loop, plan.step.loop.length
-        over: dict[Value, Operand] = {piece.param: piece.array for piece in self.loop.slices}
-        self.batching = Batching(self.length, self.step.varying, over)
+    def __init__(self, builder: Builder, plan: Plan, empty: AbstractSet[Value]) -> None:
+        super().__init__(builder, plan.step)
+        self.plan, self.empty = plan, empty
         self.ends: dict[Value, Operand] = {}
         """What carries are left with, by parameter."""
 
     def run(self) -> list[Operand]:
         """Build everything and return what stands for the loop's results."""
-        self._at_once(self.step.fixed)
+        self.at_once(self.step.fixed)
         for stage in self.plan.stages:
             if stage.at_once:
-                self._at_once(stage.nodes)
+                self.at_once(stage.nodes)
             else:
                 self._steps(stage)
         for total in self.plan.totals:
             self.ends[total.carry.param] = self._total(total)
         yields = [stack.each for stack in self.loop.stacks]
-        self._at_once((), yields)
-        stacks = [self._whole(value) for value in yields]
+        self.at_once((), yields)
+        stacks = [self.whole(value) for value in yields]
         return [*(self.ends[carry.param] for carry in self.loop.carries), *stacks]
-
-    def _whole(self, operand: Operand) -> Operand:
-        """Return an array over all steps."""
-        if isinstance(operand, Value) and operand in self.step.varying:
-            return self.batching.now(operand)
-        return repeat(self.builder, self.batching.now(operand), self.length)
-
-    def _at_once(self, nodes: Iterable[Node], wanted: Iterable[Operand] = ()) -> None:
-        """Build nodes for all steps at once, with the light ones that are needed."""
-        needed = self.step.with_light(wanted, nodes)
-        new = [node for node in needed if node.results[0] not in self.batching.mapping]
-        self.batching.nodes(self.builder, new)
 
     def _steps(self, stage: Stage) -> None:
         """Build a loop."""
@@ -444,7 +431,7 @@ class _Distribution:
     def _term(self, term: Term) -> Operand:
         """Build one product that sums over the steps, too."""
         product = term.product
-        self._at_once((), product.operands)
+        self.at_once((), product.operands)
         around, self.builder.loc = self.builder.loc, product.loc
         left, right = (self.batching.now(operand) for operand in product.operands)
         result = SUMS[product.op.name](self.builder, left, right, product.attrs)

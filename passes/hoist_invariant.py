@@ -83,7 +83,7 @@ def hoist_invariant(graph: Graph, differentiable: bool = False) -> Graph:
     for _ in range(ROUNDS):
         hoisting = _Hoisting(differentiable)
         graph = hoisting.run(graph)
-        if not hoisting.moved:
+        if not hoisting.freed:
             break
     return graph
 
@@ -107,7 +107,8 @@ class _Hoisting:
         self.copies: dict[tuple[Value, int], Operand] = {}
         self.roots: dict[Value, int] = {}
         """How many bytes a value that could be built again is made of."""
-        self.moved = False
+        self.freed = False
+        """Whether nodes have left a region whose own node might now leave what it stands in."""
 
     def run(self, graph: Graph) -> Graph:
         """Return the graph with what could be moved at its new place."""
@@ -136,7 +137,7 @@ class _Hoisting:
             self.roots.update((result, sum(map(self._root, operands))) for result in results)
             lowest = here
         else:
-            self.moved |= lowest < here
+            self.freed |= lowest < here and self.outermost[here - 1] < here - 1
             results = self._build(node, operands, lowest)
         self.level.update((result, lowest) for result in results)
         self.mapping.update(zip(node.results, results, strict=True))

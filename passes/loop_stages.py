@@ -11,7 +11,7 @@ arbitrary control flow*, 1990.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
@@ -190,6 +190,17 @@ class Dependences:
         for part, level in levels.items():
             members[level] += parts.nodes[part]["members"]
         return [self._stage(members[level], products) for level in sorted(members)]
+
+    def recurrences(self) -> Iterator[tuple[list[Node], list[Carry]]]:
+        """Yield nodes that wait for each other round the loop, with the carries by which they do.
+
+        Each comes after what it needs; what waits for nothing comes by itself, without carries.
+        What is light or fixed does not come.
+        """
+        parts = nx.condensation(self._dependences(set()))
+        for part in nx.topological_sort(parts):
+            stage = self._stage(parts.nodes[part]["members"], frozenset())
+            yield list(stage.nodes), list(stage.carries)
 
     def _dependences(self, gone: set[Node | Value]) -> nx.DiGraph[Node | Value]:
         """Return who needs whom, round the loop too."""

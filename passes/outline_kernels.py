@@ -168,7 +168,10 @@ def _layouts(
     """Return the nodes that only lay out what a loop takes."""
     before: dict[Node, None] = {loop: None}
     for node in reversed(graph.nodes[: graph.nodes.index(loop)]):
-        if not isinstance(node.op.element, Indexed) or node.cost.weight is not Weight.FREE:
+        # What joins many arrays stays outside: States may be kept joined between calls.
+        if not isinstance(node.op.element, Indexed) or len(node.operands) > 1:
+            continue
+        if node.cost.weight is not Weight.FREE:
             continue
         used = [user for result in node.results for user in users.get(result, ())]
         if used and all(user in before for user in used) and cannot_hold(node) is None:

@@ -19,6 +19,8 @@ from .hoist_state import hoist_state
 from .inline_calls import inline_calls
 from .manager import Pass
 from .outline_kernels import outline_kernels
+from .pack_alike import pack_alike
+from .parallel_scan import parallel_scan
 from .purify import purify
 from .simplify import simplify
 from .turn_matrices import turn_matrices
@@ -46,6 +48,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("hoist-invariant", hoist_invariant, "expanded", optional=True),
     # Layer by layer in place of step by step, where that makes few large products of many small.
     Pass("distribute-loops", distribute_loops, "expanded", optional=True),
+    # Recurrences that are affine run as a tree, where a device gains by that.
+    Pass("parallel-scan", parallel_scan, "expanded", optional=True),
     # Matrices that loops would read across their rows are turned once.
     Pass("turn-matrices", turn_matrices, "expanded", optional=True),
     # What was computed before is used again.
@@ -55,6 +59,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("simplify-again", simplify, "expanded", optional=True),
     # What nobody uses is not computed.
     Pass("dead-code", dead_code, "expanded", optional=True),
+    # What loops carry and compute alike is one array in place of many.
+    Pass("pack-alike", pack_alike, "expanded", optional=True),
     # Loops that gain by it become machine code of their own.
     Pass("outline-kernels", outline_kernels, "expanded", optional=True),
     # States at the edge become parameters and results: what backends emit.
@@ -68,7 +74,7 @@ _SHARING = ("expand-vmap", "hoist-invariant", "common-subexpressions")
 FOREIGN_PIPELINE = tuple(
     step.with_options(differentiable=True) if step.name in _SHARING else step
     for step in PIPELINE
-    if step.name != "forget-derivatives"
+    if step.name not in ("forget-derivatives", "pack-alike")
 )
 """For what somebody else's ``jax.grad`` may differentiate: rules of derivatives stay, and each user
 of what is not linear in the cotangent has one of its own."""

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -110,7 +111,11 @@ def test_a_process_that_never_saw_the_source_runs_it(path):
         text=True,
         check=False,
         cwd=path.parent,
-        env={"PYTHONPATH": ":".join(p for p in sys.path if p), "JAX_PLATFORMS": "cpu"},
+        env={
+            "PYTHONPATH": ":".join(p for p in sys.path if p),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),  # so that it rounds alike
+        },
     )
     assert done.returncode == 0, done.stderr
     unit, *numbers = done.stdout.split()

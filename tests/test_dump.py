@@ -206,3 +206,12 @@ def test_dump_says_that_a_graph_with_states_has_no_python_source(script, brainir
     assert code == 1
     assert out == ""
     assert "has no Python source" in err
+
+
+def test_dump_as_llvm_shows_the_code_of_kernels(script, brainir_command):
+    code, out, _ = brainir_command("dump", script(), "--format", "llvm", "--select", "run")
+    assert code == 0
+    assert "; kernel of @run: for_loop" in out
+    assert "fmul" in out
+    _, out, _ = brainir_command("dump", script(), "--format", "llvm", "--stage", "capture")
+    assert "has no kernels" in out

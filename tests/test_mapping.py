@@ -246,7 +246,7 @@ MAYBE: Any = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", MAYBE)
 def test_a_lane_that_might_draw_splits_the_key_compiled_and_plain(name: str) -> None:
     runs = {

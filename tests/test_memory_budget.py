@@ -51,6 +51,7 @@ def temporary(function: Any, *args: Any) -> int:
     return jit(function).lower(*args).compile().memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("memory", [0.5, 0.1, 1e-3, 2000, "4KiB", "0.01MB"])
 @pytest.mark.parametrize("steps", [1, 2, 7, 60])
 def test_gradients_stay_the_same(memory, steps):

@@ -86,6 +86,7 @@ AROUND: dict[str, Callable[[Function], Function]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("around", AROUND)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_whatever_stands_around_it_it_means_the_same(function, around):

@@ -61,8 +61,12 @@ def drawn(data: st.DataObject, **options) -> tuple[Graph, Inputs]:
     return graph, data.draw(inputs_for(graph))
 
 
-HARDLY_MET = ("expand-grad", "expand-jvp", "distribute-loops", "turn-matrices")
-"""Passes of what random graphs have not, gradients and large products: their own tests draw it."""
+HARDLY_MET = (
+    *("group-steps", "expand-grad", "expand-jvp", "distribute-loops"),
+    *("parallel-scan", "turn-matrices", "pack-alike"),
+)
+"""Passes of what random graphs hardly have: groups of steps, gradients, large products, many alike carries, loops of
+nothing but affine recurrences. Their own tests draw it."""
 
 LOOKED_FOR = {"forget-derivatives": ["stop_gradient"]}
 """Ops without which a pass has nothing to do, which graphs have seldom."""

@@ -7,21 +7,25 @@ import textwrap
 import pytest
 
 from brainir.ir import equal, parse, verify
-from brainir.passes import PASSES
+from brainir.passes import PASSES, parse_pass
 
-BLOCK = re.compile(r"\*(before|after)\*::\n\n(.*?)(?=\n\S|\n *\*after\*::|\Z)", re.DOTALL)
+BLOCK = re.compile(
+    r"\*(before|after)\*(?:, with ``(\w+=\w+)``)?::\n\n(.*?)(?=\n\S|\n *\*after\*|\Z)", re.DOTALL
+)
 
 
-def example_of(function):
-    """The graphs before and after, from the docstring of a pass."""
-    doc = inspect.getdoc(function) or ""
-    return {name: parse(textwrap.dedent(text)) for name, text in BLOCK.findall(doc)}
+def example_of(step):
+    """The pass as its docstring says, and the graphs before and after."""
+    blocks = BLOCK.findall(inspect.getdoc(step.function) or "")
+    for _, option, _ in blocks:
+        if option:
+            step = parse_pass(f"{step.name}{{{option}}}")
+    return step, {name: parse(textwrap.dedent(text)) for name, _, text in blocks}
 
 
 @pytest.mark.parametrize("name", PASSES)
 def test_the_docstring_of_a_pass_tells_what_it_does(name):
-    step = PASSES[name]
-    example = example_of(step.function)
+    step, example = example_of(PASSES[name])
     assert set(example) == {"before", "after"}
     after = step(example["before"])
     verify(after, step.form)

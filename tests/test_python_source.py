@@ -78,6 +78,7 @@ def test_the_source_of_random_programs_does_what_plain_python_does(programs: Any
     assert any("lax.scan" in text for text in backend.texts)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("sample", all_samples(3), ids=str)
 def test_the_source_of_every_op_computes_what_it_means(sample: Any) -> None:
     source = sample.graph().to_python()

@@ -17,6 +17,7 @@ from brainir.frontend.tools.report import render_page, report_data
 from brainir.frontend.tools.report.page import embedded_json
 from brainir.frontend.tools.residuals import residuals
 from brainir.frontend.tools.scripts import run_script
+from brainir.ir import walk
 from brainir.passes import PASSES
 
 SCRIPT = """
@@ -135,7 +136,7 @@ def test_edges_and_regions_refer_to_what_is_there(data):
 def test_what_the_gradient_keeps_is_what_the_backward_loop_reads(data, programs):
     train = next(p for p in programs if p.graph.name == "train")
     graph = optimise(train)
-    (forward, backward) = [node for node in graph.nodes if node.op.name == "for_loop"]
+    (forward, backward) = [node for node in walk(graph) if node.op.name == "for_loop"]
     found = residuals(graph)
     assert found
     assert {item.loop for item in found} == {forward}
@@ -143,6 +144,28 @@ def test_what_the_gradient_keeps_is_what_the_backward_loop_reads(data, programs)
     rows = function(data, "train")["residuals"]
     assert [row["bytes"] for row in rows] == [item.stacked.type.nbytes for item in found]
     assert not function(data, "simulate")["residuals"]
+
+
+def test_the_page_tells_what_a_gradient_on_a_budget_computes_again(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("""
+import brainir, jax.numpy as jnp
+V = brainir.HiddenState(jnp.ones(8))
+
+def step(x):
+    V.value = jnp.tanh(V.value) * x
+    return V.value
+
+loss = lambda xs: brainir.transform.for_loop(step, xs).sum()
+for memory in (None, 0.2):
+    brainir.transform.jit(brainir.transform.grad(loss, memory=memory))(jnp.ones((100, 8)))
+""")
+    data = report_data(str(path), run_script(str(path)).programs, measure_xla=False)
+    whole, grouped = (function["again"] for function in data["functions"])
+    assert not whole
+    (row,) = grouped
+    assert row["groups"] * row["steps"] == 100
+    assert row["bytes"] % (row["steps"] * 8 * 4) == 0
 
 
 def test_the_page_tells_which_products_leave_loops_and_why(tmp_path):
@@ -167,6 +190,21 @@ brainir.transform.jit(lambda xs: brainir.transform.for_loop(drive, xs))(jnp.ones
     found = [[row[what] for what in ("products", "sums", "block")] for row in rows]
     assert found == [[1, 0, 60], [0, 1, 60], [0, 0, 0]]
     assert rows[-1]["why"] == "no product gains by leaving it"
+
+
+def test_the_report_tells_which_loops_are_kernels(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("""
+import brainir, jax.numpy as jnp
+decay = lambda v, x: (0.9 * v + x, v)
+brainir.transform.jit(lambda xs: brainir.transform.scan(decay, jnp.zeros(4), xs))(jnp.ones((60, 4)))
+brainir.transform.jit(lambda xs: brainir.transform.for_loop(jnp.sort, xs))(jnp.ones((60, 64)))
+""")
+    data = report_data(str(path), run_script(str(path)).programs, measure_xla=False)
+    found = [(row["kernel"], row["why"]) for f in data["functions"] for row in f["kernels"]]
+    assert found == [(True, ""), (False, "sort: it puts elements in order")]
+    assert [len(f["code"]) for f in data["functions"]] == [1, 0]
+    assert "define" in data["functions"][0]["code"][0]
 
 
 def test_a_state_that_the_gradient_keeps_is_called_by_its_name(tmp_path):
@@ -418,11 +456,12 @@ def test_regions_open_and_close(page):
     closed = page.inner_text("#drawn-count")
     assert closed != whole
     page.keyboard.press("/")
-    page.keyboard.type("for_loop")
+    page.keyboard.type("kernel")
     page.focus("#canvas")
-    for expected in (whole, closed):
-        page.keyboard.press("Enter")
-        assert page.inner_text("#drawn-count") == expected
+    page.keyboard.press("Enter")
+    assert page.inner_text("#drawn-count") != closed
+    page.keyboard.press("Enter")
+    assert page.inner_text("#drawn-count") == closed
     page.click("#open-all")
     assert page.inner_text("#drawn-count") == whole
 

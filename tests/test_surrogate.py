@@ -91,6 +91,7 @@ def test_every_surrogate_is_tested():
     assert GRADIENTS.keys() == SURROGATES.keys() == FUNCTIONS.keys()
 
 
+@pytest.mark.sampled(3)
 @names
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "int32"])
 def test_the_spike_is_a_step_in_the_type_of_its_input(name, dtype):
@@ -123,6 +124,7 @@ def test_the_gradient_is_the_derivative_of_the_smooth_function(name, x):
         assert abs(float(spike.surrogate_grad(jnp.float32(x))) - slope) < 2e-3
 
 
+@pytest.mark.sampled(3)
 @names
 def test_forward_and_reverse_mode_and_batches_agree_and_second_derivatives_are_zero(name):
     for spike in both(name):

@@ -74,7 +74,7 @@ class Kernels:
             code = lower(region)
         name = f"brainir_{_digest(code.text)}"
         if name not in self._named:
-            engine = compile.load(_object_code(name, code.text))
+            engine = compile.load(object_code_of(name, code.text))
             handler = engine.get_function_address("call")
             jax.ffi.register_ffi_target(name, _capsule(handler), platform="cpu")
             self._named[name] = Kernel(name, code.scratch, engine)
@@ -116,7 +116,7 @@ def folder() -> Path | None:
     return Path(kept) / "brainir-kernels" if kept else None
 
 
-def _object_code(name: str, text: str) -> bytes:
+def object_code_of(name: str, text: str) -> bytes:
     """Return the object file of a text, from disk if it is there."""
     kept = folder()
     if kept is None:

@@ -9,6 +9,7 @@ from .jaxprs import (
     optimizations_of,
     optimized,
 )
+from .kernel_code import kernel_code
 from .source_text import annotated_text, source_line
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "check_jaxpr",
     "inlined",
     "jaxpr_of_equations",
+    "kernel_code",
     "node_title",
     "optimizations_of",
     "optimized",

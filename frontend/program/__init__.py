@@ -1,5 +1,6 @@
 """Captured programs: the executables they become, and running them on real States."""
 
+from .collection import without_garbage_collection
 from .executables import (
     Compiled,
     Listener,
@@ -37,4 +38,5 @@ __all__ = [
     "run_graph",
     "strong",
     "tell_recorders",
+    "without_garbage_collection",
 ]

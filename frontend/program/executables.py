@@ -7,13 +7,12 @@ neither the passes nor a backend see a graph twice.
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...backends import Around, Backend, Executable, backend_named
 from ...ir import Const, Graph, NotDifferentiable
@@ -25,15 +24,26 @@ from ...passes import (
     LaneDependentWrite,
     Observer,
     Options,
+    PackedStates,
+    pack_alike,
+    pack_states,
     run_pipeline,
 )
 from ..errors import BatchAxisError
 from ..options import in_force, pipeline_for
 from ..state import in_foreign_trace
+from .collection import without_garbage_collection
 from .programs import Program, is_sharded
 
 CACHED = 512
 """How many executables are kept; the least recently used go first."""
+
+
+class PackedSlots(NamedTuple):
+    """Slots of which the values stand in one array, and whether the program leaves another one."""
+
+    slots: tuple[int, ...]
+    written: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +57,10 @@ class Compiled:
         the written states.
     written : tuple of int
         Which of the program's slots those are, in that order.
+    held : tuple of int
+        Of which slots it takes the leaves.
+    packs : tuple of PackedSlots
+        Of which slots it takes, and may give, one array, after all others.
     consts : tuple of int
         Which of the program's consts the graph still takes, in that order.
     io : bool
@@ -59,6 +73,8 @@ class Compiled:
 
     graph: Graph
     written: tuple[int, ...]
+    held: tuple[int, ...]
+    packs: tuple[PackedSlots, ...]
     consts: tuple[int, ...]
     io: bool
     foreign: bool
@@ -72,12 +88,22 @@ class Compiled:
         return self.backend.compile(self.graph, donate=donated, around=around)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Runnable:
-    """A compiled program, and what runs it on flat arrays."""
+    """A compiled program, and the function of flat arrays that its backend makes of it."""
 
     compiled: Compiled
-    run: Callable[..., Sequence[Any]]
+    function: Callable[..., Sequence[Any]]
+    new: bool = True
+
+    def run(self, *arrays: Any) -> Sequence[Any]:
+        """Run it, which for the first time lowers and compiles it, too."""
+        if not self.new or self.compiled.io:  # what talks to the host runs Python, maybe for long
+            return self.function(*arrays)
+        with without_garbage_collection():
+            results = self.function(*arrays)
+        self.new = False
+        return results
 
 
 class ExecutableCache:
@@ -155,7 +181,7 @@ def optimise_graph(
     """
     base = SHARDED_PIPELINE if is_sharded() else FOREIGN_PIPELINE if foreign else PIPELINE
     passes = pipeline_for(options or in_force.options, base)
-    with refusals():
+    with refusals(), without_garbage_collection():
         return run_pipeline(graph, passes, observers=observers, until=until)
 
 
@@ -180,19 +206,39 @@ listeners: list[Listener] = []
 """Told of every program that is about to be compiled; how tools look on."""
 
 
-def compile_program(program: Program) -> Compiled:
-    """Run the passes on a program, and leave the rest to its backend."""
+def compile_program(program: Program, apart: Collection[int] | None = None) -> Compiled:
+    """Run the passes on a program, and leave the rest to its backend.
+
+    Small States that are computed alike are packed, but for those of some slots; all stand
+    ``apart`` if none are named.
+    """
     for listener in tuple(listeners):
         listener(program)
     positions = {slot.var: i for i, slot in enumerate(program.slots)}
-    with _without_garbage_collection():
+    with without_garbage_collection():
         graph = optimise_graph(program.graph, program.foreign, options=program.options)
-    written = tuple(positions[var] for var in graph.writes)
+        found = PackedStates(graph, {}) if apart is None else _packed(program, graph, apart)
+    graph, members = found.graph, found.packs
+    packs = [
+        PackedSlots(tuple(positions[s] for s in inside), pack in graph.writes)
+        for pack, inside in members.items()
+    ]
+    written = tuple(positions[var] for var in graph.writes if var not in members)
+    held = tuple(positions[var] for var in graph.states if var not in members)
     places = {const.value: i for i, const in enumerate(program.graph.consts)}
     used = tuple(places[const.value] for const in graph.consts)
     graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
     backend = backend_named(program.options.backend)
-    return Compiled(graph, written, used, program.has_io, program.foreign, backend)
+    io, foreign = program.has_io, program.foreign
+    return Compiled(graph, written, held, tuple(packs), used, io, foreign, backend)
+
+
+def _packed(program: Program, graph: Graph, apart: Collection[int]) -> PackedStates:
+    """Pack States as the options of `pack_alike` say."""
+    for step in pipeline_for(program.options, PIPELINE):
+        if step.function is pack_alike:
+            return pack_states(graph, **step.options, apart={program.slots[i].var for i in apart})
+    return PackedStates(graph, {})
 
 
 def outermost(executable: Executable, backend: Backend) -> Callable[..., Any]:
@@ -208,21 +254,6 @@ def outermost(executable: Executable, backend: Backend) -> Callable[..., Any]:
         return run(*args, **kwargs)
 
     return function
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Put off garbage collection, which in the midst of passes goes through all that JAX holds.
-
-    Passes make many small objects, of which most stay; a third of their time would be collection.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def find_runnable(program: Program) -> Runnable:

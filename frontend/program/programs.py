@@ -31,6 +31,7 @@ from ..capture import (
 )
 from ..options import in_force
 from ..state import in_foreign_trace
+from .collection import without_garbage_collection
 
 FOREIGN_ORDER = 2
 """Up to which order somebody else's ``jax.grad`` finds our custom derivatives."""
@@ -201,7 +202,7 @@ def capture(
     leaves, in_tree = jax.tree.flatten(args)
     avals = tuple(argument_aval(name, leaf) for leaf in leaves)
     foreign = in_foreign_trace() if foreign is None else foreign
-    with environ.watch() as reads, new_frame() as frame:
+    with without_garbage_collection(), environ.watch() as reads, new_frame() as frame:
         traced = trace_within(frame, function, jax.tree.unflatten(in_tree, avals), names)
         # Custom derivative rules are Python that runs now, so States must still be captured.
         imported = import_traced(traced, name, rules=FOREIGN_ORDER if foreign else 0)

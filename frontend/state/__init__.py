@@ -9,6 +9,7 @@ from .epoch import Loss, epoch
 from .flatted_dict import FlattedDict, NestedDict, as_flat
 from .hooked import hook_marks
 from .kinds import *  # noqa: F403
+from .packs import Pack, Place, may_stand, pack_of, release_all
 from .pretty import render
 from .recording import Recorder, recorders, recording
 from .settling import assign_all, maybe_state, telling_hooks
@@ -28,6 +29,8 @@ __all__ = [
     "NestedDict",
     "NewStateCatcher",
     "Node",
+    "Pack",
+    "Place",
     "Recorder",
     "State",
     "StateDictManager",
@@ -46,9 +49,12 @@ __all__ = [
     "hook_marks",
     "in_foreign_trace",
     "is_node",
+    "may_stand",
     "maybe_state",
+    "pack_of",
     "recorders",
     "recording",
+    "release_all",
     "render",
     "telling_hooks",
 ]

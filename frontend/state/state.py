@@ -29,6 +29,7 @@ from .cell import Facts, Poisoned, StateCell
 from .checks import run_checks
 from .hooked import Hooked
 from .levels import Levelled
+from .packs import Place
 from .pretty import render, summary
 from .recording import recording
 
@@ -132,8 +133,11 @@ class State(StateCell, Hooked, Levelled, Generic[T]):
             if recording.stack:
                 self.note_touch(written=False)
             value = self._value
-            if type(value) is Poisoned:
+            kind = type(value)
+            if kind is Poisoned:
                 raise self.without_value()
+            if kind is Place:
+                value = value.value()
         else:
             self.note_touch(written=False)
             value = read(self.handle)
@@ -169,6 +173,9 @@ class State(StateCell, Hooked, Levelled, Generic[T]):
 
     def accept(self, value: Any) -> None:
         """Take a new value from a finished program."""
+        held = self.__dict__.get("_value")
+        if type(held) is Place:
+            held.pack.whole = False
         self._value = value
 
     def restore_value(self, value: T) -> None:
@@ -193,7 +200,8 @@ class State(StateCell, Hooked, Levelled, Generic[T]):
 
     def peek(self) -> Any:
         """Return what is held for the runtime: the value, or a poisoned marker that JAX refuses."""
-        return self._value
+        held = self._value
+        return held.value() if type(held) is Place else held
 
     # --- small conveniences -----------------------------------------------------------------------
 
@@ -333,7 +341,7 @@ class State(StateCell, Hooked, Levelled, Generic[T]):
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
         """Yield what is shown of the State: its type, not its numbers, and its metadata."""
-        yield "value", summary(self._value)
+        yield "value", summary(self.peek())
         for name, item in vars(self).items():
             if item is not None and name not in ("handle", "facts") and not name.startswith("_"):
                 yield name, item

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ...ir import Graph
 from ...passes import DEFAULTS, Options
-from ..export import annotated_text, to_dot
+from ..export import annotated_text, kernel_code, to_dot
 from .command import (
     Command,
     add_options,
@@ -26,6 +26,7 @@ FORMATS: dict[str, Callable[[Graph, Options], str]] = {
     "json": lambda graph, asked: json.dumps({**graph_data(graph), **options_data(asked)}),
     "python": lambda graph, asked: f"{shown_options(asked, '# ')}{_python(graph)}",
     "dot": lambda graph, asked: f"{shown_options(asked, '// ')}{to_dot(graph)}",
+    "llvm": lambda graph, asked: f"{shown_options(asked, '; ')}{kernel_code(graph)}",
 }
 
 
@@ -53,7 +54,7 @@ def _configure(parser: ArgumentParser) -> None:
         default="text",
         help="text: with your source lines as comments; brainir reads it back (the default); "
         "json: one line for each graph; python: source that needs nothing but JAX; dot: for "
-        "Graphviz",
+        "Graphviz; llvm: the code of kernels, before LLVM's own passes",
     )
 
 
@@ -85,6 +86,7 @@ COMMAND = Command(
         "dump model.py -O 'distribute-loops{memory=4}' --leave-out simplify",
         "dump model.py --select update --format python > update.py",
         "dump model.py --select update --format dot | dot -Tsvg > update.svg",
+        "dump model.py --format llvm",
     ),
     _configure,
     _execute,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -19,13 +19,21 @@ from ..capture import (
 )
 from ..program import (
     Program,
+    Slot,
     compile_program,
     give_back,
     outermost,
     tell_recorders,
+    without_garbage_collection,
 )
 from ..snapshot import holds_array, is_gone
-from ..state import epoch, hook_marks, in_foreign_trace, recording
+from ..state import (
+    epoch,
+    hook_marks,
+    in_foreign_trace,
+    recording,
+    release_all,
+)
 from . import plain
 from .kept_programs import (
     array_type,
@@ -34,6 +42,7 @@ from .kept_programs import (
     same_avals,
     without_weak_types,
 )
+from .packing import apart, pack_for
 from .watch import Watch
 
 
@@ -113,15 +122,24 @@ class Entry(Captured):
         donate: Sequence[int | str],
         watch: Watch,
         context: Options,
+        packed: bool = True,
     ) -> None:
         super().__init__(program, watch)
         self.context = context
+        self._given = (program, names, donate, watch, context)
         self._names = sorted(names)
-        self._held = [slot.handle.reference for slot in program.slots]
         self._adopted = any(isinstance(slot.handle.state, Cell.adopted) for slot in program.slots)
         self._io, self._custom = program.has_io, program.custom
         self._array = array_type()
-        self._compiled = compile_program(program)
+        self._compiled = compile_program(program, apart(program) if packed else None)
+        self._slots = [program.slots[i] for i in self._compiled.held]
+        self._held = [slot.handle.reference for slot in self._slots]
+        self._packs = [pack_for(program, inside) for inside, _ in self._compiled.packs]
+        pairs = zip(self._packs, self._compiled.packs, strict=True)
+        self._packs_left = [pack for pack, slots in pairs if slots.written]
+        self._unpacked: Entry | None = None
+        inside = (i for slots in self._compiled.packs if slots.written for i in slots.slots)
+        self._touched = (*self._compiled.written, *inside)
         self._consts = program.consts(self._compiled.consts)
         slots = [program.slots[i] for i in self._compiled.written]
         left = [slot.handle for slot in slots if slot.final]
@@ -132,21 +150,52 @@ class Entry(Captured):
         self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
         self._watched = any(map(any, self._hooks))
-        self._fresh = _numbers_left(program, self._compiled.written)
+        self._fresh = _numbers_left(self._slots, {slot.handle for slot in slots})
         self._numbers = [(i, view) for i, view in self._fresh if is_one_array(view)]
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
-        first = len(self._held) + len(self._consts)
+        first = len(self._held) + len(self._packs) + len(self._consts)
         donated = tuple(i if isinstance(i, str) else first + i for i in donate)
         executable = self._compiled.executable(donated, self._around)
         self._inner = executable.inside
-        self._outer = outermost(executable, self._compiled.backend)
+        self._ready = outermost(executable, self._compiled.backend)
+        # What talks to the host runs Python of the user, maybe for long.
+        self._outer = self._ready if self._io else self._compiling
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
+        if self._packs and not self._put_in():
+            return self._without_packs().run(args, kwargs)
         if self._custom and self._others_differentiate(args, kwargs):
             raise Mismatch
         if recording.stack:
-            tell_recorders(self.program, self._compiled.written)
+            tell_recorders(self.program, self._touched)
+        held = self._values()
+        try:
+            *values, result = self._outer(*held, *self._consts, *args, **kwargs)
+        except ValueError:
+            if not in_foreign_trace():
+                raise
+            # A backend may need to be told that it runs inside something else.
+            *values, result = self._inner(*held, *self._consts, *args, **kwargs)
+        except TypeError:
+            # JAX does not know what to do with States that stand in packs of other functions.
+            if not release_all(held):
+                raise
+            return self.run(args, kwargs)
+        if self._io:
+            jax.block_until_ready((values, result))
+        if self._packs_left:
+            count = len(self._packs_left)
+            values, arrays = values[:-count], values[-count:]
+            self._leave(values)
+            for pack, value in zip(self._packs_left, arrays, strict=True):
+                pack.take(value)
+        else:
+            self._leave(values)
+        return result
+
+    def _values(self) -> list[Any]:
+        """Return what the States hold now, and then the packs."""
         if self._adopted:
             held = [state().peek() for state in self._held]  # pyright: ignore
         else:  # of ours it is known where they hold it, and every call asks for it
@@ -158,15 +207,12 @@ class Entry(Captured):
         for i, view in self._numbers:  # somebody may have set one again
             if type(held[i]) is not self._array or held[i].weak_type:
                 held[i] = without_weak_types(held[i], view)
-        try:
-            *values, result = self._outer(*held, *self._consts, *args, **kwargs)
-        except ValueError:
-            if not in_foreign_trace():
-                raise
-            # A backend may need to be told that it runs inside something else.
-            *values, result = self._inner(*held, *self._consts, *args, **kwargs)
-        if self._io:
-            jax.block_until_ready((values, result))
+        if self._packs:
+            held += [pack.array for pack in self._packs]
+        return held
+
+    def _leave(self, values: list[Any]) -> None:
+        """Give States that stand by themselves their new values."""
         if self._left is not None:
             pairs = self.program.checked([*zip(self._left, values, strict=True)])
             values = [value for _, value in pairs]
@@ -177,16 +223,39 @@ class Entry(Captured):
                 break
         if self._watched:
             give_back([*zip(self._written, values, strict=True)], False, self._kept)
-            return result
+            return
         for i in self._in_place:  # whoever holds the container sees what was changed
             values[i] = merge(self._written[i].state.peek(), values[i])
         if self._adopted:
             for state, value in zip(self._given_back, values, strict=True):
                 state().accept(value)  # pyright: ignore
-            return result
+            return
         for state, value in zip(self._given_back, values):  # noqa: B905 - strict costs every call
             state()._value = value  # pyright: ignore
-        return result
+
+    def _put_in(self) -> bool:
+        """Whether all States of packs stand in these now, and nobody traces."""
+        if in_foreign_trace():
+            return False
+        for pack in self._packs:  # noqa: SIM110
+            if not (pack.whole or pack.fill()):
+                return False
+        return True
+
+    def _without_packs(self) -> Entry:
+        """Return an entry of the same program that takes each State by itself."""
+        if self._unpacked is None:
+            self._unpacked = Entry(*self._given, packed=False)
+        for pack in self._packs:
+            pack.release()
+        return self._unpacked
+
+    def _compiling(self, *given: Any, **kwargs: Any) -> Any:
+        """Run for the first time, which lowers and compiles."""
+        with without_garbage_collection():
+            results = self._ready(*given, **kwargs)
+        self._outer = self._ready
+        return results
 
     def _others_differentiate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether custom derivatives matter otherwise than they did when this was compiled."""
@@ -210,8 +279,10 @@ class Entry(Captured):
             raise Mismatch
         program = self.program
         first = len(self._held)
-        last = first + len(self._consts)
-        values, consts, args = given[:first], given[first:last], given[last:]
+        middle = first + len(self._packs)
+        last = middle + len(self._consts)
+        values, packs, consts = given[:first], given[first:middle], given[middle:last]
+        args = given[last:]
         names = sorted(kwargs)
         leaves, tree = jax.tree.flatten((*args, *(kwargs[name] for name in names)))
         if names != self._names:
@@ -219,25 +290,24 @@ class Entry(Captured):
         if tree != program.in_tree or not same_avals(leaves, program.in_avals, weak=True):
             raise Mismatch
         held: list[Any] = []
-        for value, slot in zip(values, program.slots, strict=True):
+        for value, slot in zip(values, self._slots, strict=True):
             found, now = jax.tree.flatten(value)
             if now != slot.before.tree or not same_avals(found, slot.before.avals, weak=False):
                 raise Mismatch
             held.extend(slot.entry_leaves(found))
-        outs = flat(*leaves, *held, *consts)
-        count = len(program.out_avals)
+        outs = flat(*leaves, *held, *packs, *consts)
+        count, left = len(program.out_avals), len(outs) - len(self._packs_left)
         result = jax.tree.unflatten(program.out_tree, outs[:count])
-        written = program.written_values(self._compiled.written, outs[count:])
-        return *(value for _, value in written), result
+        written = program.written_values(self._compiled.written, outs[count:left])
+        return *(value for _, value in written), *outs[left:], result
 
 
-def _numbers_left(program: Program, written: Sequence[int]) -> list[tuple[int, View]]:
+def _numbers_left(slots: Sequence[Slot], written: Container[Handle]) -> list[tuple[int, View]]:
     """Return the slots of States that a program writes and that may hold numbers."""
-    handles = {program.slots[i].handle for i in written}
     return [
         (i, slot.before)
-        for i, slot in enumerate(program.slots)
-        if slot.handle in handles and any(aval.shape == () for aval in slot.before.avals)
+        for i, slot in enumerate(slots)
+        if slot.handle in written and any(aval.shape == () for aval in slot.before.avals)
     ]
 
 

@@ -12,8 +12,10 @@ from ...ir import Graph
 from ...passes import Options
 from ..program import (
     Program,
+    compile_program,
     optimise,
 )
+from .packing import apart
 
 
 class Stages:
@@ -48,6 +50,25 @@ class Stages:
             If there is no such stage.
         """
         return optimise(self.program, until=stage)
+
+    def packs(self) -> tuple[tuple[str, ...], ...]:
+        """Return the names of the States that `jit` keeps in one array between calls.
+
+        Examples
+        --------
+        >>> import brainir
+        >>> import jax.numpy as jnp
+        >>> cells = [brainir.HiddenState(jnp.zeros(2), name=f"cell{i}") for i in range(4)]
+        >>> @brainir.transform.jit
+        ... def step():
+        ...     for cell in cells:
+        ...         cell.value += 1.0
+        >>> step.trace().packs()
+        (('cell0', 'cell1', 'cell2', 'cell3'),)
+        """
+        packs = compile_program(self.program, apart(self.program)).packs
+        slots = self.program.slots
+        return tuple(tuple(slots[i].handle.name for i in pack.slots) for pack in packs)
 
     def lower(self) -> jax.stages.Lowered:
         """Lower what the backend makes of the last stage.

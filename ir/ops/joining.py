@@ -163,6 +163,8 @@ def _stack(*arrays: Array, axis: int) -> Array:
 
 
 def _lax_stack(jax: Any, *arrays: Any, axis: int) -> Any:
+    if all(isinstance(array, np.ndarray | np.generic) for array in arrays):
+        return jax.numpy.asarray(np.stack(arrays, axis))  # one constant in place of many
     return jax.lax.stack(arrays, axis=axis)
 
 

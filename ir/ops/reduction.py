@@ -17,7 +17,7 @@ from ..dtypes import numpy_dtype, type_of_array
 from ..element import NO_ELEMENT, WHOLE
 from ..graph import Node
 from ..op import PURE, define
-from ..types import Operand, Scalar, Type
+from ..types import Literal, Operand, Scalar, Type
 from .elementwise import kind
 from .formula import Term, constant
 from .rules import (
@@ -264,28 +264,56 @@ def linear_recurrence(
 ) -> Operand:
     """Build s[i] = factors[i] s[i - 1] + terms[i] along an axis.
 
-    Two steps make one of a recurrence of half the length, which gives every second element; from
-    each of these follows the next (Blelloch 1990). So the work is linear in the length.
+    A factor without that axis is the same for all steps. Two steps make one of a recurrence of half
+    the length, which gives every second element; from each of these follows the next (Blelloch
+    1990). So the work is linear in the length.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Literal, Type, Value, linear_recurrence, walk
+    >>> currents, build = Value(Type("float32", (8,))), Builder()
+    >>> decay = Literal(0.5, Type("float32"))
+    >>> str(linear_recurrence(build, decay, currents, 0, False).type)
+    'f32[8]'
     """
+    steady = factors.type.rank < terms.type.rank
     if reverse:
-        factors, terms = (b("rev", x, dimensions=(axis,)) for x in (factors, terms))
+        terms = b("rev", terms, dimensions=(axis,))
+        factors = factors if steady else b("rev", factors, dimensions=(axis,))
         return b("rev", linear_recurrence(b, factors, terms, axis, False), dimensions=(axis,))
     length = terms.type.shape[axis]
     if length < 2:
         return terms
-    factor, term = (_every_second(b, x, 0, axis) for x in (factors, terms))
-    next_factor, next_term = (_every_second(b, x, 1, axis) for x in (factors, terms))
     odd = length % 2
-    paired_factor, paired_term = (_pad(b, x, axis, 0, -odd) for x in (factor, term))
+    term, next_term = (_every_second(b, terms, start, axis) for start in (0, 1))
+    factor = next_factor = paired_factor = factors
+    if not steady:
+        factor, next_factor = (_every_second(b, factors, start, axis) for start in (0, 1))
+        paired_factor = _pad(b, factor, axis, 0, -odd)
     found = linear_recurrence(
         b,
-        b("mul", next_factor, paired_factor),
-        b("add", next_term, b("mul", next_factor, paired_term)),
+        _times(b, next_factor, paired_factor),
+        b("add", next_term, _scaled(b, next_factor, _pad(b, term, axis, 0, -odd), axis)),
         axis,
         False,
     )
-    others = b("add", term, b("mul", factor, _pad(b, found, axis, 1, odd - 1)))
+    others = b("add", term, _scaled(b, factor, _pad(b, found, axis, 1, odd - 1), axis))
     return b("add", _pad(b, others, axis, 0, 1 - odd, 1), _pad(b, found, axis, 1, odd, 1))
+
+
+def _times(b: Builder, x: Operand, y: Operand) -> Operand:
+    if isinstance(x, Literal) and isinstance(y, Literal):
+        numbers = [np.asarray(z.value, numpy_dtype(z.type.dtype)) for z in (x, y)]
+        return Literal((numbers[0] * numbers[1]).item(), x.type)
+    return b("mul", x, y)
+
+
+def _scaled(b: Builder, factor: Operand, x: Operand, axis: int) -> Operand:
+    """Multiply with a factor for each element, or for those of one step."""
+    if factor.type.shape and factor.type.rank < x.type.rank:
+        dims = tuple(i for i in range(x.type.rank) if i != axis)
+        factor = b("broadcast_in_dim", factor, shape=x.type.shape, dims=dims)
+    return b("mul", factor, x)
 
 
 Coefficients = Callable[[Term, Term, Term], tuple[Term, Term]]

@@ -6,6 +6,27 @@ from .mutant import FOREIGN, PROGRAMS, Mutant
 
 MUTANTS = (
     Mutant(
+        "garbage is never collected again after a first call",
+        "frontend/program/collection.py",
+        "        if enabled:\n",
+        "        if not enabled:\n",
+        ("tests/test_first_call.py",),
+    ),
+    Mutant(
+        "layers that are alike all have the weights of the first",
+        "backends/lax.py",
+        "(function, one.params)) for one in",
+        "(function, first.params)) for one in",
+        ("tests/test_first_call.py",),
+    ),
+    Mutant(
+        "what is alike has the names of its first place everywhere",
+        "backends/lax.py",
+        "alike[fingerprint(alone), *map(_scope, walk(alone))].append(alone)",
+        "alike[fingerprint(alone)].append(alone)",
+        ("tests/test_first_call.py",),
+    ),
+    Mutant(
         "States get the values of other States back",
         "frontend/program/programs.py",
         "            start = stop\n",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .mutant import PASSES, RULES, Mutant
 
+PACKING = ("tests/test_passes_pack_alike.py",)
+
 MUTANTS = (
     Mutant(
         "a quotient of constants is folded where machines may round otherwise",
@@ -87,9 +89,9 @@ MUTANTS = (
     Mutant(
         "nodes with other attributes count as equal",
         "passes/common_subexpressions.py",
-        "key = (node.op, tuple(operands), _attrs_key(node.attrs), "
-        "*(_region_key(r, {}) for r in regions))",
-        "key = (node.op, tuple(operands), *(_region_key(r, {}) for r in regions))",
+        "key = (node.op, tuple(operands), attrs_key(node.attrs), "
+        "*(region_key(r, {}) for r in regions))",
+        "key = (node.op, tuple(operands), *(region_key(r, {}) for r in regions))",
         (*PASSES, "tests/test_passes_code_motion.py"),
     ),
     Mutant(
@@ -200,8 +202,8 @@ MUTANTS = (
     Mutant(
         "random bits of one shape are merged whatever their keys",
         "passes/common_subexpressions.py",
-        "key = (node.op, tuple(operands), _attrs_key",
-        "key = (node.op, tuple(o for o in operands if not o.type.is_key), _attrs_key",
+        "key = (node.op, tuple(operands), attrs_key",
+        "key = (node.op, tuple(o for o in operands if not o.type.is_key), attrs_key",
         PASSES,
     ),
     Mutant(
@@ -221,7 +223,7 @@ MUTANTS = (
     Mutant(
         "what an inner loop leaves in each step is not built before the stages",
         "passes/distribute_loops.py",
-        "        self._at_once(self.step.fixed)\n",
+        "        self.at_once(self.step.fixed)\n",
         "",
         ("tests/test_passes_distribute_loops.py",),
     ),
@@ -252,5 +254,54 @@ MUTANTS = (
         "if bytes_of(size) <= most)",
         "if bytes_of(size) <= most or size < self.length / 2)",
         ("tests/test_memory_budget.py",),
+    ),
+    Mutant(
+        "lanes that take each other's values in another order take their own",
+        "passes/lane_groups.py",
+        "return array if step > 0 else",
+        "return array if step else",
+        PACKING,
+    ),
+    Mutant(
+        "what lanes share of another lane is taken from their own",
+        "passes/lane_groups.py",
+        "if len(set(row)) == 1:\n                operands.append(self._now(old))",
+        "if len(set(row)) == 1:\n                operands.append(old)",
+        PACKING,
+    ),
+    Mutant(
+        "a sum over lanes leaves out what is not a lane",
+        "passes/lane_sums.py",
+        "            parts.extend(terms)\n",
+        "",
+        PACKING,
+    ),
+    Mutant(
+        "numbers that differ between lanes are those of the first",
+        "passes/lane_groups.py",
+        'return self.builder("stack", *cast(Row, source), axis=0)',
+        'return self.builder("stack", *(cast(Row, source)[0] for _ in source), axis=0)',
+        PACKING,
+    ),
+    Mutant(
+        "a tree of steps starts without what the carry was before",
+        "passes/parallel_scan.py",
+        'builder("mul", start, carry.initial)',
+        'builder("mul", start, builder.zeros(carry.initial.type))',
+        ("tests/test_passes_parallel_scan.py",),
+    ),
+    Mutant(
+        "a carry that is multiplied with itself is taken to be affine",
+        "passes/affine.py",
+        "        if x.factor != 0:\n            return None\n",
+        "",
+        ("tests/test_passes_parallel_scan.py",),
+    ),
+    Mutant(
+        "factors that may overflow are multiplied unasked",
+        "passes/parallel_scan.py",
+        "abs(factor.value) <= 1",
+        "abs(factor.value) <= 2",
+        ("tests/test_passes_parallel_scan.py",),
     ),
 )

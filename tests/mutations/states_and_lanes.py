@@ -219,4 +219,18 @@ MUTANTS = (
         "False",
         ("tests/test_states.py",),
     ),
+    Mutant(
+        "a State that was assigned to is read from its pack in the next call",
+        "frontend/state/state.py",
+        "            held.pack.whole = False\n",
+        "            pass\n",
+        ("tests/test_packed_states.py",),
+    ),
+    Mutant(
+        "a State that stands in a pack gives what it gave before the last call",
+        "frontend/state/packs.py",
+        "        if self._seen != version:",
+        "        if self._seen is None:",
+        ("tests/test_packed_states.py",),
+    ),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from ....backends import backend_named
+from ....backends import backend_named, native
 from ....ir import Effect, Graph, GraphError, Loc, Node, StateVar, walk
 from ....passes import (
     CAPTURE,
@@ -20,14 +20,17 @@ from ....passes import (
     DEFAULTS,
     Choice,
     Pass,
+    Refusal,
     distribute_loops,
     distribution,
+    kernels,
+    outline_kernels,
 )
 from ...errors import BrainIRError
 from ...export import annotated_text, node_title
 from ...program import Program, optimise
 from ..costs import statistics, statistics_of_executable
-from ..residuals import residuals
+from ..residuals import computed_again, residuals
 from .alignment import aligned_texts
 from .drawn import Drawn
 from .tracks import carried_results, state_of, state_tracks
@@ -86,6 +89,7 @@ class _Function:
         self._problem: str | None = None
         self._numbers: dict[str, int] = {}
         self._split: list[tuple[Node, Choice]] = []
+        self._kernels: list[tuple[Node, Refusal | None]] = []
         try:
             optimise(program, observers=[self._observe])
         except (GraphError, BrainIRError, ValueError, NotImplementedError) as error:
@@ -95,6 +99,8 @@ class _Function:
         self._graphs.append((step.name, after, seconds))
         if step.function is distribute_loops:
             self._split = distribution(before, **step.options)
+        if step.function is outline_kernels:
+            self._kernels = kernels(before, **step.options)
 
     def data(self, measure_xla: bool) -> Data:
         """Return everything that is known of the function."""
@@ -117,7 +123,10 @@ class _Function:
             "states": self._states(),
             "costs": costs,
             "residuals": self._residuals(last),
+            "again": self._again(last),
             "split": [self._loop(node, choice) for node, choice in self._split],
+            "kernels": [self._kernel(node, refusal) for node, refusal in self._kernels],
+            "code": self._code(last),
             "xla": tables,
         }
 
@@ -184,6 +193,27 @@ class _Function:
             "why": choice.why,
         }
 
+    def _kernel(self, node: Node, refusal: Refusal | None) -> Data:
+        return {
+            "loop": node_title(node),
+            "place": self._collector.place(node.loc),
+            "kernel": refusal is None,
+            "why": "" if refusal is None else str(refusal),
+        }
+
+    def _code(self, graph: Graph) -> list[str]:
+        """Return the code of all kernels, or why there is none."""
+        if not native.AVAILABLE:
+            return []
+        found = [node.regions[0] for node in walk(graph) if node.op.name == "kernel"]
+        texts: list[str] = []
+        for region in found:
+            try:
+                texts.append(native.code(region))
+            except Exception as error:  # such a loop runs with XLA
+                texts.append(f"; it runs with XLA, because of {type(error).__name__}: {error}")
+        return texts
+
     def _residuals(self, graph: Graph) -> list[Data]:
         rows: list[Data] = []
         tracks = state_tracks(graph)
@@ -201,6 +231,19 @@ class _Function:
                 }
             )
         return rows
+
+    def _again(self, graph: Graph) -> list[Data]:
+        return [
+            {
+                "loop": node_title(item.loop),
+                "groups": item.groups,
+                "steps": item.steps,
+                "bytes": item.bytes,
+                "item": self._last.item_of[item.loop],
+                "place": self._collector.place(item.loop.loc),
+            }
+            for item in computed_again(graph)
+        ]
 
 
 def _used(graph: Graph) -> set[StateVar]:

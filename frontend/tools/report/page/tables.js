@@ -139,6 +139,20 @@ function memoryTables(fn, onLast) {
       ["of it for gradients", (row) => bytes(row.residuals), true],
     ], costs.loops));
   }
+  if (fn.again.length) {
+    parts.push(
+      heading("What the gradient computes again"),
+      note("Of each group of steps only the start is kept, to stay within the memory that was asked for. "
+        + "Backwards, a group runs once more, and its steps keep what they need until it is done."),
+      makeTable([
+        ["loop", (row) => row.loop],
+        ["source", (row) => place({ c: row.place + 1 })?.name],
+        ["groups", (row) => count(row.groups), true],
+        ["steps of a group", (row) => count(row.steps), true],
+        ["kept by a group at work", (row) => bytes(row.bytes), true],
+      ], fn.again),
+    );
+  }
   if (fn.split.length) {
     const leaves = (row) => [[row.products, "product"], [row.sums, "sum of products"]]
       .filter(([number]) => number).map(([number, what]) => `${number} × ${what}`).join(", ") || "nothing";
@@ -155,6 +169,23 @@ function memoryTables(fn, onLast) {
         ["why", (row) => row.why],
       ], fn.split),
     );
+  }
+  if (fn.kernels.length) {
+    parts.push(
+      heading("Kernels"),
+      note("A loop that gains by it is one piece of machine code; the others are left to XLA."),
+      makeTable([
+        ["loop", (row) => row.loop],
+        ["source", (row) => place({ c: row.place + 1 })?.name],
+        ["", (row) => (row.kernel ? "a kernel" : "XLA")],
+        ["why not", (row) => row.why],
+      ], fn.kernels),
+    );
+    fn.code.forEach((text, i) => {
+      const details = element("details", {}, element("summary", {}, `code of kernel ${i + 1}, before LLVM's passes`));
+      details.append(element("pre", {}, text));
+      parts.push(details);
+    });
   }
   const held = [["states", costs.states, costs.state_bytes], ["consts", costs.consts, costs.const_bytes]];
   parts.push(heading("What the function holds"), makeTable([

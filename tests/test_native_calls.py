@@ -1,0 +1,151 @@
+"""Kernels as a part of what JAX compiles: called where that is right, left to XLA elsewhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir.backends import native, xla
+from brainir.backends.native import cache
+from brainir.ir import walk
+
+CALL = "custom_call @brainir_"
+WITHOUT = brainir.Options(leave_out=["outline-kernels"])
+
+XS = jnp.linspace(-1.0, 2.0, 40).reshape(20, 2)
+
+
+def potentials(xs: Any) -> Any:
+    """A loop with a carry, slices and stacks."""
+
+    def step(v: Any, x: Any) -> Any:
+        v = 0.9 * v + jnp.tanh(x)
+        return v, (v, v > 0.5)
+
+    return brainir.transform.scan(step, jnp.zeros(2), xs)[1]
+
+
+def close(found: Any, wanted: Any) -> None:
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-6)
+
+
+def test_a_compiled_loop_is_a_call_of_machine_code() -> None:
+    run = brainir.transform.jit(potentials)
+    assert CALL in run.lower(XS).as_text()
+    close(run(XS), brainir.transform.jit(potentials, options=WITHOUT)(XS))
+
+
+def test_one_kernel_may_be_called_from_several_places() -> None:
+    def twice(xs: Any) -> Any:
+        return potentials(xs)[0] + potentials(2 * xs)[0]
+
+    run = brainir.transform.jit(twice)
+    text = run.lower(XS).as_text()
+    assert len({word for word in text.split() if word.startswith("@brainir_")}) == 1
+    close(run(XS), brainir.transform.jit(twice, options=WITHOUT)(XS))
+
+
+TRANSFORMED: dict[str, Callable[[Any], Callable[[Any], Any]]] = {
+    "jit": jax.jit,
+    "vmap": lambda f: lambda xs: jax.vmap(f)(jnp.stack([xs, 2 * xs])),
+    "grad": lambda f: jax.grad(lambda xs: f(xs)[0].sum()),
+    "jit of hessian": lambda f: jax.jit(jax.hessian(lambda xs: f(xs)[0].sum())),
+    "grad of scan": lambda f: jax.grad(
+        lambda xs: jax.lax.scan(lambda c, _: (c + f(xs)[0].sum(), None), 0.0, None, 3)[0]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_inside_of_what_somebody_else_does(name: str) -> None:
+    transform = TRANSFORMED[name]
+    ours, plain = (
+        brainir.transform.jit(potentials),
+        brainir.transform.jit(potentials, options=WITHOUT),
+    )
+    close(transform(ours)(XS), transform(plain)(XS))
+
+
+def test_gradients_are_kernels_in_both_directions() -> None:
+    weight = brainir.ParamState(jnp.float32(0.7))
+
+    def loss(xs: Any) -> Any:
+        def step(v: Any, x: Any) -> Any:
+            v = jnp.tanh(weight.value * v + x)
+            return v, brainir.surrogate.relu_grad(v - 0.5)
+
+        return brainir.transform.scan(step, jnp.zeros(2), xs)[1].sum()
+
+    gradient = brainir.transform.grad(loss, weight)
+    run = brainir.transform.jit(gradient)
+    names = [node.op.name for node in run.trace(XS).graph().nodes]
+    assert names.count("kernel") == 2
+    assert "for_loop" not in names
+    close(run(XS), brainir.transform.jit(gradient, options=WITHOUT)(XS))
+
+
+def test_what_is_exported_holds_no_machine_code(tmp_path: Path) -> None:
+    run = brainir.transform.jit(potentials)
+    graph = run.trace(XS).graph()
+    assert any(node.op.name == "kernel" for node in walk(graph))
+    assert "brainir_" not in xla.export(graph).mlir_module()
+    exported = jax.export.export(jax.jit(run))(XS)
+    assert "brainir_" not in exported.mlir_module()
+    close(exported.call(XS), run(XS))
+    brainir.save(run, tmp_path / "model", XS)
+    close(brainir.load(tmp_path / "model")(XS), run(XS))
+
+
+def test_a_loop_that_cannot_be_compiled_runs_with_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("out of registers")
+
+    monkeypatch.setattr(cache, "lower", refuse)
+    run = brainir.transform.jit(lambda xs: potentials(xs + 0.25))
+    expected = brainir.transform.jit(lambda xs: potentials(xs + 0.25), options=WITHOUT)(XS)
+    monkeypatch.setattr(cache, "KERNELS", cache.Kernels())
+    monkeypatch.setattr("brainir.backends.native.call.KERNELS", cache.KERNELS)
+    assert CALL not in run.lower(XS).as_text()
+    close(run(XS), expected)
+    assert "out of registers" in "".join(cache.KERNELS.refused.values())
+
+
+def test_without_llvmlite_loops_stay_with_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "AVAILABLE", False)
+    run = brainir.transform.jit(lambda xs: potentials(xs - 0.25))
+    assert not any(node.op.name == "kernel" for node in walk(run.trace(XS).graph()))
+    assert CALL not in run.lower(XS).as_text()
+
+
+def test_machine_code_is_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "kept")
+    graph = brainir.transform.jit(potentials).trace(XS).graph()
+    (region,) = [n.regions[0] for n in walk(graph) if n.op.name == "kernel"]
+    made = cache.object_code_of("kernel", native.code(region))
+    assert (tmp_path / "kept" / "kernel.o").read_bytes() == made
+
+    def refuse(text: str) -> bytes:
+        raise AssertionError("it is there already")
+
+    monkeypatch.setattr(cache.compile, "object_code", refuse)
+    assert cache.object_code_of("kernel", native.code(region)) == made
+
+
+def test_a_big_array_that_only_a_step_uses_needs_memory_of_its_own() -> None:
+    def total(xs: Any) -> Any:
+        def step(c: Any, x: Any) -> Any:
+            wide = jnp.sin(c[:, None] + jnp.arange(64.0)) * x
+            return c + wide[:, ::-1].sum(1) + wide[0, 3], wide.max()
+
+        return brainir.transform.scan(step, jnp.zeros(64), xs)
+
+    run = brainir.transform.jit(total)
+    xs = jnp.linspace(0, 0.01, 5)
+    close(run(xs), brainir.transform.jit(total, options=WITHOUT)(xs))
