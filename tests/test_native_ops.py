@@ -10,7 +10,7 @@ from structured_samples import structured_samples
 
 from brainir.backends import reference
 from brainir.frontend.testing.op_laws import compare, tolerance
-from brainir.ir import Builder, Graph, Value, all_ops, walk
+from brainir.ir import Builder, Graph, Value, all_ops, type_of_array, walk
 from brainir.passes.outline_kernels import cannot_hold
 from brainir.testing import Sample
 
@@ -69,14 +69,7 @@ def test_special_values_are_those_of_the_reference(dtype: str) -> None:
     values = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -2.5, 1e30], dtype)
     left, right = (grid.ravel() for grid in np.meshgrid(values, values))
     for name in ("add", "sub", "mul", "div", "max", "min", "eq", "ne", "lt", "le", "gt", "ge"):
-        builder, params = Builder(), [Value(reference_type(left)) for _ in range(2)]
+        builder, params = Builder(), [Value(type_of_array(left)) for _ in range(2)]
         graph = builder.graph(params, [builder(name, *params)])
         (result,), (expected,) = run_native(graph, left, right), reference.run(graph, left, right)
         np.testing.assert_array_equal(result, expected, err_msg=name)
-
-
-def reference_type(array: np.ndarray) -> object:
-    """Return the type of an array."""
-    from brainir.ir import type_of_array
-
-    return type_of_array(array)

@@ -65,8 +65,8 @@ HARDLY_MET = (
     *("group-steps", "expand-grad", "expand-jvp", "distribute-loops"),
     *("parallel-scan", "turn-matrices", "pack-alike"),
 )
-"""Passes of what random graphs hardly have: groups of steps, gradients, large products, many alike carries, loops of
-nothing but affine recurrences. Their own tests draw it."""
+"""Passes of what random graphs hardly have: groups of steps, gradients, large products, many alike
+carries, loops of nothing but affine recurrences. Their own tests draw it."""
 
 LOOKED_FOR = {"forget-derivatives": ["stop_gradient"]}
 """Ops without which a pass has nothing to do, which graphs have seldom."""

@@ -12,6 +12,7 @@ from . import (
     language,
     layers,
     models,
+    native,
     optimisation,
     states_and_lanes,
 )
@@ -19,7 +20,7 @@ from .mutant import Mutant
 
 PARTS = (
     *(derivatives, states_and_lanes, optimisation, language),
-    *(capture, frontend, models, layers),
+    *(capture, frontend, models, layers, native),
 )
 
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for part in PARTS for mutant in part.MUTANTS)
