@@ -113,13 +113,13 @@ class _Emitter:
         """Emit a region; this is the `run` that region ops are given."""
         return self.run_nodes(region, region.params, arrays)
 
-    def native(self, region: Graph, *arrays: Any) -> Sequence[Any]:
+    def native(self, region: Graph, dense: bool, *arrays: Any) -> Sequence[Any]:
         """Emit a call of a region as machine code, if that is asked for."""
         if not self.native_kernels:
             return self(region, *arrays)
         from .native.call import call  # only who has llvmlite gets here
 
-        return call(region, emit(region), *arrays)
+        return call(region, dense, emit(region), *arrays)
 
     def captured(self, *regions: Graph) -> dict[Value, Any]:
         """Return what regions see of the environment."""

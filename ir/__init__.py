@@ -58,6 +58,7 @@ from .ops.windows import Windows
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
 from .python_source import Handler, PythonSource, to_python
+from .spikes import spikes
 from .structure import Fingerprint, equal, fingerprint, first_difference
 from .types import Const, Literal, Loc, Operand, Scalar, StateVar, Type, Value, at
 from .verify import FORMS, Form, VerificationError, verify
@@ -186,6 +187,7 @@ __all__ = [
     "replay_region",
     "source",
     "sources",
+    "spikes",
     "sum_of_convolutions",
     "sum_of_products",
     "surely_ends",

@@ -7,10 +7,11 @@ runs on one core, has no calls in it, and keeps what only its loop uses in regis
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import prod
 
-from ..ir import Node, Pointwise, Weight
+from ..ir import Graph, Node, Operand, Pointwise, Value, Weight, spikes
 
 RATE, CORES = 10e9, 2
 """Elements that one core of a CPU computes in a second by an op such as a sum; and its cores."""
@@ -21,8 +22,13 @@ CALL = 4e-7
 ELEMENTS = 2**16
 """Elements of an array from which on XLA shares its work among cores."""
 
-LIBRARY = 0.25
-"""Parts of XLA's rate at products of many rows that a kernel reaches on one core."""
+PRODUCTS, OF_A_ROW, OF_ROWS = 8, 6, 9
+"""Operations in products of matrices for each element of other work: in a kernel; in XLA's library,
+of one row, and of many rows on each core."""
+
+FIRES = 0.75
+"""The part of a product's time that one with spikes takes: more than is usual, since a net may fire
+much, and since branches that nobody can predict take time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +42,13 @@ class Processor:
         kernels at all.
     cores : float
         On how many cores XLA runs what is large.
+    dense : bool
+        Whether kernels multiply by zeros, too.
     """
 
     rate: float = RATE
     cores: float = CORES
+    dense: bool = False
 
     def why_not(self, loop: Node) -> str | None:
         """Return why a loop does not gain by being a kernel, or None if it does."""
@@ -48,20 +57,23 @@ class Processor:
             return "the backend has no kernels"
         if steps < 2 or not loop.results:
             return "a loop of one step is no loop"
+        rare = set[Value]() if self.dense else spikes(Graph("", (), (loop,), ()))
         own = xla = 0.0
         for region in loop.regions:
             for node in region.nodes:
-                mine, other = self._seconds(node)
+                mine, other = self._seconds(node, rare)
                 own, xla = own + mine, xla + other
         if own > xla:
             return f"a step would take {own:.2g} s in place of {xla:.2g} s"
         return None
 
-    def _seconds(self, node: Node) -> tuple[float, float]:
+    def _seconds(self, node: Node, rare: AbstractSet[Operand]) -> tuple[float, float]:
         """Return the seconds of a node in a kernel, and in a program of XLA."""
         if node.regions:
             times = node.attrs.get("length", 1)
-            inside = [self._seconds(inner) for region in node.regions for inner in region.nodes]
+            inside = [
+                self._seconds(inner, rare) for region in node.regions for inner in region.nodes
+            ]
             own, xla = (sum(pair[i] for pair in inside) for i in (0, 1))
             return own * times, (xla + CALL) * times
         cost = node.cost
@@ -69,7 +81,10 @@ class Processor:
             return 0.0, 0.0
         work = max(cost.flops, max((r.type.size for r in node.results), default=0)) / self.rate
         if node.op.name == "dot_general":
-            return work / 2, CALL + work / 2 * LIBRARY / self.cores
+            own = work / PRODUCTS * (FIRES if node.operands[0] in rare else 1)
+            if rows_of(node) == 1:
+                return own, CALL + work / OF_A_ROW
+            return own, 2 * CALL + work / OF_ROWS / self.cores
         if isinstance(node.op.element, Pointwise):
             # XLA fuses elementwise work: what it calls is a part of a program.
             shared = self.cores if _size(node) >= ELEMENTS else 1
@@ -79,3 +94,10 @@ class Processor:
 
 def _size(node: Node) -> int:
     return max((prod(result.type.shape) for result in node.results), default=1)
+
+
+def rows_of(product: Node) -> int:
+    """Return how many rows a product has on its left."""
+    (left, _), _ = product.attrs["dimension_numbers"]
+    shape = product.operands[0].type.shape
+    return prod(length for axis, length in enumerate(shape) if axis not in left)

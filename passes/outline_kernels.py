@@ -41,13 +41,19 @@ NUMBERS = (
 """What a kernel computes with."""
 
 
-def outline_kernels(graph: Graph, rate: float = RATE, cores: float = CORES) -> Graph:
+def outline_kernels(
+    graph: Graph, rate: float = RATE, cores: float = CORES, dense: bool = False
+) -> Graph:
     """Put each loop that gains by it into a `kernel`, which takes what the loop captures.
 
     A kernel means what its region means. A backend may run it as one piece of machine code, in
     which arrays stay in the nearest cache and single numbers in registers; XLA runs each step of a
     loop as a list of small programs. Whether a loop gains is estimated by a model of the processor
     (see `Processor`), of which a backend knows the numbers; with a ``rate`` of 0, no loop does.
+
+    In a product whose left operand a comparison made, as spikes are, a kernel leaves out the rows
+    of zeros. Where a matrix holds infinities or nan, the product by 0 would be nan; ``dense``
+    products have it so.
 
     Notes
     -----
@@ -90,7 +96,7 @@ def outline_kernels(graph: Graph, rate: float = RATE, cores: float = CORES) -> G
     """
     if not rate:
         return graph
-    outlines = {o.loop: o for o in _outlines(graph, Processor(rate, cores))}
+    outlines = {o.loop: o for o in _outlines(graph, Processor(rate, cores, dense))}
     before = {node for o in outlines.values() for node in o.before}
     after = {node for o in outlines.values() for node in o.after}
 
@@ -100,7 +106,7 @@ def outline_kernels(graph: Graph, rate: float = RATE, cores: float = CORES) -> G
         if node in before:
             return [_NOBODY_ASKS] * len(node.results)
         if node in outlines:
-            mapping.update(outlines[node].build(builder, mapping))
+            mapping.update(outlines[node].build(builder, mapping, dense))
         return [mapping[r] for r in node.results] if node in outlines or node in after else None
 
     return replay_graph(graph, rewrite) if outlines else graph
@@ -118,7 +124,7 @@ class _Outline:
     loop: Node
     after: tuple[Node, ...]
 
-    def build(self, builder: Builder, mapping: Replacements) -> Replacements:
+    def build(self, builder: Builder, mapping: Replacements, dense: bool) -> Replacements:
         """Build a kernel with copies of the nodes; return what stands for their results."""
         nodes = (*self.before, self.loop, *self.after)
         outside = outside_values(nodes)
@@ -136,7 +142,8 @@ class _Outline:
         results = [r for n in (self.loop, *self.after) for r in n.results if r not in gone]
         region = inside.graph([*params.values()], mapped(results, inner), self.loop.op.name)
         hints = [result.hint for result in results]
-        made = builder.emit("kernel", [*params], {}, [region], loc=self.loop.loc, hints=hints)
+        attrs = {"dense": dense}
+        made = builder.emit("kernel", [*params], attrs, [region], loc=self.loop.loc, hints=hints)
         gone_now = dict.fromkeys(self.loop.results, _NOBODY_ASKS)
         return {**gone_now, **dict(zip(results, made, strict=True))}
 
@@ -204,7 +211,9 @@ class Refusal:
         return self.why if self.node is None else f"{self.node.op.name}: {self.why}"
 
 
-def kernels(graph: Graph, **options: float) -> list[tuple[Node, Refusal | None]]:
+def kernels(
+    graph: Graph, rate: float = RATE, cores: float = CORES, dense: bool = False
+) -> list[tuple[Node, Refusal | None]]:
     """Return the outermost loops of a graph, and why each is no kernel; None if it becomes one.
 
     Examples
@@ -222,7 +231,7 @@ def kernels(graph: Graph, **options: float) -> list[tuple[Node, Refusal | None]]
     >>> str(refusal)
     'cumsum: it goes along an axis'
     """
-    processor = Processor(**options)
+    processor = Processor(rate, cores, dense)
     return [(node, why_not(node, processor)) for node in _outermost(graph)]
 
 

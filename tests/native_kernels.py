@@ -16,12 +16,14 @@ GUARD = 64
 """Bytes around each array, which a kernel must leave as they are."""
 
 
-def run_native(graph: Graph, *arguments: Any, checked: bool = False) -> list[Any]:
+def run_native(
+    graph: Graph, *arguments: Any, dense: bool = False, checked: bool = False
+) -> list[Any]:
     """Return the results of a graph, which captures nothing, computed as a kernel.
 
     If it is ``checked``, every access is, also those that read.
     """
-    code = lower(graph, checked)
+    code = lower(graph, dense, checked)
     engine = compile.load(compile.object_code(code.text))
     call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(engine.get_function_address("call"))
     taken = [_Guarded.of(np.asarray(array)) for array in arguments]

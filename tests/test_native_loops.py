@@ -23,6 +23,7 @@ from brainir.ir import (
     Replacements,
     parse,
     replay_graph,
+    spikes,
     walk,
 )
 from brainir.passes import inline_calls, outline_kernels
@@ -34,9 +35,9 @@ ALWAYS = 1e30
 def with_machine_code(graph: Graph) -> Graph:
     """Return a graph of which the reference runs kernels as machine code, with checks."""
 
-    def native(run: Any, *arrays: Any, regions: tuple[Graph, ...]) -> tuple[Any, ...]:
+    def native(run: Any, *arrays: Any, regions: tuple[Graph, ...], dense: bool) -> tuple[Any, ...]:
         try:
-            return tuple(run_native(regions[0], *arrays, checked=True))
+            return tuple(run_native(regions[0], *arrays, dense=dense, checked=True))
         except LookupError:  # the C library has no such function
             return run(regions[0], *arrays)
 
@@ -245,3 +246,35 @@ def test_products_sums_and_scatters() -> None:
         np.array([[0], [3], [3], [11]], np.int32),
         rtol=1e-4,
     )
+
+
+SPIKES = """graph @f(%w: f32[40,24], %v: f32[3,40]) -> (f32[3,24], f32[3,40]) {
+  %zeros = broadcast_in_dim 0.0:f32 {shape=(3, 40), dims=()}
+  %none = broadcast_in_dim 0.0:f32 {shape=(3, 24), dims=()}
+  %y, %s, %u = for_loop carry(%a = %none, %b = %zeros, %c = %v) {length=5} do {
+    %p = dot_general %b, %w {
+      dimension_numbers=(((1,), (0,)), ((), ())), precision=none, preferred_element_type=none
+    }
+    %q = add %a, %p
+    %d = mul %c, 0.7:f32
+    %fired = gt %d, 0.2:f32
+    %n = convert_element_type %fired {new_dtype=f32}
+    yield %q, %n, %d
+  }
+  return %y, %s
+}"""
+
+
+def test_products_with_spikes_add_the_rows_of_ones() -> None:
+    assert {value.hint for value in spikes(parse(SPIKES))} == {"n", "b", "s"}
+    check(SPIKES, numbers(40, 24), numbers(3, 40), rtol=1e-5)
+
+
+def test_zeros_times_infinity_are_left_out_unless_products_are_dense() -> None:
+    weight = np.full((40, 24), np.inf, np.float32)
+    v = np.zeros((3, 40), np.float32)
+    sparse, dense = (
+        outline_kernels(parse(SPIKES), rate=ALWAYS, dense=dense) for dense in (False, True)
+    )
+    assert (reference.run(with_machine_code(sparse), weight, v)[0] == 0).all()
+    assert np.isnan(reference.run(with_machine_code(dense), weight, v)[0]).all()

@@ -10,7 +10,7 @@ AVAILABLE = importlib.util.find_spec("llvmlite") is not None
 """Whether there is what makes machine code."""
 
 
-def code(region: Graph) -> str:
+def code(region: Graph, dense: bool = False) -> str:
     """Return LLVM's text of a kernel's region, before LLVM's own passes.
 
     Examples
@@ -26,4 +26,4 @@ def code(region: Graph) -> str:
     """
     from .lower import lower  # which needs llvmlite
 
-    return lower(region).text
+    return lower(region, dense).text

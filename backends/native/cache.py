@@ -18,7 +18,7 @@ import jax
 import llvmlite
 from llvmlite import binding
 
-from ...ir import Graph, fingerprint
+from ...ir import Graph
 from . import compile
 from .lower import lower
 
@@ -54,24 +54,20 @@ class Kernels:
         self._named: dict[str, Kernel] = {}
         self.refused: dict[Hashable, str] = {}
 
-    def key(self, region: Graph) -> Hashable:
-        """Return what a kernel of a region is found by."""
-        return fingerprint(region)
-
-    def find(self, key: Hashable, region: Graph) -> Kernel | None:
+    def find(self, key: Hashable, region: Graph, dense: bool) -> Kernel | None:
         """Return the kernel of a region; None if an error said that there can be none."""
         with self._lock:
             if key not in self._kernels:
                 try:
-                    self._kernels[key] = self._made(region)
+                    self._kernels[key] = self._made(region, dense)
                 except Exception as error:  # whatever it is, the region can run without
                     self._kernels[key] = None
                     self.refused[key] = f"{type(error).__name__}: {error}"
             return self._kernels[key]
 
-    def _made(self, region: Graph) -> Kernel:
+    def _made(self, region: Graph, dense: bool) -> Kernel:
         with _without_garbage_collection():
-            code = lower(region)
+            code = lower(region, dense)
         name = f"brainir_{_digest(code.text)}"
         if name not in self._named:
             engine = compile.load(object_code_of(name, code.text))

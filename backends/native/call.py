@@ -14,7 +14,7 @@ import jax.core
 import jax.extend.core
 from jax.interpreters import ad, batching, mlir
 
-from ...ir import Graph
+from ...ir import Graph, fingerprint
 from ..arrays import shape_struct
 from .cache import KERNELS, Kernel
 
@@ -30,9 +30,9 @@ class Called:
     Two are equal if their kernels are, so that JAX finds again what it compiled.
     """
 
-    def __init__(self, region: Graph, run: Run) -> None:
-        self.region, self.run = region, run
-        self.key = KERNELS.key(region)
+    def __init__(self, region: Graph, dense: bool, run: Run) -> None:
+        self.region, self.dense, self.run = region, dense, run
+        self.key = fingerprint(region), dense
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -42,12 +42,12 @@ class Called:
 
     def kernel(self) -> Kernel | None:
         """Return the machine code, or None if there can be none."""
-        return KERNELS.find(self.key, self.region)
+        return KERNELS.find(self.key, self.region, self.dense)
 
 
-def call(region: Graph, run: Run, *arrays: Any) -> Sequence[Any]:
+def call(region: Graph, dense: bool, run: Run, *arrays: Any) -> Sequence[Any]:
     """Return the results of a region: as machine code where that can be, else by running it."""
-    return kernel_p.bind(*arrays, called=Called(region, run))
+    return kernel_p.bind(*arrays, called=Called(region, dense, run))
 
 
 def _types(*_: Any, called: Called) -> list[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from ...ir import Builder, Graph, Node, Operand, Replacements, Value, inline, replay_graph
+from ...ir import Builder, Graph, Node, Operand, Replacements, Value, inline, replay_graph, spikes
 from .blocks import Block
 from .handler import write_handler
 from .sources import Buffer
@@ -35,10 +35,11 @@ class Code:
     scratch: int
 
 
-def lower(region: Graph, checked: bool = False) -> Code:
+def lower(region: Graph, dense: bool = False, checked: bool = False) -> Code:
     """Return the code of a region that captures nothing and of which kernels can hold all ops.
 
-    If it is ``checked``, it counts accesses outside of arrays; for tests.
+    Products leave out what spikes multiply by zero, unless they are to be ``dense``. If the code is
+    ``checked``, it counts accesses outside of arrays; for tests.
 
     Examples
     --------
@@ -58,6 +59,7 @@ def lower(region: Graph, checked: bool = False) -> Code:
     graph = _without_calls(region)
     module = ir.Module("kernel")
     writer = Writer(module, graph.params, [result.type for result in graph.results], checked)
+    writer.spikes = set() if dense else spikes(graph)
     targets: dict[Value, list[Buffer]] = {}
     literals: list[tuple[Operand, Buffer]] = []
     for result, buffer in zip(graph.results, writer.results, strict=True):

@@ -8,8 +8,7 @@ loop reads goes the other way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +73,7 @@ class Tile:
         """Read the next steps, where a tile begins."""
         machine = self.rows.writer.machine
         inside = machine("and", step, machine.index(STEPS - 1))
-        with when(self.rows.writer, machine("eq", inside, machine.index(0))):
+        with self.rows.writer.when(machine("eq", inside, machine.index(0))):
             self._turn(step, self._read_whole, self._read_one)
 
     def flush(self, step: Number) -> None:
@@ -83,7 +82,7 @@ class Tile:
         inside = machine("and", step, machine.index(STEPS - 1))
         last = machine("eq", step, machine.index(self.array.type.shape[0] - 1))
         ends = machine("or", last, machine("eq", inside, machine.index(STEPS - 1)))
-        with when(self.rows.writer, ends):
+        with self.rows.writer.when(ends):
             self._turn(machine("sub", step, inside), self._write_whole, self._write_one)
 
     # --- turning ----------------------------------------------------------------------------------
@@ -93,10 +92,10 @@ class Tile:
         writer = self.rows.writer
         machine, length = writer.machine, self.array.type.shape[0]
         fits = machine("le", first, machine.index(length - STEPS))
-        with when(writer, fits):
+        with writer.when(fits):
             self._each_lane(first, STEPS, whole, one)
         if self.left_over:
-            with when(writer, machine("not", fits)):
+            with writer.when(machine("not", fits)):
                 self._each_lane(first, self.left_over, None, one)
 
     def _each_lane(self, first: Number, steps: int, whole: Any, one: Any) -> None:
@@ -209,15 +208,3 @@ def _turned(build: Any, lines: Sequence[Any]) -> list[Any]:
 def _mask(places: Sequence[int]) -> Any:
     number = ir.IntType(32)
     return ir.Constant(ir.VectorType(number, STEPS), [ir.Constant(number, p) for p in places])
-
-
-@contextmanager
-def when(writer: Writer, test: Number) -> Iterator[None]:
-    """Write what runs only where a test holds."""
-    build = writer.machine.builder
-    inside, after = (writer.function.append_basic_block() for _ in range(2))
-    build.cbranch(test.value, inside, after)
-    build.position_at_end(inside)
-    yield
-    build.branch(after)
-    build.position_at_end(after)

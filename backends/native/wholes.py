@@ -183,7 +183,9 @@ def write_product(block: Block, node: Node) -> None:
                 home.store((*fixed, *free), zero)
             with writer.each(summed) as along:
                 scale = of_left(fixed, along)
-                with writer.nest(inner) as free:
+                rare = left in writer.spikes
+                fires = machine("ne", scale, zero) if rare else machine.constant(True, "bool")
+                with writer.when(fires), writer.nest(inner) as free:
                     product = machine("mul", scale, of_right(fixed, free, along))
                     home.store((*fixed, *free), machine("add", home.at((*fixed, *free)), product))
     writer.sources[node.result] = home

@@ -30,6 +30,8 @@ class Writer:
         Writes instructions where the writing is.
     sources : dict of Value to Source
         Where the elements of values that are there already come from.
+    spikes : set of Value
+        Numbers of which most are expected to be zero, and zeros of which are left out of products.
     scratch : int
         The bytes of memory that the kernel needs beside its arguments.
     """
@@ -51,6 +53,7 @@ class Writer:
         self._entry = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.machine = Machine(ir.IRBuilder(self.function.append_basic_block("body")))
         self.sources: dict[Value, Source] = {}
+        self.spikes: set[Value] = set()
         self.scratch, self._stack = 0, 0
         self._group: Any = None
         self._outside: Any = None
@@ -194,6 +197,17 @@ class Writer:
             return
         with self.counted(first) as counter, self.each(rest) as index:
             yield [counter.number, *index]
+
+    @contextmanager
+    def when(self, test: Number) -> Iterator[None]:
+        """Write what runs only where a test holds."""
+        build = self.machine.builder
+        inside, after = (self.function.append_basic_block() for _ in range(2))
+        build.cbranch(test.value, inside, after)
+        build.position_at_end(inside)
+        yield
+        build.branch(after)
+        build.position_at_end(after)
 
     def copy(self, source: Source, target: Buffer) -> None:
         """Copy an array of one shape into memory."""

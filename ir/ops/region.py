@@ -46,7 +46,7 @@ class Run(Protocol):
         """Return the arrays that regions capture (XLA only)."""
         ...
 
-    def native(self, region: Graph, *arrays: Any) -> tuple[Any, ...]:
+    def native(self, region: Graph, dense: bool, *arrays: Any) -> tuple[Any, ...]:
         """Return the results of a region that machine code of our own may compute (XLA only)."""
         ...
 
@@ -324,7 +324,7 @@ define_region(
 )
 
 
-def _infer_kernel(*types: Type, regions: Regions) -> tuple[Type, ...]:
+def _infer_kernel(*types: Type, regions: Regions, dense: bool = False) -> tuple[Type, ...]:
     (region,) = regions
     outside = captures(region)
     if outside:
@@ -332,13 +332,14 @@ def _infer_kernel(*types: Type, regions: Regions) -> tuple[Type, ...]:
     return _infer_call(*types, regions=regions)
 
 
-def _lax_kernel(jax: Any, run: Run, *arrays: Any, regions: Regions) -> tuple[Any, ...]:
-    return run.native(regions[0], *arrays)
+def _lax_kernel(jax: Any, run: Run, *arrays: Any, regions: Regions, dense: bool) -> tuple[Any, ...]:
+    return run.native(regions[0], dense, *arrays)
 
 
 define_region(
     "kernel",
-    "Run a region once, which captures nothing; where it can be, as machine code of its own.",
+    "Run a region once, which captures nothing; where it can be, as machine code of its own. A "
+    "product with spikes leaves out the rows of zeros there, unless {dense=true}.",
     infer=_infer_kernel,
     numpy=_numpy_call,
     lax=_lax_kernel,
