@@ -1,0 +1,121 @@
+"""Writing totals: sums, products and extremes along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ...ir import Node, Scalar, Type, numpy_dtype
+from .blocks import Block, inputs_of
+from .machine import FLOATS, Machine, Number
+from .sources import Register
+from .writer import Writer, spread
+
+Combine = Callable[[Machine, Number, Number], Number]
+
+
+def combining(word: str) -> Combine:
+    """Return what takes one more element into a total; floats are added in any order."""
+
+    def combine(machine: Machine, total: Number, element: Number) -> Number:
+        if element.dtype in FLOATS and word in ("add", "mul"):
+            build = machine.builder
+            instruction = build.fadd if word == "add" else build.fmul
+            value = instruction(total.value, element.value, flags=("reassoc", "contract"))
+            return Number(value, element.dtype)
+        return machine(word, total, element)
+
+    return combine
+
+
+def _lowest(type: Type) -> Scalar:
+    if type.dtype == "bool":
+        return False
+    return -np.inf if type.is_float else int(np.iinfo(numpy_dtype(type.dtype)).min)
+
+
+def _highest(type: Type) -> Scalar:
+    if type.dtype == "bool":
+        return True
+    return np.inf if type.is_float else int(np.iinfo(numpy_dtype(type.dtype)).max)
+
+
+def _ones(type: Type) -> Scalar:
+    return True if type.dtype == "bool" else int(np.invert(np.zeros((), type.dtype)))
+
+
+REDUCTIONS: Mapping[str, tuple[str, Callable[[Type], Scalar]]] = {
+    "sum": ("add", lambda type: 0),
+    "prod": ("mul", lambda type: 1),
+    "max": ("max", _lowest),
+    "min": ("min", _highest),
+    "and": ("and", _ones),
+    "or": ("or", lambda type: 0),
+    "xor": ("xor", lambda type: 0),
+}
+"""How totals are made, and of what they start."""
+
+
+def write_reduction(block: Block, node: Node) -> None:
+    """Write sums along axes: one after the other, or side by side where neighbours are kept."""
+    writer, machine = block.writer, block.writer.machine
+    word, neutral = REDUCTIONS[node.op.name.removeprefix("reduce_")]
+    (operand,), result = node.operands, node.result
+    source, shape = writer.source(operand), operand.type.shape
+    axes = [axis for axis in node.attrs["axes"] if shape[axis] != 1]
+    kept = [axis for axis in range(len(shape)) if axis not in axes and shape[axis] != 1]
+    start = machine.constant(neutral(operand.type), operand.type.dtype)
+    combine = combining(word)
+
+    def element(along: Mapping[int, Number]) -> Number:
+        return source.at([along.get(axis, machine.index(0)) for axis in range(len(shape))])
+
+    def total(fixed: Mapping[int, Number]) -> Number:
+        lengths = [shape[axis] for axis in axes]
+
+        def add(index: Sequence[Number], so_far: Number) -> Number:
+            return combine(
+                machine, so_far, element({**fixed, **dict(zip(axes, index, strict=True))})
+            )
+
+        return accumulate(writer, lengths, start, add)
+
+    if result.type.size == 1:
+        writer.sources[result] = Register(total({}), result.type)
+        return
+    home = block.place_for(result, block.roots(inputs_of(node)))
+    lengths = [shape[axis] for axis in kept]
+
+    def place(index: Sequence[Number]) -> list[Number]:
+        return spread(machine, index, result.type.shape)
+
+    if not axes or max(kept) < max(axes):
+        with writer.nest(lengths) as index:
+            home.store(place(index), total(dict(zip(kept, index, strict=True))))
+    else:
+        with writer.nest(lengths) as index:
+            home.store(place(index), start)
+        with writer.each([shape[axis] for axis in axes]) as along:
+            fixed = dict(zip(axes, along, strict=True))
+            with writer.nest(lengths) as index:
+                now = element({**fixed, **dict(zip(kept, index, strict=True))})
+                home.store(place(index), combine(machine, home.at(place(index)), now))
+    writer.sources[result] = home
+
+
+def accumulate(
+    writer: Writer,
+    lengths: Sequence[int],
+    start: Number,
+    add: Callable[[Sequence[Number], Number], Number],
+    before: tuple[Number, ...] = (),
+) -> Number:
+    """Write loops along axes that go through all elements with a total; return it."""
+    if not lengths:
+        return add(before, start)
+    with writer.counted(lengths[0], independent=len(lengths) == 1) as counter:
+        going = counter.carry(start)
+        total = accumulate(writer, lengths[1:], going.number, add, (*before, counter.number))
+        going.becomes(total)
+    return total
