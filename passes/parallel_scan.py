@@ -15,6 +15,7 @@ from ..ir import (
     Node,
     Operand,
     Replacements,
+    Type,
     Value,
     copy_node,
     is_pure,
@@ -230,16 +231,11 @@ class _Scanning(AtOnce):
                 self.step.varying.update(node.results)
         self.batching.nodes(builder, scan.nodes)
         self.at_once((), [scan.factor, scan.term])
-        factor, term = self.batching.now(scan.factor), self.whole(scan.term)
-        if term.type.rank <= type.rank:  # a number, for all elements
-            term = builder(
-                "broadcast_in_dim",
-                term,
-                shape=type.stacked(self.length).shape,
-                dims=tuple(range(term.type.rank)),
-            )
+        varies = self.batching.differs(scan.factor)
+        factor = self._full(scan.factor, type) if varies else self.batching.now(scan.factor)
+        term = self._full(scan.term, type)
         first, reverse, length = self.loop.first, self.loop.reverse, self.length
-        start = take(builder, factor, first) if self.batching.differs(scan.factor) else factor
+        start = take(builder, factor, first) if varies else factor
         begin = builder("add", take(builder, term, first), builder("mul", start, carry.initial))
         rest = part(builder, term, 0, length - 1) if reverse else part(builder, term, 1, length)
         begin = repeat(builder, begin, 1)
@@ -254,3 +250,10 @@ class _Scanning(AtOnce):
             before = initial, part(builder, states, 0, length - 1)
         self.batching.mapping[carry.param] = builder("concatenate", *before, dimension=0)
         return take(builder, states, 0 if reverse else length - 1)
+
+    def _full(self, operand: Operand, type: Type) -> Operand:
+        """Return an array over all steps of the type of a carry; it may be a number in each."""
+        array, shape = self.whole(operand), type.stacked(self.length).shape
+        if array.type.shape == shape:
+            return array
+        return self.builder("broadcast_in_dim", array, shape=shape, dims=(0,))

@@ -31,15 +31,16 @@ def cascades(draw: st.DrawFn) -> tuple[Graph, int]:
     """A loop of affine carries, of which each may feed the next; and how many are not affine."""
     type = Type("float32", draw(st.sampled_from([(), (2,)])))
     number = Type("float32")
-    length = draw(st.sampled_from([2, 3, 5, 8]))
+    length = draw(st.sampled_from([2, 3, 5, 8]))  # 2 is a width, too
     count = draw(st.integers(1, 3))
     held = [Value(type, f"v{i}") for i in range(count)]
     x, gain, build = Value(type, "x"), Value(type, "gain"), Builder()
+    each, one = Value(number, "each"), Value(number, "one")  # a number for all elements
     following = []
     spoiled = 0
     for i, own in enumerate(held):
         # What it may be made of: the input, what comes from outside, and carries before it.
-        pool = [x, gain, Literal(0.5, number), *held[:i], *following]
+        pool = [x, gain, each, one, Literal(0.5, number), *held[:i], *following]
 
         def other() -> Value | Literal:
             picked = draw(st.sampled_from(pool))  # noqa: B023 - used at once
@@ -62,12 +63,12 @@ def cascades(draw: st.DrawFn) -> tuple[Graph, int]:
         if draw(st.integers(0, 5)) == 0:
             value, spoiled = build("mul", value, value), spoiled + 1
         following.append(value)
-    arrays = Value(type.stacked(length), "xs")
+    arrays, numbers = Value(type.stacked(length), "xs"), Value(number.stacked(length))
     initial = [Value(type) for _ in held]
     yields = [draw(st.sampled_from([*held, *following, x])) for _ in range(2)]
     loop = Loop(
         tuple(Carry(*names) for names in zip(initial, held, following, strict=True)),
-        (Slice(arrays, x),),
+        (Slice(arrays, x), Slice(numbers, each)),
         tuple(map(Stack, yields)),
         tuple(build.nodes),
         length,
@@ -75,7 +76,7 @@ def cascades(draw: st.DrawFn) -> tuple[Graph, int]:
     )
     around = Builder()
     results = [value for values in loop.emit(around) for value in values]
-    return dead_code(around.graph([*initial, arrays, gain], results, "cascade")), spoiled
+    return dead_code(around.graph([*initial, arrays, numbers, gain, one], results, "cascade")), spoiled
 
 
 @settings(max_examples=60)
