@@ -14,20 +14,17 @@ from ..ir import (
     Loop,
     Node,
     Operand,
-    Replacements,
     Type,
     Value,
-    copy_node,
     is_pure,
     linear_recurrence,
     repeat,
-    replay_graph,
-    replay_region,
 )
 from .affine import AffineForms, Number
 from .at_once import AtOnce
 from .dead_code import dead_code
 from .lanes import part, take
+from .loop_rewriting import rewrite_loops
 from .loop_stages import Dependences
 
 TRAFFIC = 8
@@ -38,7 +35,12 @@ LEVELS = 6
 
 
 def parallel_scan(
-    graph: Graph, step: float = 0.0, call: float = 5e-6, bandwidth: float = 1e12, any: bool = False
+    graph: Graph,
+    step: float = 0.0,
+    call: float = 5e-6,
+    bandwidth: float = 1e12,
+    memory: float = 2**32,
+    any_factor: bool = False,
 ) -> Graph:
     """Replace loops of which every recurrence is affine by a tree of operations on all steps.
 
@@ -47,7 +49,7 @@ def parallel_scan(
     ``x``; so is the reverse pass of each. Two steps of it are one step of the same form, so that
     all can be had in as many levels as the length has binary digits (G. Blelloch, *Prefix sums and
     their applications*, 1990). It takes several times the arithmetic, and passes over memory: that
-    gains where each step of a loop costs the launch of a kernel, and loses on a CPU.
+    gains where each step of a loop costs the launch of a kernel, and seldom on a CPU.
 
     Parameters
     ----------
@@ -57,12 +59,15 @@ def parallel_scan(
         The seconds that a step of a loop takes on the device, however small; 0 for never.
     call, bandwidth : float
         The seconds that a kernel takes, and the bytes per second to memory.
-    any : bool
+    memory : float
+        The bytes that one value may take for all steps together.
+    any_factor : bool
         Whether factors may be any numbers. Products of many of them may overflow, and then meet a
         zero or one another to give nan where a loop has a number; so by default they are numbers
         that the graph knows, and of an absolute value of at most 1.
 
-    Sums are taken in another order, so results agree up to rounding.
+    Sums are taken in another order, so results agree up to rounding. A state that becomes infinite
+    may be nan in a later step, where a product of many factors is 0.
 
     Notes
     -----
@@ -122,25 +127,22 @@ def parallel_scan(
     if not step:
         return graph
 
-    def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
-    ) -> Sequence[Operand] | None:
-        if node.op.name != "for_loop":
-            return None
-        body = replay_region(node.regions[0], mapping, rewrite)
-        loop = Loop.of(node, operands, [body])
-        scans = _scans(loop, any)
+    def rewrite(builder: Builder, loop: Loop, _: Node) -> Sequence[Operand] | None:
+        scans = _scans(loop, any_factor)
         moved = sum(carry.param.type.nbytes for carry in loop.carries) * loop.length
         levels = log2(max(loop.length, 2)) * len(loop.carries)
         cost = LEVELS * call * levels + TRAFFIC * moved / bandwidth
-        if scans is None or cost >= step * loop.length:
-            return copy_node(builder, node, operands, [body])
-        around, builder.loc = builder.loc, node.loc
-        results = _Scanning(builder, scans).run()
-        builder.loc = around
-        return results
+        if scans is None or cost >= step * loop.length or _largest(loop) > memory:
+            return None
+        return _Scanning(builder, scans).run()
 
-    return dead_code(replay_graph(graph, rewrite))
+    return dead_code(rewrite_loops(graph, rewrite))
+
+
+def _largest(loop: Loop) -> int:
+    """Return the bytes that the largest value of a step takes for all steps."""
+    made = (result for node in loop.nodes for result in node.results)
+    return loop.length * max(value.type.nbytes for value in (*loop.body.params, *made))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def _scans(loop: Loop, any_factor: bool) -> _Scans | None:
 
 def _scan(nodes: Sequence[Node], carry: Carry, any_factor: bool) -> _Scan | None:
     type = carry.param.type
-    if not (type.is_float or type.is_complex) or any_region(nodes):
+    if not (type.is_float or type.is_complex) or any(n.regions for n in nodes):
         return None
     forms = AffineForms(carry.param, {result: node for node in nodes for result in node.results})
     form = forms.form(carry.next)
@@ -187,11 +189,6 @@ def _scan(nodes: Sequence[Node], carry: Carry, any_factor: bool) -> _Scan | None
         return None
     factor, term = map(forms.operand, form)
     return _Scan(carry, tuple(forms.builder.nodes), factor, term)
-
-
-def any_region(nodes: Sequence[Node]) -> bool:
-    """Whether one of the nodes has regions."""
-    return any(node.regions for node in nodes)
 
 
 def _is_bounded(factor: Number) -> bool:

@@ -16,7 +16,7 @@ from brainir.ir import Builder, Carry, Graph, Literal, Loop, Slice, Stack, Type,
 from brainir.passes import PASSES, dead_code, parallel_scan
 from brainir.testing import check_pass
 
-ALWAYS = {"step": 1e9, "any": True}
+ALWAYS = {"step": 1e9, "any_factor": True}
 
 
 def loops(graph: Graph) -> int:
@@ -76,7 +76,9 @@ def cascades(draw: st.DrawFn) -> tuple[Graph, int]:
     )
     around = Builder()
     results = [value for values in loop.emit(around) for value in values]
-    return dead_code(around.graph([*initial, arrays, numbers, gain, one], results, "cascade")), spoiled
+    return dead_code(
+        around.graph([*initial, arrays, numbers, gain, one], results, "cascade")
+    ), spoiled
 
 
 @settings(max_examples=60)
@@ -201,16 +203,16 @@ def test_factors_that_may_overflow_stay_a_loop_unless_they_are_asked_for():
 
     xs = jnp.ones((6, 3))
     assert_same(run_, xs, 0.5, left=0)
-    assert_same(run_, xs, 0.5, left=1, any=False)
-    assert_same(lambda xs: run_(xs, 0.5), xs, left=0, any=False)
-    assert_same(lambda xs: run_(xs, 1.5), xs, left=1, any=False)
+    assert_same(run_, xs, 0.5, left=1, any_factor=False)
+    assert_same(lambda xs: run_(xs, 0.5), xs, left=0, any_factor=False)
+    assert_same(lambda xs: run_(xs, 1.5), xs, left=1, any_factor=False)
 
 
 def test_a_product_of_factors_that_underflows_is_no_fault():
     def run_(xs):
         return jax.lax.scan(lambda h, x: (1e-3 * h + x, h), jnp.float32(1e30), xs)
 
-    assert_same(run_, jnp.ones(100), any=False)
+    assert_same(run_, jnp.ones(100), any_factor=False)
 
 
 def test_a_loop_stays_where_its_steps_cost_less_than_the_levels_of_a_tree():
