@@ -224,6 +224,16 @@ def test_a_loop_stays_where_its_steps_cost_less_than_the_levels_of_a_tree():
     assert not loops(parallel_scan(graph, step=1e-5))
 
 
+def test_a_loop_stays_if_a_value_of_all_its_steps_would_be_too_large():
+    def run_(xs):  # the state is small, but what a step makes is not
+        return jax.lax.scan(lambda h, x: (0.5 * h + jnp.outer(x, x).sum(0), h), jnp.zeros(30), xs)
+
+    graph = brainir.optimize(run_).trace(jnp.ones((100, 30))).graph("simplify-again")
+    largest = 4 * 100 * 30 * 30
+    assert not loops(parallel_scan(graph, step=1.0, memory=largest))
+    assert loops(parallel_scan(graph, step=1.0, memory=largest - 1)) == 1
+
+
 def test_on_a_cpu_loops_stay():
     def run_(xs):
         return jax.lax.scan(lambda h, x: (0.5 * h + x, h), jnp.zeros(3), xs)
