@@ -95,19 +95,19 @@ def ways(batch: int | None, length: int) -> dict[str, Way]:
 
 # --- a recurrence that is affine ------------------------------------------------------------------
 
-DECAY, LEAKY, LONG = 0.95, 64, 4096
+DECAY = 0.95
 
 
-def leaky(library: Any) -> Callable[..., Any]:
+def leaky(library: Any, width: int) -> Callable[..., Any]:
     """Return a readout that leaks, as users of a library write it."""
-    held = library.HiddenState(jnp.zeros(LEAKY))
+    held = library.HiddenState(jnp.zeros(width))
 
     def step(x: Any) -> Any:
         held.value = DECAY * held.value + x
         return held.value
 
     def run(xs: Any) -> Any:
-        held.value = jnp.zeros(LEAKY)
+        held.value = jnp.zeros(width)
         return library.transform.for_loop(step, xs)
 
     return library.transform.jit(run)
@@ -122,12 +122,12 @@ def leaky_as_a_tree(xs: Any) -> Any:
     return jax.lax.associative_scan(combined, (jnp.full_like(xs, DECAY), xs))[1]
 
 
-def leaky_ways() -> dict[str, Way]:
+def leaky_ways(width: int, length: int) -> dict[str, Way]:
     """Return the ways of computing the readout."""
-    xs = (jnp.sin(jnp.arange(LONG * LEAKY, dtype=jnp.float32)).reshape(LONG, LEAKY),)
-    made = {MINE: Way(leaky(brainir), xs), BY_HAND: Way(jax.jit(leaky_as_a_tree), xs)}
+    xs = (jnp.sin(jnp.arange(length * width, dtype=jnp.float32)).reshape(length, width),)
+    made = {MINE: Way(leaky(brainir, width), xs), BY_HAND: Way(jax.jit(leaky_as_a_tree), xs)}
     if (library := peer()) is not None:
-        made[PEER] = Way(leaky(library), xs)
+        made[PEER] = Way(leaky(library, width), xs)
     return made
 
 
@@ -138,5 +138,7 @@ def rows() -> Iterator[Row]:
         name = f"the tutorial's neuron, {count} lane{'s' * (count > 1)}, {length} steps: simulation"
         work = Work(bytes=12.0 * count * length, steps=length)
         yield Row(name, partial(ways, batch, length), 2e-3, work, repeat=5)
-    name = f"leaky readout of {LEAKY}, {LONG} steps: beside an associative scan by hand"
-    yield Row(name, leaky_ways, 1e-3, Work(bytes=8.0 * LEAKY * LONG, steps=LONG), repeat=5)
+    for width, length in ((1, 4096), (16, 4096), (64, 4096), (256, 4096), (1024, 256)):
+        name = f"leaky readout of {width}, {length} steps: beside an associative scan by hand"
+        work = Work(bytes=8.0 * width * length, steps=length)
+        yield Row(name, partial(leaky_ways, width, length), 1e-3, work, repeat=5)

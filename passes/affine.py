@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from ..ir import Builder, Literal, Node, Operand, Type, Value
+from .identities import simpler
+from .known_values import KnownValues
 
 Number = int | Operand
 """0, 1 or -1, or an operand: so nothing is built for what is not there."""
@@ -38,7 +38,7 @@ class AffineForms:
 
     def __init__(self, carry: Value, makers: Mapping[Value, Node]) -> None:
         self.builder = Builder()
-        self._type, self._makers = carry.type, makers
+        self._type, self._makers, self._known = carry.type, makers, KnownValues()
         self._forms: dict[Value, Form | None] = {carry: Form(1, 0)}
         self._rules: dict[str, Callable[..., Form | None]] = {
             "add": self._add,
@@ -120,7 +120,7 @@ class AffineForms:
             return y
         if isinstance(y, int) and y == 0:
             return x
-        return self._folded("add", np.add, x, y)
+        return self._built("add", x, y)
 
     def _product(self, x: Number, y: Number) -> Number:
         for one, other in ((x, y), (y, x)):
@@ -128,22 +128,22 @@ class AffineForms:
                 return 0
             if isinstance(one, int) and one == 1:
                 return other
-        return self._folded("mul", np.multiply, x, y)
+        return self._built("mul", x, y)
 
     def _quotient(self, x: Number, y: Number) -> Number:
         if isinstance(x, int) and x == 0:
             return 0
-        return self._folded("div", np.divide, x, y)
+        return self._built("div", x, y)
 
-    def _folded(self, op: str, numpy: Callable[..., np.ndarray], x: Number, y: Number) -> Operand:
-        operands = self.operand(x), self.operand(y)
-        literals = [operand for operand in operands if isinstance(operand, Literal)]
-        if len(literals) == 2 and not any(literal.type.dtype == "bfloat16" for literal in literals):
-            dtype = np.dtype(self._type.dtype)
-            with np.errstate(all="ignore"):
-                value = numpy(*(np.asarray(literal.value, dtype) for literal in literals))
-            return Literal(value.astype(dtype).item(), Type(self._type.dtype))
-        return self.builder(op, *operands)
+    def _built(self, op: str, *numbers: Number) -> Operand:
+        """Build an op, or return the number that it gives."""
+        operands, trial = [self.operand(number) for number in numbers], Builder()
+        result = trial(op, *operands)
+        found = simpler(self.builder, self._known, trial.nodes[0], operands)
+        if found is not None:
+            return found
+        self.builder.extend(trial.nodes)
+        return result
 
 
 def _scalar(number: int, type: Type) -> complex | float | int:

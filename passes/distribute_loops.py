@@ -15,7 +15,6 @@ from ..ir import (
     Loop,
     Node,
     Operand,
-    Replacements,
     Slice,
     Stack,
     Value,
@@ -24,8 +23,6 @@ from ..ir import (
     is_pure,
     mapped,
     replay,
-    replay_graph,
-    replay_region,
     walk,
 )
 from .at_once import AtOnce
@@ -45,6 +42,7 @@ from .loop_costs import (
     block_of,
     fixed_operand,
 )
+from .loop_rewriting import rewrite_loops
 from .loop_stages import SUMS, Dependences, Stage, Term, Total
 from .splicing import inputs_of
 
@@ -134,28 +132,18 @@ def distribute_loops(
     known = KnownValues()
     known.learn(walk(graph))
 
-    def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
-    ) -> Sequence[Operand] | None:
-        if node.op.name != "for_loop":
-            return None
-        body = replay_region(node.regions[0], mapping, rewrite)
-        loop = Loop.of(node, operands, [body])
+    def rewrite(builder: Builder, loop: Loop, old: Node) -> Sequence[Operand] | None:
         choice = choose(loop, machine)
         if choice.plan is None:
-            return copy_node(builder, node, operands, [body])
-        around, builder.loc = builder.loc, node.loc
+            return None
         if choice.block < loop.length:
             lasts, stacks = in_blocks(builder, loop, choice.block, choice.distributed)
-            results: Sequence[Operand] = (*lasts, *stacks)
-        else:
-            pairs = zip(loop.carries, Loop.of(node).carries, strict=True)
-            empty = {new.param for new, old in pairs if known.equals(old.initial, 0)}
-            results = Distribution(builder, choice.plan, empty).run()
-        builder.loc = around
-        return results
+            return (*lasts, *stacks)
+        pairs = zip(loop.carries, Loop.of(old).carries, strict=True)
+        empty = {carry.param for carry, before in pairs if known.equals(before.initial, 0)}
+        return Distribution(builder, choice.plan, empty).run()
 
-    return replay_graph(graph, rewrite)
+    return rewrite_loops(graph, rewrite)
 
 
 def distribution(graph: Graph, **options: float) -> list[tuple[Node, Choice]]:

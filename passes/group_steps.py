@@ -13,15 +13,13 @@ from ..ir import (
     Loop,
     Node,
     Operand,
-    Replacements,
     Value,
     Yield,
     get_op,
-    replay_graph,
-    replay_region,
     walk,
 )
 from .blocks import Results, in_blocks
+from .loop_rewriting import rewrite_loops
 
 
 def group_steps(graph: Graph) -> Graph:
@@ -82,20 +80,14 @@ def group_steps(graph: Graph) -> Graph:
     ['for_loop', 'checkpoint', 'for_loop', 'mul']
     """
 
-    def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
-    ) -> Sequence[Operand] | None:
-        if node.op.name != "for_loop" or node.attrs["base"] is None:
+    def rewrite(builder: Builder, loop: Loop, _: Node) -> Sequence[Operand] | None:
+        if loop.base is None:
             return None
-        body = replay_region(node.regions[0], mapping, rewrite)
-        loop = Loop.of(node, operands, [body])
-        around, builder.loc = builder.loc, node.loc
-        lasts, stacks = in_groups(builder, loop, node.attrs["base"])
-        builder.loc = around
+        lasts, stacks = in_groups(builder, loop, loop.base)
         return (*lasts, *stacks)
 
     asked = any(node.attrs.get("base") is not None for node in walk(graph))
-    return replay_graph(graph, rewrite) if asked else graph
+    return rewrite_loops(graph, rewrite) if asked else graph
 
 
 def in_groups(builder: Builder, loop: Loop, base: int) -> Results:

@@ -123,6 +123,7 @@ class _Building:
     def merged(self) -> Merged:
         """Build all nodes, and what stands for the results."""
         plan, builder = self.plan, self.builder
+        assert plan.order is not None, "a plan that has not failed has an order"
         for node in plan.order:
             builder.loc = node.loc
             if node in plan.members:

@@ -152,9 +152,16 @@ class Piece(NamedTuple):
 
 
 class Plan:
-    """What is merged if the results of some cells are to be; ``failed`` are seeds that cannot.
+    """What is merged if the results of some cells are to be.
 
     So are stacks of what was computed from what is merged, but for those that are ``skipped``.
+
+    Attributes
+    ----------
+    order : list of Node or None
+        The nodes in an order in which each group comes at once, by its first; None if none is.
+    failed : set
+        The seeds that cannot be had, without which one may try again.
     """
 
     def __init__(
@@ -179,7 +186,8 @@ class Plan:
         for node in line.nodes:
             if node.op.name == "stack" and node not in skipped:
                 self._follow_stack(node)
-        self.order: list[Node] = []
+        merged = {node: group[0] for node, (group, _) in self.members.items()}
+        self.order = in_order(self.known, line.nodes, merged)
         self.failed = self._failures()
 
     def _follow_stack(self, node: Node) -> None:
@@ -248,14 +256,7 @@ class Plan:
         if not bad and len(taken) > min(FEW, most // 4):
             counts = Counter(self._owner(value) for value in taken)
             bad = {counts.most_common(1)[0][0]}
-        if not bad:
-            lanes = {node: group[0] for node, (group, _) in self.members.items()}
-            order = in_order(self.known, self.line.nodes, lanes)
-            if order is None:
-                bad = set(self.seeds)
-            else:
-                self.order = order
-        return bad
+        return bad if bad or self.order is not None else set(self.seeds)
 
     def _taken(self) -> set[Value]:
         """Return the values of lanes that are used by themselves."""
@@ -319,7 +320,7 @@ class Plan:
         if isinstance(operand, Value):
             if operand in self.packed:
                 return Origin(*self.packed[operand])
-            maker = self.known.makers.get(operand)
+            maker = self.known.maker(operand)
             if maker is not None and maker.node in self.members:
                 group, lane = self.members[maker.node]
                 return Origin(group[0].results[maker.number], lane)

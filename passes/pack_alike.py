@@ -10,19 +10,16 @@ from ..ir import (
     Carry,
     Graph,
     Loop,
-    Node,
     Operand,
-    Replacements,
     Slice,
     Stack,
     Type,
     captures,
-    replay_graph,
-    replay_region,
 )
 from .dead_code import dead_code
 from .lane_groups import Merged, merge_lanes
 from .lane_plan import Around, Cell
+from .loop_rewriting import rewrite_loops
 
 LEAST = 4
 """From so many on, one array in place of many is worth a few slices of it."""
@@ -94,19 +91,13 @@ def pack_alike(graph: Graph, least: int = LEAST, largest: int = LARGEST) -> Grap
     if not least:
         return graph
 
-    def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
-    ) -> Sequence[Operand] | None:
-        if node.op.name != "for_loop":
-            return None
-        regions = [replay_region(region, mapping, rewrite) for region in node.regions]
-        return _packed(builder, Loop.of(node, operands, regions), least, largest)
-
-    return dead_code(replay_graph(graph, rewrite))
+    return dead_code(
+        rewrite_loops(graph, lambda builder, loop, _: _packed(builder, loop, least, largest))
+    )
 
 
-def _packed(builder: Builder, loop: Loop, least: int, largest: int) -> list[Operand]:
-    """Build a loop with what can be packed, and return its results."""
+def _packed(builder: Builder, loop: Loop, least: int, largest: int) -> list[Operand] | None:
+    """Build a loop with what can be packed, and return its results; None if nothing can be."""
 
     def stacked(values: Sequence[Operand]) -> Operand:
         return builder("stack", *values, axis=0)
@@ -116,10 +107,12 @@ def _packed(builder: Builder, loop: Loop, least: int, largest: int) -> list[Oper
     results = loop.body.results
     merged = merge_lanes(loop.nodes, results, _cells(loop, largest), least, around)
     if merged is None:
-        lasts, stacks = loop.emit(builder)
-        return [*lasts, *stacks]
+        return None
     new = _with_packs(builder, loop, merged)
     ends = _packed(builder, new, least, largest)
+    if ends is None:
+        lasts, stacks = new.emit(builder)
+        ends = [*lasts, *stacks]
     return _unpacked(builder, merged, ends, len(loop.carries), len(new.carries))
 
 

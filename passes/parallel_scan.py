@@ -14,19 +14,17 @@ from ..ir import (
     Loop,
     Node,
     Operand,
-    Replacements,
+    Type,
     Value,
-    copy_node,
     is_pure,
     linear_recurrence,
     repeat,
-    replay_graph,
-    replay_region,
 )
 from .affine import AffineForms, Number
 from .at_once import AtOnce
 from .dead_code import dead_code
 from .lanes import part, take
+from .loop_rewriting import rewrite_loops
 from .loop_stages import Dependences
 
 TRAFFIC = 8
@@ -37,7 +35,12 @@ LEVELS = 6
 
 
 def parallel_scan(
-    graph: Graph, step: float = 0.0, call: float = 5e-6, bandwidth: float = 1e12, any: bool = False
+    graph: Graph,
+    step: float = 0.0,
+    call: float = 5e-6,
+    bandwidth: float = 1e12,
+    memory: float = 2**32,
+    any_factor: bool = False,
 ) -> Graph:
     """Replace loops of which every recurrence is affine by a tree of operations on all steps.
 
@@ -46,7 +49,7 @@ def parallel_scan(
     ``x``; so is the reverse pass of each. Two steps of it are one step of the same form, so that
     all can be had in as many levels as the length has binary digits (G. Blelloch, *Prefix sums and
     their applications*, 1990). It takes several times the arithmetic, and passes over memory: that
-    gains where each step of a loop costs the launch of a kernel, and loses on a CPU.
+    gains where each step of a loop costs the launch of a kernel, and seldom on a CPU.
 
     Parameters
     ----------
@@ -56,12 +59,15 @@ def parallel_scan(
         The seconds that a step of a loop takes on the device, however small; 0 for never.
     call, bandwidth : float
         The seconds that a kernel takes, and the bytes per second to memory.
-    any : bool
+    memory : float
+        The bytes that one value may take for all steps together.
+    any_factor : bool
         Whether factors may be any numbers. Products of many of them may overflow, and then meet a
         zero or one another to give nan where a loop has a number; so by default they are numbers
         that the graph knows, and of an absolute value of at most 1.
 
-    Sums are taken in another order, so results agree up to rounding.
+    Sums are taken in another order, so results agree up to rounding. A state that becomes infinite
+    may be nan in a later step, where a product of many factors is 0.
 
     Notes
     -----
@@ -121,25 +127,22 @@ def parallel_scan(
     if not step:
         return graph
 
-    def rewrite(
-        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
-    ) -> Sequence[Operand] | None:
-        if node.op.name != "for_loop":
-            return None
-        body = replay_region(node.regions[0], mapping, rewrite)
-        loop = Loop.of(node, operands, [body])
-        scans = _scans(loop, any)
+    def rewrite(builder: Builder, loop: Loop, _: Node) -> Sequence[Operand] | None:
+        scans = _scans(loop, any_factor)
         moved = sum(carry.param.type.nbytes for carry in loop.carries) * loop.length
         levels = log2(max(loop.length, 2)) * len(loop.carries)
         cost = LEVELS * call * levels + TRAFFIC * moved / bandwidth
-        if scans is None or cost >= step * loop.length:
-            return copy_node(builder, node, operands, [body])
-        around, builder.loc = builder.loc, node.loc
-        results = _Scanning(builder, scans).run()
-        builder.loc = around
-        return results
+        if scans is None or cost >= step * loop.length or _largest(loop) > memory:
+            return None
+        return _Scanning(builder, scans).run()
 
-    return dead_code(replay_graph(graph, rewrite))
+    return dead_code(rewrite_loops(graph, rewrite))
+
+
+def _largest(loop: Loop) -> int:
+    """Return the bytes that the largest value of a step takes for all steps."""
+    made = (result for node in loop.nodes for result in node.results)
+    return loop.length * max(value.type.nbytes for value in (*loop.body.params, *made))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ def _scans(loop: Loop, any_factor: bool) -> _Scans | None:
 
 def _scan(nodes: Sequence[Node], carry: Carry, any_factor: bool) -> _Scan | None:
     type = carry.param.type
-    if not (type.is_float or type.is_complex) or any_region(nodes):
+    if not (type.is_float or type.is_complex) or any(n.regions for n in nodes):
         return None
     forms = AffineForms(carry.param, {result: node for node in nodes for result in node.results})
     form = forms.form(carry.next)
@@ -186,11 +189,6 @@ def _scan(nodes: Sequence[Node], carry: Carry, any_factor: bool) -> _Scan | None
         return None
     factor, term = map(forms.operand, form)
     return _Scan(carry, tuple(forms.builder.nodes), factor, term)
-
-
-def any_region(nodes: Sequence[Node]) -> bool:
-    """Whether one of the nodes has regions."""
-    return any(node.regions for node in nodes)
 
 
 def _is_bounded(factor: Number) -> bool:
@@ -230,16 +228,11 @@ class _Scanning(AtOnce):
                 self.step.varying.update(node.results)
         self.batching.nodes(builder, scan.nodes)
         self.at_once((), [scan.factor, scan.term])
-        factor, term = self.batching.now(scan.factor), self.whole(scan.term)
-        if term.type.rank <= type.rank:  # a number, for all elements
-            term = builder(
-                "broadcast_in_dim",
-                term,
-                shape=type.stacked(self.length).shape,
-                dims=tuple(range(term.type.rank)),
-            )
+        varies = self.batching.differs(scan.factor)
+        factor = self._full(scan.factor, type) if varies else self.batching.now(scan.factor)
+        term = self._full(scan.term, type)
         first, reverse, length = self.loop.first, self.loop.reverse, self.length
-        start = take(builder, factor, first) if self.batching.differs(scan.factor) else factor
+        start = take(builder, factor, first) if varies else factor
         begin = builder("add", take(builder, term, first), builder("mul", start, carry.initial))
         rest = part(builder, term, 0, length - 1) if reverse else part(builder, term, 1, length)
         begin = repeat(builder, begin, 1)
@@ -254,3 +247,10 @@ class _Scanning(AtOnce):
             before = initial, part(builder, states, 0, length - 1)
         self.batching.mapping[carry.param] = builder("concatenate", *before, dimension=0)
         return take(builder, states, 0 if reverse else length - 1)
+
+    def _full(self, operand: Operand, type: Type) -> Operand:
+        """Return an array over all steps of the type of a carry; it may be a number in each."""
+        array, shape = self.whole(operand), type.stacked(self.length).shape
+        if array.type.shape == shape:
+            return array
+        return self.builder("broadcast_in_dim", array, shape=shape, dims=(0,))

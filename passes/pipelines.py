@@ -77,7 +77,8 @@ FOREIGN_PIPELINE = tuple(
     if step.name not in ("forget-derivatives", "pack-alike")
 )
 """For what somebody else's ``jax.grad`` may differentiate: rules of derivatives stay, and each user
-of what is not linear in the cotangent has one of its own."""
+of what is not linear in the cotangent has one of its own. `pack-alike` stays out, since it was only
+checked on graphs without such rules."""
 
 SHARDED_PIPELINE = tuple(
     step

@@ -16,7 +16,8 @@ import pytest
 from jax.core import Tracer
 
 import brainir
-from brainir.frontend.state.packs import Place
+from brainir.frontend.capture import view_of
+from brainir.frontend.state.packs import Pack, Place
 
 COUNT = 6
 
@@ -393,3 +394,50 @@ def test_saved_and_restored_states():
         state.restore_value(value)
     step(1.0)
     assert values(some)[0] == [1.5, 1.5]
+
+
+# --- a pack by itself: what compiled functions rely on --------------------------------------------
+
+
+def filled(some):
+    pack = Pack(some, [view_of(state) for state in some])
+    assert pack.fill()
+    assert pack.whole
+    return pack
+
+
+def test_a_pack_that_has_lost_a_state_is_not_whole_and_cannot_be_filled():
+    some = states()
+    pack = filled(some)
+    some.pop()
+    gc.collect()
+    assert not pack.whole
+    assert not pack.fill()
+
+
+def test_what_a_call_leaves_replaces_what_was_assigned_while_it_ran():
+    some = states()
+    pack = filled(some)
+    some[2].value = jnp.full(2, 100.0)
+    assert not pack.whole
+    pack.take(jnp.arange(2.0 * COUNT).reshape(COUNT, 2))
+    assert pack.whole
+    assert values(some) == [[2.0 * i, 2.0 * i + 1] for i in range(COUNT)]
+
+
+def test_a_pack_that_is_released_leaves_each_state_its_value():
+    some = states()
+    pack = filled(some)
+    pack.take(jnp.ones((COUNT, 2)))
+    pack.release()
+    assert values(some) == [[1.0, 1.0]] * COUNT
+    assert not any(type(held(state)) is Place for state in some)
+
+
+def test_states_of_another_type_are_not_put_in():
+    some = states()
+    pack = filled(some)
+    some[1].value = jnp.zeros(3)
+    assert not pack.fill()
+    some[1].value = jnp.zeros(2)
+    assert pack.fill()

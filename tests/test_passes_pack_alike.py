@@ -90,13 +90,14 @@ def recipes(draw: st.DrawFn, rows: Sequence[Sequence[Operand]], shared: Sequence
 def loops_of_lanes(draw: st.DrawFn) -> Graph:
     """A loop over rows of carries, slices and captures, lane by lane, that yields some of it."""
     size = draw(st.sampled_from([4, 5]))
+    wide = Type("float32", draw(st.sampled_from([(), (2,), (4,)])))  # 4: as many as lanes
     carries = [
-        [Value(F32, f"v{k}_{i}") for i in range(size)] for k in range(draw(st.integers(1, 2)))
+        [Value(wide, f"v{k}_{i}") for i in range(size)] for k in range(draw(st.integers(1, 2)))
     ]
-    slices, outside = [[Value(F32) for _ in range(size)] for _ in range(2)]
-    extra, x = Value(F32, "extra"), Value(F32, "x")
+    slices, outside = ([Value(type) for _ in range(size)] for type in (F32, wide))
+    extra, x = Value(wide, "extra"), Value(F32, "x")
     around, build = Builder(), Builder()
-    initial = [[Value(F32) for _ in row] for row in carries]
+    initial = [[Value(wide) for _ in row] for row in carries]
     arrays = [Value(F32.stacked(LENGTH)) for _ in slices]
     xs = Value(F32.stacked(LENGTH))
     rows, shared = [*carries, slices, outside], [x, extra, literal(2.0)]
@@ -106,7 +107,7 @@ def loops_of_lanes(draw: st.DrawFn) -> Graph:
     following = []
     for row in carries:
         recipe = draw(recipes(rows, shared))
-        following.append([recipe(build, lane) for lane in range(len(row))])
+        following.append([build("add", v, recipe(build, lane)) for lane, v in enumerate(row)])
     yielded = [following[0][0], *following[-1]] if draw(st.booleans()) else []
     if draw(st.booleans()):  # the sum of all, term by term
         sums = build("add", x, following[0][0])

@@ -16,7 +16,7 @@ from brainir.ir import Builder, Carry, Graph, Literal, Loop, Slice, Stack, Type,
 from brainir.passes import PASSES, dead_code, parallel_scan
 from brainir.testing import check_pass
 
-ALWAYS = {"step": 1e9, "any": True}
+ALWAYS = {"step": 1e9, "any_factor": True}
 
 
 def loops(graph: Graph) -> int:
@@ -31,15 +31,16 @@ def cascades(draw: st.DrawFn) -> tuple[Graph, int]:
     """A loop of affine carries, of which each may feed the next; and how many are not affine."""
     type = Type("float32", draw(st.sampled_from([(), (2,)])))
     number = Type("float32")
-    length = draw(st.sampled_from([2, 3, 5, 8]))
+    length = draw(st.sampled_from([2, 3, 5, 8]))  # 2 is a width, too
     count = draw(st.integers(1, 3))
     held = [Value(type, f"v{i}") for i in range(count)]
     x, gain, build = Value(type, "x"), Value(type, "gain"), Builder()
+    each, one = Value(number, "each"), Value(number, "one")  # a number for all elements
     following = []
     spoiled = 0
     for i, own in enumerate(held):
         # What it may be made of: the input, what comes from outside, and carries before it.
-        pool = [x, gain, Literal(0.5, number), *held[:i], *following]
+        pool = [x, gain, each, one, Literal(0.5, number), *held[:i], *following]
 
         def other() -> Value | Literal:
             picked = draw(st.sampled_from(pool))  # noqa: B023 - used at once
@@ -62,12 +63,12 @@ def cascades(draw: st.DrawFn) -> tuple[Graph, int]:
         if draw(st.integers(0, 5)) == 0:
             value, spoiled = build("mul", value, value), spoiled + 1
         following.append(value)
-    arrays = Value(type.stacked(length), "xs")
+    arrays, numbers = Value(type.stacked(length), "xs"), Value(number.stacked(length))
     initial = [Value(type) for _ in held]
     yields = [draw(st.sampled_from([*held, *following, x])) for _ in range(2)]
     loop = Loop(
         tuple(Carry(*names) for names in zip(initial, held, following, strict=True)),
-        (Slice(arrays, x),),
+        (Slice(arrays, x), Slice(numbers, each)),
         tuple(map(Stack, yields)),
         tuple(build.nodes),
         length,
@@ -75,7 +76,9 @@ def cascades(draw: st.DrawFn) -> tuple[Graph, int]:
     )
     around = Builder()
     results = [value for values in loop.emit(around) for value in values]
-    return dead_code(around.graph([*initial, arrays, gain], results, "cascade")), spoiled
+    return dead_code(
+        around.graph([*initial, arrays, numbers, gain, one], results, "cascade")
+    ), spoiled
 
 
 @settings(max_examples=60)
@@ -200,16 +203,16 @@ def test_factors_that_may_overflow_stay_a_loop_unless_they_are_asked_for():
 
     xs = jnp.ones((6, 3))
     assert_same(run_, xs, 0.5, left=0)
-    assert_same(run_, xs, 0.5, left=1, any=False)
-    assert_same(lambda xs: run_(xs, 0.5), xs, left=0, any=False)
-    assert_same(lambda xs: run_(xs, 1.5), xs, left=1, any=False)
+    assert_same(run_, xs, 0.5, left=1, any_factor=False)
+    assert_same(lambda xs: run_(xs, 0.5), xs, left=0, any_factor=False)
+    assert_same(lambda xs: run_(xs, 1.5), xs, left=1, any_factor=False)
 
 
 def test_a_product_of_factors_that_underflows_is_no_fault():
     def run_(xs):
         return jax.lax.scan(lambda h, x: (1e-3 * h + x, h), jnp.float32(1e30), xs)
 
-    assert_same(run_, jnp.ones(100), any=False)
+    assert_same(run_, jnp.ones(100), any_factor=False)
 
 
 def test_a_loop_stays_where_its_steps_cost_less_than_the_levels_of_a_tree():
@@ -219,6 +222,16 @@ def test_a_loop_stays_where_its_steps_cost_less_than_the_levels_of_a_tree():
     graph = brainir.optimize(run_).trace(jnp.ones((1000, 3))).graph("simplify-again")
     assert loops(graph) == loops(parallel_scan(graph, step=1e-7)) == 1
     assert not loops(parallel_scan(graph, step=1e-5))
+
+
+def test_a_loop_stays_if_a_value_of_all_its_steps_would_be_too_large():
+    def run_(xs):  # the state is small, but what a step makes is not
+        return jax.lax.scan(lambda h, x: (0.5 * h + jnp.outer(x, x).sum(0), h), jnp.zeros(30), xs)
+
+    graph = brainir.optimize(run_).trace(jnp.ones((100, 30))).graph("simplify-again")
+    largest = 4 * 100 * 30 * 30
+    assert not loops(parallel_scan(graph, step=1.0, memory=largest))
+    assert loops(parallel_scan(graph, step=1.0, memory=largest - 1)) == 1
 
 
 def test_on_a_cpu_loops_stay():

@@ -1,4 +1,4 @@
-"""What is made as a whole, by the name of its op: control flow, totals, products, updates in place."""
+"""What is made as a whole, by op: control flow, totals, products, updates in place."""
 
 from __future__ import annotations
 

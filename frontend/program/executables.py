@@ -209,8 +209,8 @@ listeners: list[Listener] = []
 def compile_program(program: Program, apart: Collection[int] | None = None) -> Compiled:
     """Run the passes on a program, and leave the rest to its backend.
 
-    Small States that are computed alike are packed, but for those of some slots; all stand
-    ``apart`` if none are named.
+    Small States that are computed alike are packed, but for those of the slots that are to stand
+    ``apart``; if that is None, all of them are.
     """
     for listener in tuple(listeners):
         listener(program)

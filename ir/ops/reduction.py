@@ -17,7 +17,7 @@ from ..dtypes import numpy_dtype, type_of_array
 from ..element import NO_ELEMENT, WHOLE
 from ..graph import Node
 from ..op import PURE, define
-from ..types import Literal, Operand, Scalar, Type
+from ..types import Operand, Scalar, Type
 from .elementwise import kind
 from .formula import Term, constant
 from .rules import (
@@ -270,7 +270,7 @@ def linear_recurrence(
 
     Examples
     --------
-    >>> from brainir.ir import Builder, Literal, Type, Value, linear_recurrence, walk
+    >>> from brainir.ir import Builder, Literal, Type, Value, linear_recurrence
     >>> currents, build = Value(Type("float32", (8,))), Builder()
     >>> decay = Literal(0.5, Type("float32"))
     >>> str(linear_recurrence(build, decay, currents, 0, False).type)
@@ -292,20 +292,13 @@ def linear_recurrence(
         paired_factor = _pad(b, factor, axis, 0, -odd)
     found = linear_recurrence(
         b,
-        _times(b, next_factor, paired_factor),
+        b("mul", next_factor, paired_factor),
         b("add", next_term, _scaled(b, next_factor, _pad(b, term, axis, 0, -odd), axis)),
         axis,
         False,
     )
     others = b("add", term, _scaled(b, factor, _pad(b, found, axis, 1, odd - 1), axis))
     return b("add", _pad(b, others, axis, 0, 1 - odd, 1), _pad(b, found, axis, 1, odd, 1))
-
-
-def _times(b: Builder, x: Operand, y: Operand) -> Operand:
-    if isinstance(x, Literal) and isinstance(y, Literal):
-        numbers = [np.asarray(z.value, numpy_dtype(z.type.dtype)) for z in (x, y)]
-        return Literal((numbers[0] * numbers[1]).item(), x.type)
-    return b("mul", x, y)
 
 
 def _scaled(b: Builder, factor: Operand, x: Operand, axis: int) -> Operand:

@@ -291,6 +291,20 @@ MUTANTS = (
         ("tests/test_passes_parallel_scan.py",),
     ),
     Mutant(
+        "what a step makes need not fit into memory for all steps",
+        "passes/parallel_scan.py",
+        "(*loop.body.params, *made))",
+        "loop.body.params)",
+        ("tests/test_passes_parallel_scan.py",),
+    ),
+    Mutant(
+        "a number for each step is taken for one of each element",
+        "passes/parallel_scan.py",
+        "self._full(scan.factor, type) if varies",
+        "self.whole(scan.factor) if varies",
+        ("tests/test_passes_parallel_scan.py",),
+    ),
+    Mutant(
         "a carry that is multiplied with itself is taken to be affine",
         "passes/affine.py",
         "        if x.factor != 0:\n            return None\n",

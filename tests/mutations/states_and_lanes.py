@@ -233,4 +233,11 @@ MUTANTS = (
         "        if self._seen is None:",
         ("tests/test_packed_states.py",),
     ),
+    Mutant(
+        "a pack goes on without a State that is gone",
+        "frontend/state/packs.py",
+        '        """Note that a State is gone."""\n        self.whole = False',
+        '        """Note that a State is gone."""',
+        ("tests/test_packed_states.py",),
+    ),
 )
