@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -96,8 +96,11 @@ class Xla:
         around: Around | None = None,
     ) -> XlaExecutable:
         """Return an executable of a graph; see `Backend.compile` and `compile`."""
-        flat = emit(graph, native=native.AVAILABLE)
-        function = flat if around is None else around(flat)
+
+        def function(native: bool) -> Callable[..., Any]:
+            flat = emit(graph, native)
+            return flat if around is None else around(flat)
+
         asked = dict(OPTIONS if options is None else options)
         donated = {
             "donate_argnums": tuple(i for i in donate if not isinstance(i, str)),
@@ -106,9 +109,10 @@ class Xla:
         return XlaExecutable(
             self,
             graph,
-            jax.jit(function, **donated, compiler_options=asked or None),
-            # JAX takes options for XLA in the outermost jit only.
-            jax.jit(function, **donated),
+            jax.jit(function(native.AVAILABLE), **donated, compiler_options=asked or None),
+            # JAX takes options for XLA in the outermost jit only; and what somebody else traces, to
+            # differentiate, check or export it, is to be the loops themselves.
+            jax.jit(function(False), **donated),
         )
 
 

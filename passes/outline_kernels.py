@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir import (
@@ -37,8 +37,9 @@ NUMBERS = (
     *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
     "float32",
     "float64",
+    "key<fry>",
 )
-"""What a kernel computes with."""
+"""What a kernel computes with; random keys are pairs of words."""
 
 
 def outline_kernels(
@@ -155,28 +156,32 @@ def _outlines(graph: Graph, processor: Processor) -> Iterator[_Outline]:
     for node in graph.nodes if chosen else ():
         for value in inputs_of(node):
             users.setdefault(value, []).append(node)
+    after = {loop: _turned(loop, users) for loop in chosen}
+    taken = {node for nodes in after.values() for node in nodes}
     for loop in chosen:
-        after = [
-            user
-            for result in loop.results
-            if len(found := users.get(result, [])) == 1 and (user := found[0]) is not None
-            if user.op.name == "transpose"
-        ]
-        yield _Outline(_layouts(graph, loop, users), loop, tuple(after))
+        yield _Outline(_layouts(graph, loop, users, taken), loop, after[loop])
     for node in graph.nodes:
         if node.op.name != "kernel" and node not in chosen:
             for region in node.regions:
                 yield from _outlines(region, processor)
 
 
-def _layouts(
-    graph: Graph, loop: Node, users: Mapping[Operand, Sequence[Node | None]]
-) -> tuple[Node, ...]:
-    """Return the nodes that only lay out what a loop takes."""
+Users = Mapping[Operand, Sequence["Node | None"]]
+
+
+def _turned(loop: Node, users: Users) -> tuple[Node, ...]:
+    """Return the transposes that are all that becomes of results of a loop."""
+    found = [users.get(result, ()) for result in loop.results]
+    alone = [nodes[0] for nodes in found if len(nodes) == 1]
+    return tuple(node for node in alone if node is not None and node.op.name == "transpose")
+
+
+def _layouts(graph: Graph, loop: Node, users: Users, taken: Container[Node]) -> tuple[Node, ...]:
+    """Return the nodes that only lay out what a loop takes, and are not taken by another one."""
     before: dict[Node, None] = {loop: None}
     for node in reversed(graph.nodes[: graph.nodes.index(loop)]):
         # What joins many arrays stays outside: States may be kept joined between calls.
-        if not isinstance(node.op.element, Indexed) or len(node.operands) > 1:
+        if node in taken or not isinstance(node.op.element, Indexed) or len(node.operands) > 1:
             continue
         if node.cost.weight is not Weight.FREE:
             continue

@@ -74,11 +74,11 @@ _SHARING = ("expand-vmap", "hoist-invariant", "common-subexpressions")
 FOREIGN_PIPELINE = tuple(
     step.with_options(differentiable=True) if step.name in _SHARING else step
     for step in PIPELINE
-    if step.name not in ("forget-derivatives", "pack-alike")
+    if step.name not in ("forget-derivatives", "pack-alike", "outline-kernels")
 )
 """For what somebody else's ``jax.grad`` may differentiate: rules of derivatives stay, and each user
 of what is not linear in the cotangent has one of its own. `pack-alike` stays out, since it was only
-checked on graphs without such rules."""
+checked on graphs without such rules, and so do kernels, which whoever takes the graph makes."""
 
 SHARDED_PIPELINE = tuple(
     step

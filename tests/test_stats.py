@@ -178,7 +178,7 @@ brainir.transform.for_loop(body, jnp.ones((5, 3)))
 """)
     assert main(["stats", str(path), "--no-xla"]) == 0
     out = capsys.readouterr().out
-    assert "@body: 3 nodes, 30 flops" in out
+    assert "@body: 4 nodes, 30 flops" in out  # one is the kernel, which the loop is in
     assert ["body", "model.py:8", "<module>", *"5 2 0 60 0".split()] in [
         line.split() for line in out.splitlines()
     ]

@@ -1,7 +1,7 @@
 """Kernels as a part of what JAX compiles: one primitive, which only CPUs run as machine code.
 
-Whatever JAX does with it otherwise (batching, derivatives, other platforms, exporting) is done with
-the region as JAX code.
+It is only in what brainir itself has compiled. Where somebody else traces a program, to batch,
+differentiate, check or export it, regions of kernels are JAX code (see `brainir.backends.xla`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.core
 import jax.extend.core
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import mlir
 
-from ...ir import Graph, fingerprint
+from ...ir import Graph, Type, fingerprint, numpy_dtype
 from ..arrays import shape_struct
 from .cache import KERNELS, Kernel
 
@@ -61,30 +61,26 @@ def _as_jax(*arrays: Any, called: Called) -> Sequence[Any]:
 
 def _lower_on_cpu(context: Any, *arrays: Any, called: Called) -> Any:
     """Lower to a call of machine code."""
-    exported = context.module_context.lowering_parameters.for_export
-    kernel = None if exported else called.kernel()
+    kernel = called.kernel()
     if kernel is None:
         return mlir.lower_fun(_as_jax, multiple_results=True)(context, *arrays, called=called)
-    results = list(context.avals_out)
+    region = called.region
+    takes, gives = ([_physical(v.type) for v in vs] for vs in (region.params, region.results))
     if kernel.scratch:
-        results.append(jax.core.ShapedArray((kernel.scratch,), "uint8"))
+        gives.append(jax.core.ShapedArray((kernel.scratch,), "uint8"))
     rule = jax.ffi.ffi_lowering(kernel.name)
-    return rule(context.replace(avals_out=results), *arrays)[: len(called.region.results)]
+    results = rule(context.replace(avals_in=takes, avals_out=gives), *arrays)
+    return results[: len(region.results)]
 
 
-def _batch(args: Sequence[Any], axes: Sequence[Any], *, called: Called) -> Any:
-    results = jax.vmap(called.run, in_axes=tuple(axes))(*args)
-    return results, [0] * len(results)
-
-
-def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, called: Called) -> Any:
-    full = [ad.instantiate_zeros(tangent) for tangent in tangents]
-    return jax.jvp(called.run, tuple(primals), tuple(full))
+def _physical(type: Type) -> Any:
+    """Return what XLA has of a type: of random keys, their words."""
+    if type.is_key:
+        return jax.core.ShapedArray((*type.shape, 2), "uint32")
+    return jax.core.ShapedArray(type.shape, numpy_dtype(type.dtype))
 
 
 kernel_p.def_impl(lambda *arrays, called: called.run(*arrays))
 kernel_p.def_abstract_eval(_types)
 mlir.register_lowering(kernel_p, mlir.lower_fun(_as_jax, multiple_results=True))
 mlir.register_lowering(kernel_p, _lower_on_cpu, platform="cpu")
-batching.primitive_batchers[kernel_p] = _batch
-ad.primitive_jvps[kernel_p] = _jvp

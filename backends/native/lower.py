@@ -11,6 +11,7 @@ from llvmlite import ir
 from ...ir import Builder, Graph, Node, Operand, Replacements, Value, inline, replay_graph, spikes
 from .blocks import Block
 from .handler import write_handler
+from .key_words import without_keys
 from .sources import Buffer
 from .wholes import WHOLES
 from .writer import GROUP, LOOP, Writer
@@ -56,7 +57,7 @@ def lower(region: Graph, dense: bool = False, checked: bool = False) -> Code:
     >>> code.text.count("fmul"), code.scratch
     (1, 0)
     """
-    graph = _without_calls(region)
+    graph = without_keys(_without_calls(region))
     module = ir.Module("kernel")
     writer = Writer(module, graph.params, [result.type for result in graph.results], checked)
     writer.spikes = set() if dense else spikes(graph)

@@ -18,7 +18,7 @@ import numpy as np
 from ..builder import Builder
 from ..derivative import ZERO, spread
 from ..dtypes import key_words, keys_of_words, numpy_dtype
-from ..element import NO_ELEMENT, ElementRule, Elements, Pointwise
+from ..element import WHOLE, ElementRule, Elements, Pointwise
 from ..op import PURE, Cost, GraphError, Weight, define, traffic
 from ..types import Operand, Type, Value
 from .rules import (
@@ -239,9 +239,6 @@ def _hashing(operands: Types, results: Types, attrs: Mapping[str, Any]) -> Cost:
     return Cost(100 * sum(t.size for t in results), traffic(operands, results), Weight.HEAVY)
 
 
-_OF_KEYS = NO_ELEMENT("kernels have no random keys")
-
-
 def _define(
     name: str,
     doc: str,
@@ -250,7 +247,7 @@ def _define(
     lax: Any,
     cost: Any,
     batch: Any,
-    element: ElementRule = _OF_KEYS,
+    element: ElementRule = WHOLE,
 ) -> None:
     define(
         name,
