@@ -126,6 +126,29 @@ def test_tiles_of_other_numbers(dtype: str) -> None:
     )
 
 
+@pytest.mark.parametrize("height", [0.5, -0.5, 0.0, np.inf, np.nan])
+@pytest.mark.parametrize("lanes", [(), (5,)])
+def test_potentials_that_fall_with_spikes(lanes: tuple[int, ...], height: float) -> None:
+    text = """graph @f(%V: f32[ROW], %xs: f32[50STEP], %h: f32[]) -> (f32[ROW], f32[50STEP]) {
+          %end, %all = for_loop carry(%v = %V) over(%x = %xs) {length=50} do {
+            %fired = ge %v, 1.0:f32
+            %s = convert_element_type %fired {new_dtype=f32}
+            %high = mul 0.75:f32, %s
+            %a = sub %v, %high
+            %other = mul %s, %h
+            %b = sub %a, %other
+            %up = mul -2.0:f32, %s
+            %c = sub %b, %up
+            %next = add %c, %x
+            yield %next, %next
+          }
+          return %end, %all
+        }"""
+    row = "".join(map(str, lanes))
+    text = text.replace("ROW", row).replace("STEP", row and f",{row}")
+    check(text, numbers(*lanes), numbers(50, *lanes), np.float32(height))
+
+
 def test_carries_that_change_places() -> None:
     check(
         """graph @f(%x: f32[5], %y: f32[5], %z: f32[5]) -> (f32[5], f32[5], f32[5], f32[7,5]) {

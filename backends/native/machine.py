@@ -21,6 +21,9 @@ DTYPES = ("bool", *WIDTHS, *FLOATS)
 BIT, BYTE, LONG = ir.IntType(1), ir.IntType(8), ir.IntType(64)
 POINTER = ir.PointerType()
 
+FORESEEN = (1, 2000)
+"""How often a branch is taken that processors are to foresee, and how often it is not."""
+
 FUSED = ("contract",)
 """A product and a sum may be rounded once, as XLA's own code does."""
 
@@ -39,10 +42,21 @@ def stored_type(dtype: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """One element: an LLVM value, and what it means."""
+    """One element: an LLVM value, and what it means.
+
+    Attributes
+    ----------
+    value : ir.Value
+        The element.
+    dtype : str
+        As in `Type`.
+    spike : tuple of ir.Value, optional
+        A test and a height, if it is that high where the test holds, and 0 elsewhere.
+    """
 
     value: Any
     dtype: str
+    spike: tuple[Any, Any] | None = None
 
 
 class Machine:
@@ -52,14 +66,23 @@ class Machine:
     ----------
     builder : ir.IRBuilder
         What appends instructions.
+    alone : bool
+        Whether they are for one element, rather than for as many as fit into an instruction.
     """
 
     def __init__(self, builder: ir.IRBuilder) -> None:
         self.builder: Any = builder
+        self.alone = True
 
     def __call__(self, word: str, *elements: Number) -> Number:
         """Return what a word makes of elements."""
         dtype = elements[-1].dtype
+        if word == "sub" and elements[1].spike is not None and self.alone:
+            return Number(self._without_spike(elements[0].value, *elements[1].spike), dtype)
+        if word == "mul" and elements[1].spike is not None:
+            return self._higher(*elements)
+        if word == "mul" and elements[0].spike is not None:
+            return self._higher(*elements[::-1])
         if word == "select":
             test, yes, no = (element.value for element in elements)
             return Number(self.builder.select(test, yes, no), dtype)
@@ -80,6 +103,42 @@ class Machine:
     def index(self, value: int) -> Number:
         """Return a place along an axis."""
         return self.constant(value, "int64")
+
+    # --- spikes -----------------------------------------------------------------------------------
+
+    def _without_spike(self, x: Any, test: Any, height: Any) -> Any:
+        """Return x less a spike, by a branch.
+
+        A step of a neuron waits for the step before, and a branch that is rarely taken is foreseen:
+        what is usual goes on without waiting for the comparison and the difference.
+        """
+        build = self.builder
+        usual, rare, end = build.block, *(build.function.append_basic_block() for _ in range(2))
+        branch = build.cbranch(test, rare, end)
+        weights = (ir.Constant(ir.IntType(32), weight) for weight in FORESEEN)
+        name = ir.MetaDataString(build.module, "branch_weights")
+        branch.set_metadata("prof", build.module.add_metadata([name, *weights]))
+        build.position_at_end(rare)
+        less = build.fsub(x, height)
+        build.branch(end)
+        build.position_at_end(end)
+        result = build.phi(x.type)
+        result.add_incoming(x, usual)
+        result.add_incoming(less, rare)
+        return result
+
+    def _higher(self, factor: Number, element: Number) -> Number:
+        """Return a product with a spike: a spike, where zeros stay zeros of the same sign."""
+        value, dtype = (
+            self._of_floats("mul", [factor.value, element.value], factor.dtype),
+            factor.dtype,
+        )
+        assert element.spike is not None
+        test, height = element.spike
+        known = isinstance(factor.value, ir.Constant) and 0 < factor.value.constant < np.inf
+        if not known or height.constant != 1:
+            return Number(value, dtype)
+        return Number(value, dtype, (test, factor.value))
 
     # --- words ------------------------------------------------------------------------------------
 
@@ -144,7 +203,10 @@ class Machine:
         """Return a number in another dtype: floats are truncated to integers in range."""
         if element.dtype == dtype:
             return element
-        return Number(self._converted(element, dtype), dtype)
+        value = self._converted(element, dtype)
+        one = ir.Constant(value.type, 1.0) if dtype in FLOATS else None
+        is_spike = element.dtype == "bool" and one is not None
+        return Number(value, dtype, (element.value, one) if is_spike else None)
 
     def _converted(self, element: Number, dtype: str) -> Any:
         build, value, kind = self.builder, element.value, llvm_type(dtype)

@@ -149,6 +149,7 @@ class Writer:
         if independent:
             self._loops += 1
             self._group = metadata(build.module, f"{GROUP} {self._loops}")
+        self.machine.alone = self._group is None
         yield counter
         following = build.add(counter.phi, ir.Constant(LONG, 1), flags=("nuw", "nsw"))
         more = build.icmp_unsigned("<", following, ir.Constant(LONG, length))
@@ -156,7 +157,7 @@ class Writer:
         branch = build.cbranch(more, counter.head, end)
         if independent or small:
             branch.set_metadata("llvm.loop", self._loop_mark(independent))
-        self._group = around
+        self._group, self.machine.alone = around, around is None
         counter.close(build.block, following)
         build.position_at_end(end)
 
