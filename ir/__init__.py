@@ -29,6 +29,7 @@ from .element import (
     NotByElement,
     Pointwise,
     Source,
+    Spelled,
     by_word,
 )
 from .graph import Graph, Node, captures, walk
@@ -137,6 +138,7 @@ __all__ = [
     "Scalar",
     "Slice",
     "Source",
+    "Spelled",
     "Stack",
     "StateVar",
     "Strand",

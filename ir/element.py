@@ -1,11 +1,13 @@
 """How one element of a result is made of elements of the operands: what native kernels are made of.
 
-The record of an op says this with one of four values:
+The record of an op says this with one of five values:
 
 `Pointwise`
     An element is made of the elements of all operands at its own place.
 `Indexed`
     An element is made of elements at places that its own place tells.
+`Spelled`
+    The op can be spelled out in others.
 `WHOLE`
     A result is made as a whole, by loops that a backend has for the op.
 `NO_ELEMENT`
@@ -149,6 +151,26 @@ class Indexed:
 
 
 @dataclass(frozen=True, slots=True)
+class Spelled:
+    """``rule(builder, *operands, **attrs)`` builds nodes of other ops that mean the same.
+
+    It returns what stands for the results; None if it cannot say it with ops that have records.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Spelled, parse
+    >>> twice = Spelled(lambda builder, x: [builder("add", x, x)], "nobody knows it")
+    >>> (x,), build = parse("graph @f(%x: f32[]) -> (f32[]) { return %x }").params, Builder()
+    >>> [str(result.type) for result in twice.rule(build, x)]
+    ['f32[]']
+    """
+
+    rule: Callable[..., Sequence[Any] | None]
+    why: str
+    """What is the matter with the op itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotByElement:
     """There is no rule for an element; ``whole`` says whether kernels have loops for the op.
 
@@ -163,7 +185,7 @@ class NotByElement:
     whole: bool = False
 
 
-ElementRule = Pointwise | Indexed | NotByElement
+ElementRule = Pointwise | Indexed | Spelled | NotByElement
 
 NO_ELEMENT = NotByElement
 """``NO_ELEMENT("why")``: kernels cannot hold the op."""

@@ -14,6 +14,7 @@ from ..ir import (
     NotByElement,
     Operand,
     Replacements,
+    Spelled,
     Type,
     Value,
     Weight,
@@ -97,6 +98,7 @@ def outline_kernels(
     """
     if not rate:
         return graph
+    graph = _spelled_out(graph)
     outlines = {o.loop: o for o in _outlines(graph, Processor(rate, cores, dense))}
     before = {node for o in outlines.values() for node in o.before}
     after = {node for o in outlines.values() for node in o.after}
@@ -111,6 +113,23 @@ def outline_kernels(
         return [mapping[r] for r in node.results] if node in outlines or node in after else None
 
     return replay_graph(graph, rewrite) if outlines else graph
+
+
+def _spelled_out(graph: Graph) -> Graph:
+    """Spell out the ops in loops that can be spelled out in others."""
+    loops = [n for n in graph.nodes if n.regions]
+    if not any(isinstance(n.op.element, Spelled) for n in walk(Graph("", (), tuple(loops), ()))):
+        return graph
+
+    def rewrite(
+        builder: Builder, node: Node, operands: tuple[Operand, ...], mapping: Replacements
+    ) -> Sequence[Operand] | None:
+        rule = node.op.element
+        if not isinstance(rule, Spelled) or not is_pure(node):
+            return None
+        return rule.rule(builder, *operands, **node.attrs)
+
+    return replay_graph(graph, rewrite)
 
 
 _NOBODY_ASKS = Literal(False, Type("bool"))
@@ -237,7 +256,7 @@ def kernels(
     'cumsum: it goes along an axis'
     """
     processor = Processor(rate, cores, dense)
-    return [(node, why_not(node, processor)) for node in _outermost(graph)]
+    return [(node, why_not(node, processor)) for node in _outermost(_spelled_out(graph))]
 
 
 def _outermost(graph: Graph) -> Iterator[Node]:
@@ -266,7 +285,7 @@ def cannot_hold(node: Node) -> Refusal | None:
     if node.op.has_regions:
         if node.op.name not in HELD:
             return Refusal("kernels do not hold it", node)
-    elif isinstance(rule, NotByElement) and not rule.whole:
+    elif isinstance(rule, Spelled) or (isinstance(rule, NotByElement) and not rule.whole):
         return Refusal(rule.why, node)
     if not is_pure(node):
         return Refusal("it talks to the host", node)

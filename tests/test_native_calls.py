@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.export
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.interpreters import mlir
 
 import brainir
 from brainir.backends import native, xla
@@ -149,3 +151,75 @@ def test_a_big_array_that_only_a_step_uses_needs_memory_of_its_own() -> None:
     run = brainir.transform.jit(total)
     xs = jnp.linspace(0, 0.01, 5)
     close(run(xs), brainir.transform.jit(total, options=WITHOUT)(xs))
+
+
+def test_random_numbers_are_drawn_in_kernels() -> None:
+    def walk_about(key: Any, xs: Any) -> Any:
+        def step(carry: Any, x: Any) -> Any:
+            key, v = carry
+            key, one, other = jax.random.split(key, 3)
+            many = jax.random.split(other, (3, 2))
+            v = jnp.where(jax.random.bernoulli(one, 0.3, (2,)), v, x)
+            key = jax.lax.cond(v[0] > 0.5, lambda: key, lambda: jax.random.fold_in(key, 7))
+            bits = jax.random.bits(many[1, 0], (2,), "uint16"), jax.random.bits(one, (), "uint8")
+            v += jax.random.uniform(many[2, 0], (2,)) + jax.random.uniform(other, (9, 2))[4]
+            return (key, v), (v, key, bits, jax.random.key_data(many))
+
+        key = jax.random.wrap_key_data(key)
+        (key, v), rows = brainir.transform.scan(step, (key, jnp.zeros(2)), xs)
+        return jax.random.key_data(key), v, rows[0], jax.random.key_data(rows[1]), rows[2:]
+
+    run = brainir.transform.jit(walk_about)
+    assert CALL in run.lower(jax.random.key_data(jax.random.key(5)), XS).as_text()
+    for seed in range(3):
+        key = jax.random.key_data(jax.random.key(seed))
+        expected = brainir.transform.jit(walk_about, options=WITHOUT)(key, XS)
+        jax.tree.map(np.testing.assert_array_equal, run(key, XS), expected)
+
+
+def test_a_state_of_random_keys_goes_through_kernels() -> None:
+    def noisy(options: Any) -> Any:
+        v = brainir.State(jnp.zeros(4))
+
+        def step(x: Any) -> Any:
+            v.value = 0.5 * v.value + x[0] * brainir.random.uniform(size=4)
+            return v.value, brainir.random.bernoulli(0.2, size=3)
+
+        brainir.random.seed(4)
+        run = brainir.transform.jit(
+            lambda xs: brainir.transform.for_loop(step, xs), options=options
+        )
+        return run(XS), run(XS), brainir.random.split_key()
+
+    found, expected = noisy(None), noisy(WITHOUT)
+    close(found[:2], expected[:2])
+    assert (jax.random.key_data(found[2]) == jax.random.key_data(expected[2])).all()
+
+
+def primitive(name: str, meaning: Callable[..., Any], impl: Callable[..., Any]) -> Any:
+    """Return a primitive as a library makes it: with an implementation and a lowering."""
+    new = jax.extend.core.Primitive(name)
+    new.def_impl(impl)
+    new.def_abstract_eval(lambda x, **_: jax.core.ShapedArray(x.shape, x.dtype))
+    mlir.register_lowering(new, mlir.lower_fun(meaning, multiple_results=False))
+    return new
+
+
+def twice(x: Any, times: int) -> Any:
+    return x * times
+
+
+@pytest.mark.parametrize("in_jax", [True, False])
+def test_primitives_of_others_that_are_made_of_what_jax_has(in_jax: bool) -> None:
+    def by_numpy(x: Any, times: int) -> Any:
+        return jnp.asarray(np.asarray(x) * times)
+
+    times = primitive(f"times_{in_jax}", twice, twice if in_jax else by_numpy)
+
+    def total(xs: Any) -> Any:
+        step = lambda v, x: (v + times.bind(x, times=3), None)  # noqa: E731
+        return brainir.transform.scan(step, jnp.zeros(2), xs)[0]
+
+    run = brainir.transform.jit(total)
+    assert (CALL in run.lower(XS).as_text()) is in_jax
+    close(run(XS), 3 * XS.sum(0))

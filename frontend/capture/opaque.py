@@ -18,7 +18,6 @@ import numpy as np
 
 from ...backends import describe, shape_struct, to_jax, to_numpy, type_of
 from ...ir import (
-    NO_ELEMENT,
     PURE,
     Builder,
     Cost,
@@ -29,6 +28,7 @@ from ...ir import (
     Op,
     Operand,
     Rules,
+    Spelled,
     Type,
     Value,
     Weight,
@@ -39,6 +39,7 @@ from ...ir import (
     register,
     replay,
     traffic,
+    walk,
 )
 
 
@@ -125,7 +126,7 @@ def opaque_op(primitive: Any, effectful: bool, holds_code: bool = False) -> Op:
             derivative=Rules(_reverse(primitive), _forward(primitive), selective=True),
             effects=frozenset({Effect.IO}) if effectful else PURE,
             cost=lambda ins, outs, _: Cost(0, traffic(ins, outs), Weight.HEAVY),
-            element=NO_ELEMENT("only JAX knows what it does"),
+            element=Spelled(_spelled(primitive), "only JAX knows what it does"),
             opaque=True,
         )
     )
@@ -196,6 +197,26 @@ def _traced_into(
 ) -> list[Operand]:
     """Build what a JAX function of arrays does, over operands of the graph being built."""
     return _importing.function(builder, function, operands)
+
+
+def _spelled(primitive: Any) -> Callable[..., list[Operand] | None]:
+    """Return what builds a primitive of somebody else, who made it of what JAX has."""
+
+    def spelled(builder: Builder, *operands: Operand, **params: Any) -> list[Operand] | None:
+        def meaning(*arrays: Any) -> Any:
+            return primitive.impl(*arrays, **params)
+
+        inside = Builder(builder.loc)
+        try:
+            results = _traced_into(inside, meaning, operands)
+        except Exception:  # whatever it is: it was not made to be traced
+            return None
+        if any(node.op.opaque for node in walk(inside.graph((), results))):
+            return None
+        builder.extend(inside.nodes)
+        return results
+
+    return spelled
 
 
 def _batch(primitive: Any) -> Callable[..., Any]:

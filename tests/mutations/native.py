@@ -5,8 +5,30 @@ from __future__ import annotations
 from .mutant import Mutant
 
 LOOPS, OPS = ("tests/test_native_loops.py",), ("tests/test_native_ops.py",)
+CALLS = ("tests/test_native_calls.py",)
 
 MUTANTS = (
+    Mutant(
+        "the first word of a hash is that of another count",
+        "backends/native/key_words.py",
+        'numbers = builder("iota", dtype="uint32", shape=(count,), dimension=0)',
+        "numbers = builder.full(key[0].type.with_shape(count), 1)",
+        CALLS,
+    ),
+    Mutant(
+        "a spike is subtracted where there is none",
+        "backends/native/machine.py",
+        "        result.add_incoming(x, usual)\n        result.add_incoming(less, rare)",
+        "        result.add_incoming(x, rare)\n        result.add_incoming(less, usual)",
+        LOOPS,
+    ),
+    Mutant(
+        "a transpose between two loops belongs to both",
+        "passes/outline_kernels.py",
+        "if node in taken or not isinstance",
+        "if not isinstance",
+        ("tests/test_custom_rules.py",),
+    ),
     Mutant(
         "the next value of a carry is written over what is still read",
         "backends/native/blocks.py",
