@@ -135,7 +135,7 @@ class Writer:
 
     @contextmanager
     def counted(
-        self, length: int, independent: bool = False, small: bool = False
+        self, length: int | Number, independent: bool = False, small: bool = False
     ) -> Iterator[Counter]:
         """Write a loop of so many steps, of which there is at least one.
 
@@ -144,6 +144,7 @@ class Writer:
         compile, either.
         """
         build = self.machine.builder
+        steps = length.value if isinstance(length, Number) else ir.Constant(LONG, length)
         counter = Counter(self, build.block, self.function.append_basic_block())
         around = self._group
         if independent:
@@ -152,7 +153,7 @@ class Writer:
         self.machine.alone = self._group is None
         yield counter
         following = build.add(counter.phi, ir.Constant(LONG, 1), flags=("nuw", "nsw"))
-        more = build.icmp_unsigned("<", following, ir.Constant(LONG, length))
+        more = build.icmp_unsigned("<", following, steps)
         end = self.function.append_basic_block()
         branch = build.cbranch(more, counter.head, end)
         if independent or small:
