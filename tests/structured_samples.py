@@ -300,6 +300,17 @@ def sparse_samples(rng: Random) -> Iterator[Sample]:
     yield Sample("csr_to_columns", whole, {"columns": 7})
 
 
+def seeded_samples(rng: Random) -> Iterator[Sample]:
+    for chance in (0.3, 1.0, 1e-4):
+        seed, attrs = i32(11), {"probability": chance}
+        yield Sample("seeded_to_columns", (floats(rng, 2, 9), seed), {"columns": 20, **attrs})
+        yield Sample("seeded_to_rows", (floats(rng, 20), seed), {"rows": 9, **attrs})
+    few = np.where(np.arange(100) % 40 == 7, f32(0.5), f32(0))
+    yield Sample("seeded_to_columns", (few, i32(-3)), {"columns": 50, "probability": 0.2})
+    yield Sample("seeded_to_columns", (floats(rng, 0), i32(2)), {"columns": 3, "probability": 0.2})
+    yield Sample("seeded_to_rows", (integers(rng, 70), i32(2)), {"rows": 1, "probability": 0.2})
+
+
 def structured_samples(seed: int) -> list[Sample]:
     """Return the samples of all families here; the seed decides nothing but their elements."""
     rng = np.random.default_rng(seed)
@@ -312,5 +323,6 @@ def structured_samples(seed: int) -> list[Sample]:
         sorting_samples,
         random_samples,
         sparse_samples,
+        seeded_samples,
     )
     return [sample for family in families for sample in family(rng)]

@@ -288,3 +288,101 @@ def test_traced_connections_that_lead_nowhere_do_not_count():
 def test_rows_of_zeros_send_nothing_of_what_is_infinite():
     matrix = CSR.fromdense(np.array([[np.inf, 1.0], [2.0, 3.0]], "f4"))
     assert (jnp.array([0.0, 1.0]) @ matrix).tolist() == [2.0, 3.0]
+
+
+# --- connections from a seed ---------------------------------------------------------------------
+
+JITCScalarC, JITCScalarR = event.JITCScalarC, event.JITCScalarR
+
+PATTERN = ["x...........", "..........x.", "x....x..xxxx", "...x.x....xx"]
+
+
+@pytest.mark.parametrize("kind", [JITCScalarR, JITCScalarC])
+def test_a_seed_means_one_matrix_in_all_products(kind):
+    matrix = kind((0.5 * u.nS, 0.2, 7), shape=(90, 70))
+    dense = np.asarray(matrix.todense().to_decimal(u.nS))
+    assert set(np.unique(dense)) == {0.0, 0.5}
+    left, right = sparse(90, seed=1), sparse(70, 3, seed=2)
+    rare = np.arange(90) % 50 == 3
+
+    @jax.jit
+    def products(matrix):
+        return left @ matrix, matrix @ right, rare @ matrix, right.T @ matrix.T
+
+    expected = left @ dense, dense @ right, rare @ dense, right.T @ dense.T
+    for found, product in zip(products(matrix), expected, strict=True):
+        assert_close(found.to_decimal(u.nS), product)
+
+
+@pytest.mark.parametrize("chance", [0.01, 0.3, 0.9])
+def test_each_pair_is_connected_with_the_same_chance(chance):
+    dense = np.asarray(JITCScalarR((1.0, chance, 3), shape=(300, 200)).todense())
+    deviation = np.sqrt(chance * (1 - chance))
+    for axis, count in ((None, 60000), (0, 300), (1, 200)):
+        standard = (dense.mean(axis) - chance) / (deviation / np.sqrt(count))
+        assert np.abs(standard).max() < 5
+        assert axis is None or 0.75 < standard.std() < 1.25
+    for one in (dense, dense.T):
+        alike = np.corrcoef(one[one.std(1) > 0]) * np.sqrt(one.shape[1])
+        assert 0.9 < alike[np.triu_indices_from(alike, 1)].std() < 1.1
+
+
+def test_chances_of_none_and_of_all():
+    ones = jnp.ones(4)
+    assert (ones @ JITCScalarR((2.0, 0.0, 1), shape=(4, 3))).tolist() == [0.0] * 3
+    assert (ones @ JITCScalarR((2.0, 1.0, 1), shape=(4, 3))).tolist() == [8.0] * 3
+
+
+def test_a_seed_keeps_its_meaning():
+    dense = np.asarray(JITCScalarR((1.0, 0.3, 42), shape=(4, 12)).todense())
+    rows = ["".join("x" if one else "." for one in row) for row in dense]
+    assert rows == PATTERN
+
+
+def test_derivatives_of_connections_from_a_seed():
+    matrix = JITCScalarR((0.5, 0.3, 5), shape=(6, 9))
+    ones = np.asarray(matrix.todense()) / 0.5
+    values = sparse(6, seed=1, density=1)
+
+    def loss(v, w):
+        return jnp.sum(jnp.tanh(v @ matrix.with_data(w)))
+
+    expected = jax.grad(lambda v, w: jnp.sum(jnp.tanh(v @ ones * w)), (0, 1))(values, 0.5)
+    for grad in (jax.grad(loss, (0, 1)), brainir.transform.grad(loss, argnums=(0, 1))):
+        for found, slope in zip(jax.jit(grad)(values, 0.5), expected, strict=True):
+            assert_close(found, slope)
+
+
+def test_lanes_may_have_seeds_of_their_own():
+    def sums(seed):
+        return jnp.ones(5) @ JITCScalarR((1.0, 0.5, seed), shape=(5, 8))
+
+    seeds = jnp.arange(3)
+    expected = [sums(int(seed)) for seed in seeds]
+    for vmap in (jax.vmap, brainir.transform.vmap):
+        assert_close(vmap(sums)(seeds), expected)
+
+
+def test_a_loop_with_a_seed_is_one_kernel():
+    matrix = JITCScalarR((0.25, 0.1, 9), shape=(100, 60))
+    spikes = np.random.default_rng(0).random((5, 100)) < 0.1
+
+    def step(s):
+        return s @ matrix, matrix @ jnp.ones(60)
+
+    run = brainir.transform.jit(lambda s: brainir.transform.for_loop(step, s))
+    (refusal,) = [why for _, why in kernels(run.trace(spikes).graph("dead-code"))]
+    assert refusal is None
+    sent, received = run(spikes)
+    dense = np.asarray(matrix.todense())
+    assert_close(sent, spikes @ dense)
+    assert_close(received, np.tile(dense.sum(1), (5, 1)))
+
+
+def test_what_is_no_chance_or_seed_is_refused():
+    with pytest.raises(ValueError, match="not a probability"):
+        JITCScalarR((1.0, 1.5, 1), shape=(2, 2))
+    with pytest.raises(TypeError, match="one integer"):
+        JITCScalarR((1.0, 0.5, 0.5), shape=(2, 2))
+    with pytest.raises(ValueError, match="one number"):
+        JITCScalarR((np.ones(2), 0.5, 1), shape=(2, 2))

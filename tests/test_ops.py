@@ -260,6 +260,7 @@ def test_a_primitive_translates_to_what_it_does(number: int) -> int:
 
 
 SPARSE = {"csr_to_columns", "csr_to_rows", "csr_to_connections"}
+SPARSE |= {"seeded_to_columns", "seeded_to_rows"}
 NO_PRIMITIVE = {"polygamma", "lane_index", *SPARSE}
 """Ops that stand for more than one primitive, or for none where there is one lane."""
 

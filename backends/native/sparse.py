@@ -26,50 +26,50 @@ def write_to_columns(block: Block, node: Node) -> None:
     """Write ``vector @ matrix``."""
     vector, weights, *where = node.operands
     rows = _Rows(block.writer, where)
-    values, each = rows.at_hand(vector), rows.at_hand(weights)
-    with _result(block, node) as home, block.writer.each(vector.type.shape[:-1]) as lane:
+    values, each = at_hand(block.writer, vector), at_hand(block.writer, weights)
+    with zeroed(block, node) as home, block.writer.each(vector.type.shape[:-1]) as lane:
         columns = node.result.type.shape[-1]
 
         def send(row: Number, value: Number) -> None:
             with rows.connections(row, columns) as (k, column):
                 carried = block.writer.machine("mul", value, rows.weight(each, k))
-                _add(block.writer, home, (*lane, column), carried)
+                add_to(block.writer, home, (*lane, column), carried)
 
-        rows.each_that_sends(values, lane, vector.type.shape[-1], send)
+        each_that_sends(block.writer, values, lane, send)
 
 
 def write_to_connections(block: Block, node: Node) -> None:
     """Write products of the values at both ends of connections."""
     left, right, *where = node.operands
     rows = _Rows(block.writer, where)
-    values, others = rows.at_hand(left), rows.at_hand(right)
-    with _result(block, node) as home, block.writer.each(left.type.shape[:-1]) as lane:
+    values, others = at_hand(block.writer, left), at_hand(block.writer, right)
+    with zeroed(block, node) as home, block.writer.each(left.type.shape[:-1]) as lane:
 
         def meet(row: Number, value: Number) -> None:
             with rows.connections(row, right.type.shape[-1]) as (k, column):
                 product = block.writer.machine("mul", value, others.at((*lane, column)))
-                _add(block.writer, home, (k,), product)
+                add_to(block.writer, home, (k,), product)
 
-        rows.each_that_sends(values, lane, left.type.shape[-1], meet)
+        each_that_sends(block.writer, values, lane, meet)
 
 
 def write_to_rows(block: Block, node: Node) -> None:
     """Write ``matrix @ vector``."""
     vector, weights, *where = node.operands
     rows = _Rows(block.writer, where)
-    values, each = rows.at_hand(vector), rows.at_hand(weights)
+    values, each = at_hand(block.writer, vector), at_hand(block.writer, weights)
     with (
-        _result(block, node) as home,
+        zeroed(block, node) as home,
         block.writer.each(node.result.type.shape) as (*lane, row),
         rows.connections(row, vector.type.shape[-1]) as (k, column),
     ):
         value = values.at((*lane, column))
         carried = block.writer.machine("mul", value, rows.weight(each, k))
-        _add(block.writer, home, (*lane, row), carried)
+        add_to(block.writer, home, (*lane, row), carried)
 
 
 @contextmanager
-def _result(block: Block, node: Node) -> Iterator[Buffer]:
+def zeroed(block: Block, node: Node) -> Iterator[Buffer]:
     """Give memory of zeros, which then is the result."""
     writer, type = block.writer, node.result.type
     if type.size == 1:
@@ -84,7 +84,14 @@ def _result(block: Block, node: Node) -> Iterator[Buffer]:
     writer.sources[node.result] = Register(home.at(alone), type) if type.size == 1 else home
 
 
-def _add(writer: Writer, home: Buffer, index: Index, term: Number) -> None:
+def at_hand(writer: Writer, operand: Operand) -> Source:
+    """Return where elements that are read at any place come from."""
+    source = writer.source(operand)
+    return source if isinstance(source, Register) else writer.settled(source)
+
+
+def add_to(writer: Writer, home: Buffer, index: Index, term: Number) -> None:
+    """Write that a term is added to an element."""
     home.store(index, writer.machine("add", home.at(index), term))
 
 
@@ -95,11 +102,6 @@ class _Rows:
         self.writer, self.machine = writer, writer.machine
         self.indices, self.indptr = (writer.source(operand) for operand in where[:2])
         self.count = where[0].type.size
-
-    def at_hand(self, operand: Operand) -> Source:
-        """Return where elements that are read at any place come from."""
-        source = self.writer.source(operand)
-        return source if isinstance(source, Register) else self.writer.settled(source)
 
     def weight(self, weights: Source, k: Number) -> Number:
         """Return the weight of a connection; a single one is that of all."""
@@ -126,40 +128,40 @@ class _Rows:
     def _place(self, source: Source, number: Number) -> Number:
         return self.machine.convert(source.at((number,)), "int64")
 
-    def each_that_sends(
-        self,
-        values: Source,
-        lane: Index,
-        height: int,
-        visit: Callable[[Number, Number], None],
-    ) -> None:
-        """Write loops over the rows whose values are not zero."""
-        writer, machine = self.writer, self.machine
-        zero = machine.constant(0, values.type.dtype)
 
-        def look(row: Number) -> None:
-            value = values.at((*lane, row))
-            with writer.when(machine("ne", value, zero)):
-                visit(row, value)
+def each_that_sends(
+    writer: Writer,
+    values: Source,
+    lane: Index,
+    visit: Callable[[Number, Number], None],
+) -> None:
+    """Write loops over the rows whose values, of one lane, are not zero."""
+    machine, height = writer.machine, values.type.shape[-1]
+    zero = machine.constant(0, values.type.dtype)
 
-        def also(first: Number) -> Callable[[Index, Number], Number]:
-            def combine(along: Index, so_far: Number) -> Number:
-                value = values.at((*lane, machine("add", first, along[0])))
-                return machine("or", so_far, machine("ne", value, zero))
+    def look(row: Number) -> None:
+        value = values.at((*lane, row))
+        with writer.when(machine("ne", value, zero)):
+            visit(row, value)
 
-            return combine
+    def also(first: Number) -> Callable[[Index, Number], Number]:
+        def combine(along: Index, so_far: Number) -> Number:
+            value = values.at((*lane, machine("add", first, along[0])))
+            return machine("or", so_far, machine("ne", value, zero))
 
-        whole = height // TOGETHER
-        if whole:
-            with writer.each([whole]) as (group,):
-                first = machine("mul", group, machine.index(TOGETHER))
-                nothing = machine.constant(False, "bool")
-                some = accumulate(writer, [TOGETHER], nothing, also(first))
-                with writer.when(some), writer.each([TOGETHER]) as (along,):
-                    look(machine("add", first, along))
-        if height % TOGETHER:
-            with writer.each([height % TOGETHER]) as (along,):
-                look(machine("add", machine.index(whole * TOGETHER), along))
+        return combine
+
+    whole = height // TOGETHER
+    if whole:
+        with writer.each([whole]) as (group,):
+            first = machine("mul", group, machine.index(TOGETHER))
+            nothing = machine.constant(False, "bool")
+            some = accumulate(writer, [TOGETHER], nothing, also(first))
+            with writer.when(some), writer.each([TOGETHER]) as (along,):
+                look(machine("add", first, along))
+    if height % TOGETHER:
+        with writer.each([height % TOGETHER]) as (along,):
+            look(machine("add", machine.index(whole * TOGETHER), along))
 
 
 SPARSE = {

@@ -18,9 +18,11 @@ Names and meaning are those of brainevent.
 
 from .fixed import FixedNumConn, FixedNumPerPost, FixedNumPerPre
 from .matrices import CSC, CSR
+from .seeded import JITCScalarC, JITCScalarMatrix, JITCScalarR
 from .spikes import BinaryArray
 
 EventArray = BinaryArray
+JITCHomoR, JITCHomoC = JITCScalarR, JITCScalarC
 FixedPostNumConn = FixedNumPerPre
 FixedPreNumConn = FixedNumPerPost
 
@@ -34,4 +36,9 @@ __all__ = [
     "FixedNumPerPre",
     "FixedPostNumConn",
     "FixedPreNumConn",
+    "JITCHomoC",
+    "JITCHomoR",
+    "JITCScalarC",
+    "JITCScalarMatrix",
+    "JITCScalarR",
 ]

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .connections import Connections
-from .spikes import BinaryArray, is_event
+from .products import Product, in_unit
 
 Matrix = TypeVar("Matrix", bound="Stored")
 
 
-class Stored(u.sparse.SparseMatrix):
+class Stored(Product):
     """A matrix of connections that are stored, those of a row or those of a column together.
 
     It is a pytree with the data as its only leaf.
@@ -77,18 +77,6 @@ class Stored(u.sparse.SparseMatrix):
         """Return a matrix whose data is what a function makes of this one's."""
         return self.with_data(function(self.data))
 
-    def __neg__(self) -> Self:
-        return self.apply(lambda data: -data)
-
-    def __mul__(self, other: Any) -> Self:
-        return self.apply(lambda data: data * other)
-
-    def __rmul__(self, other: Any) -> Self:
-        return self.apply(lambda data: other * data)
-
-    def __truediv__(self, other: Any) -> Self:
-        return self.apply(lambda data: data / other)
-
     def tree_flatten(self) -> tuple[tuple[Any], tuple[Any, ...]]:
         """Return the data and the structure, for JAX."""
         return (self.data,), (self.shape, self.connections)
@@ -114,31 +102,14 @@ class Stored(u.sparse.SparseMatrix):
 
     # --- products ---------------------------------------------------------------------------------
 
-    def __matmul__(self, other: Any) -> Any:
-        """Return ``matrix @ values``, where these are of shape ``(post,)`` or ``(post, n)``."""
-        if _ndim(other) != 2:
-            return self._product(other, from_rows=False)
-        turned = BinaryArray(other).T if isinstance(other, BinaryArray) else other.T
-        return self._product(turned, from_rows=False).T
+    def _sent(self, vector: Any, data: Any, from_rows: bool, events: bool) -> Any:
+        """Send values along connections, which one weight for all multiplies afterwards."""
+        if data.size == 1 and data.shape != self.layout:
+            one = np.ones((), data.dtype)
+            return self._carried(vector, one, from_rows, events) * data.reshape(())
+        return self._carried(vector, data.reshape(-1), from_rows, events)
 
-    def __rmatmul__(self, other: Any) -> Any:
-        """Return ``values @ matrix``, where these are of shape ``(pre,)`` or ``(n, pre)``."""
-        return self._product(other, from_rows=True)
-
-    def _product(self, other: Any, from_rows: bool) -> Any:
-        """Multiply values along the last axis of an array."""
-        events = is_event(other)
-        values = other.value if isinstance(other, BinaryArray) else other
-        self._check_operand(values, from_rows)
-        vector, data = u.get_mantissa(values), u.get_mantissa(self.data)
-        dtype = data.dtype if vector.dtype == bool else jnp.result_type(vector, data)
-        vector, data = jnp.asarray(vector, dtype), jnp.asarray(data, dtype)
-        is_one = data.size == 1 and data.shape != self.layout
-        weights = np.ones((), dtype) if is_one else data.reshape(-1)
-        result = self._sent(vector, weights, from_rows, events)
-        return in_unit(result * data.reshape(()) if is_one else result, values, self.data)
-
-    def _sent(self, vector: Any, weights: Any, from_rows: bool, events: bool) -> Any:
+    def _carried(self, vector: Any, weights: Any, from_rows: bool, events: bool) -> Any:
         """Send values along connections: from the side they are stored by, if they are rare."""
         if from_rows == self.by_rows:
             return self.connections.to_columns(vector, weights)
@@ -146,31 +117,6 @@ class Stored(u.sparse.SparseMatrix):
             return self.connections.to_rows(vector, weights)
         turned, order = self.connections.turned
         return turned.to_columns(vector, weights[order] if weights.ndim else weights)
-
-    def _check_operand(self, values: Any, from_rows: bool) -> None:
-        length, shape = self.shape[0 if from_rows else 1], u.get_mantissa(values).shape
-        if len(shape) not in (1, 2) or shape[-1] != length:
-            expected = (
-                f"({length},) or (n, {length})" if from_rows else f"({length},) or ({length}, n)"
-            )
-            given = shape if from_rows else shape[::-1]
-            raise ValueError(
-                f"an array of shape {given} cannot be multiplied with connections of shape "
-                f"{self.shape} from the {'left' if from_rows else 'right'}: expected {expected}"
-            )
-
-
-def _ndim(operand: Any) -> int:
-    return len(operand.shape) if hasattr(operand, "shape") else np.ndim(operand)
-
-
-def in_unit(array: Any, *factors: Any) -> Any:
-    """Return an array in the product of the units of some factors, if they have any."""
-    units = [factor.unit for factor in factors if isinstance(factor, u.Quantity)]
-    if not units:
-        return array
-    unit: Any = units[0] if len(units) == 1 else units[0] * units[1]
-    return u.maybe_decimal(u.Quantity(array, unit=unit))
 
 
 @jax.tree_util.register_pytree_node_class

@@ -12,6 +12,7 @@ from . import random as random
 from . import reduction as reduction
 from . import region as region
 from . import scatter as scatter
+from . import seeded as seeded
 from . import shape as shape
 from . import sorting as sorting
 from . import sparse as sparse
