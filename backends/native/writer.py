@@ -207,9 +207,9 @@ class Writer:
     @contextmanager
     def up_to(self, count: Number) -> Iterator[Number]:
         """Write a loop of a number of steps that is known when it runs, perhaps of none."""
-        with self.when(self.machine("gt", count, self.machine.index(0))):
-            with self.counted(count) as counter:
-                yield counter.number
+        some = self.machine("gt", count, self.machine.index(0))
+        with self.when(some), self.counted(count) as counter:
+            yield counter.number
 
     @contextmanager
     def when(self, test: Number) -> Iterator[None]:
