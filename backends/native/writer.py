@@ -106,6 +106,10 @@ class Writer:
         self.scratch += size
         return self.buffer(pointer, type)
 
+    def slot(self, kind: Any) -> Any:
+        """Return the address of a number that changes."""
+        return self._entry.alloca(kind)
+
     def check(self, index: Number, length: int) -> None:
         """Count an index outside of an array, if the kernel is to be checked."""
         if self._outside is None:
@@ -144,7 +148,6 @@ class Writer:
         compile, either.
         """
         build = self.machine.builder
-        steps = length.value if isinstance(length, Number) else ir.Constant(LONG, length)
         counter = Counter(self, build.block, self.function.append_basic_block())
         around = self._group
         if independent:
@@ -153,7 +156,8 @@ class Writer:
         self.machine.alone = self._group is None
         yield counter
         following = build.add(counter.phi, ir.Constant(LONG, 1), flags=("nuw", "nsw"))
-        more = build.icmp_unsigned("<", following, steps)
+        times = length.value if isinstance(length, Number) else ir.Constant(LONG, length)
+        more = build.icmp_unsigned("<", following, times)
         end = self.function.append_basic_block()
         branch = build.cbranch(more, counter.head, end)
         if independent or small:
@@ -199,6 +203,13 @@ class Writer:
             return
         with self.counted(first) as counter, self.each(rest) as index:
             yield [counter.number, *index]
+
+    @contextmanager
+    def up_to(self, count: Number) -> Iterator[Number]:
+        """Write a loop of a number of steps that is known when it runs, perhaps of none."""
+        some = self.machine("gt", count, self.machine.index(0))
+        with self.when(some), self.counted(count) as counter:
+            yield counter.number
 
     @contextmanager
     def when(self, test: Number) -> Iterator[None]:
