@@ -63,6 +63,7 @@ def test_a_doc_that_is_no_sentence_is_noticed(doc: str) -> None:
 # --- costs ----------------------------------------------------------------------------------------
 
 PRODUCTS = {"dot_general", "conv_general_dilated"}
+PRODUCTS |= {"csr_to_columns", "csr_to_rows", "csr_to_connections"}
 SORTS = {"sort", "top_k"}
 REDUCTIONS = {f"reduce_{name}" for name in ("sum", "prod", "max", "min", "and", "or", "xor")}
 REDUCTIONS |= {"argmax", "argmin", "sum_lanes"}

@@ -14,5 +14,6 @@ from . import region as region
 from . import scatter as scatter
 from . import shape as shape
 from . import sorting as sorting
+from . import sparse as sparse
 from . import state as state
 from . import transformations as transformations
