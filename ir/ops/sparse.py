@@ -81,6 +81,12 @@ def _known(indices: Array, columns: int) -> Array:
     return np.asarray((indices >= 0) & (indices < columns))
 
 
+def _add_at(array: Array, places: Array, updates: Array) -> None:
+    """Add updates along the last axis, also where several go to one place."""
+    where: Any = ..., places
+    np.add.at(array, where, updates)
+
+
 def _to_columns(
     vector: Array, weights: Array, indices: Array, indptr: Array, rows: Array, *, columns: int
 ) -> Array:
@@ -89,7 +95,7 @@ def _to_columns(
     each = np.broadcast_to(weights, indices.shape)[known]
     values = vector[..., rows[known]]
     carried = np.where(values != 0, values, 0) * np.where(values != 0, each, 0)
-    np.add.at(sent, (..., indices[known]), carried)
+    _add_at(sent, indices[known], carried)
     return sent
 
 
@@ -97,7 +103,7 @@ def _to_rows(vector: Array, weights: Array, indices: Array, indptr: Array, rows:
     received = np.zeros((*vector.shape[:-1], indptr.size - 1), vector.dtype)
     known = _known(indices, vector.shape[-1])
     each = np.broadcast_to(weights, indices.shape)[known]
-    np.add.at(received, (..., rows[known]), vector[..., indices[known]] * each)
+    _add_at(received, rows[known], vector[..., indices[known]] * each)
     return received
 
 

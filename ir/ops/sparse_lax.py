@@ -68,9 +68,9 @@ def to_columns(
     operands = vector, weights, places, jnp.asarray(indptr), jnp.asarray(rows)
     if vector.size * places.size == 0 or places.size < RARE:
         return all_at_once(*operands)
-    product = jax.custom_jvp(product)
-    product.defjvp(tangent)
-    return product(*operands)
+    with_tangents = jax.custom_jvp(product)
+    with_tangents.defjvp(tangent)
+    return with_tangents(*operands)
 
 
 def _by_rows(
@@ -82,6 +82,9 @@ def _by_rows(
     values, count = vector.reshape(-1), places.shape[0]
     chunk = min(count, max(1, int(CHUNK * count / height)))
     along = jnp.arange(chunk, dtype=indptr.dtype)
+
+    def there_is_more(state: Any) -> Any:
+        return jnp.any(state[0] != 0)
 
     def step(state: Any) -> Any:
         words, done, sums = state
@@ -108,7 +111,7 @@ def _by_rows(
         jnp.zeros((), indptr.dtype),
         jnp.zeros(lanes * columns, vector.dtype),
     )
-    _, _, sums = jax.lax.while_loop(lambda state: jnp.any(state[0] != 0), step, start)
+    _, _, sums = jax.lax.while_loop(there_is_more, step, start)
     return sums.reshape(*vector.shape[:-1], columns)
 
 
