@@ -83,7 +83,13 @@ def start(network: Network) -> tuple[Any, ...]:
 def with_states(network: Network) -> Callable[[], Any]:
     """Return the simulation as a user of brainir writes it."""
     held = [brainir.HiddenState(value) for value in start(network)]
-    matrices = [_matrix(network.targets[part], network.size) for part in _parts(network)]
+    matrices = [
+        brainir.event.FixedNumPerPre(
+            (jnp.float32(weight), network.targets[part]),
+            shape=(part.stop - part.start, network.size),
+        )
+        for part, weight in zip(_parts(network), WEIGHTS, strict=True)
+    ]
 
     def simulate() -> Any:
         for state, value in zip(held, start(network), strict=True):
@@ -91,8 +97,7 @@ def with_states(network: Network) -> Callable[[], Any]:
 
         def step(_: Any) -> Any:
             *values, spikes = (state.value for state in held)
-            pairs = zip(_parts(network), matrices, WEIGHTS, strict=True)
-            arrive = [(spikes[part].astype(jnp.float32) @ m) * w for part, m, w in pairs]
+            arrive = [spikes[part] @ m for part, m in zip(_parts(network), matrices, strict=True)]
             for state, value in zip(held, advance(values, arrive), strict=True):
                 state.value = value
             return held[-1].value
@@ -104,12 +109,6 @@ def with_states(network: Network) -> Callable[[], Any]:
 
 def _parts(network: Network) -> tuple[slice, slice]:
     return slice(0, network.excitatory), slice(network.excitatory, network.size)
-
-
-def _matrix(targets: Any, size: int) -> Any:
-    matrix = np.zeros((len(targets), size), np.float32)
-    np.add.at(matrix, (np.arange(len(targets))[:, None], targets), 1.0)
-    return jnp.asarray(matrix)
 
 
 def by_hand(network: Network) -> Callable[[], Any]:
@@ -225,7 +224,7 @@ def ways(network: Network) -> dict[str, Way]:
 
 def rows() -> Iterator[Row]:
     """Yield the rows: what no way can do without are the spikes that it returns."""
-    for network in (Network(4000, 10_000),):
+    for network in (Network(4000, 10_000), Network(40_000, 1000)):
         name = f"Vogels and Abbott's network of {network.size}, {network.steps} steps: simulation"
         work = Work(bytes=1.0 * network.size * network.steps, steps=network.steps)
         yield Row(name, partial(ways, network), 0.1, work, 5, others=(BY_HAND, PEER, BRIAN))

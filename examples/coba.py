@@ -69,12 +69,10 @@ def decay(x, tau):
     return x * u.math.exp(-brainir.environ.get_dt() / tau)
 
 
-def connections(sources: int, targets: int, each: int, weight) -> u.Quantity:
-    """Return a matrix in which each source has so many random targets."""
+def connections(sources: int, targets: int, each: int, weight):
+    """Return a sparse matrix in which each source has so many random targets, of one weight."""
     chosen = np.random.default_rng(sources).integers(0, targets, (sources, each))
-    matrix = np.zeros((sources, targets), np.float32)
-    np.add.at(matrix, (np.arange(sources)[:, None], chosen), 1.0)
-    return u.Quantity(matrix) * weight
+    return brainir.event.FixedNumPerPre((weight, chosen), shape=(sources, targets))
 
 
 class Network(brainir.nn.Module):
@@ -84,17 +82,15 @@ class Network(brainir.nn.Module):
         super().__init__()
         self.size, self.excitatory = size, size * 4 // 5
         self.neurons = Neurons(size)
-        self.excite = connections(self.excitatory, size, targets, 6.0 * u.nS)
-        self.inhibit = connections(size - self.excitatory, size, targets, 67.0 * u.nS)
+        self.excite = connections(self.excitatory, size, targets, np.float32(6.0) * u.nS)
+        self.inhibit = connections(size - self.excitatory, size, targets, np.float32(67.0) * u.nS)
 
     def init_state(self, **kwargs):
         self.spikes = brainir.HiddenState(jnp.zeros(self.size, bool))
 
     def update(self, current):
         excite, inhibit = jnp.split(self.spikes.value, [self.excitatory])
-        excitation = excite.astype(jnp.float32) @ self.excite
-        inhibition = inhibit.astype(jnp.float32) @ self.inhibit
-        self.spikes.value = self.neurons(excitation, inhibition, current)
+        self.spikes.value = self.neurons(excite @ self.excite, inhibit @ self.inhibit, current)
         return self.spikes.value
 
 
