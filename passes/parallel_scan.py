@@ -37,8 +37,8 @@ LEVELS = 6
 def parallel_scan(
     graph: Graph,
     step: float = 0.0,
-    call: float = 5e-6,
-    bandwidth: float = 1e12,
+    call: float = 5e-7,
+    bandwidth: float = 3e12,
     memory: float = 2**32,
     any_factor: bool = False,
 ) -> Graph:
@@ -58,7 +58,7 @@ def parallel_scan(
     step : float
         The seconds that a step of a loop takes on the device, however small; 0 for never.
     call, bandwidth : float
-        The seconds that a kernel takes, and the bytes per second to memory.
+        The seconds that a kernel takes, and the bytes per second to memory: as on an H200.
     memory : float
         The bytes that one value may take for all steps together.
     any_factor : bool

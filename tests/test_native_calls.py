@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.core
 import jax.export
 import jax.extend.core
 import jax.numpy as jnp

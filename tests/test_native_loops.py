@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from native_kernels import run_native
 
 from brainir.backends import reference
+from brainir.backends.native.lower import lower
 from brainir.frontend.testing.random_graphs import (
     assert_same_outcome,
     graphs,
@@ -147,6 +148,56 @@ def test_potentials_that_fall_with_spikes(lanes: tuple[int, ...], height: float)
     row = "".join(map(str, lanes))
     text = text.replace("ROW", row).replace("STEP", row and f",{row}")
     check(text, numbers(*lanes), numbers(50, *lanes), np.float32(height))
+
+
+RING = """graph @f(%ring: f32[6,4], %V: f32[4], %is: i32[15]) -> (f32[6,4], f32[4], f32[15,4]) {
+          %end, %last, %all = for_loop carry(%r = %ring, %v = %V) over(%i = %is) {length=15} do {
+            %at = rem %i, 6:i32
+            %next = add %i, 1:i32
+            %later = rem %next, 6:i32
+            %row = expand_dims %v {dimensions=(0,)}
+            BODY
+            %half = mul %new, 0.5:f32
+            %w = add %half, 0.25:f32
+            yield %UPDATED, %w, %new
+          }
+          return %end, %last, %all
+        }"""
+READ = """%read = dynamic_slice %FROM, %later, 0:i32 {slice_sizes=(1, 4)}
+            %new = reshape %read {shape=(4,)}"""
+WRITE = "%x = dynamic_update_slice %r, %row, %at, 0:i32"
+AGAIN = "%y = dynamic_update_slice %x, %row, %later, 0:i32"
+ADDED = """%d = add %r, 1.0:f32
+            %x = dynamic_update_slice %d, %row, %at, 0:i32"""
+
+
+@pytest.mark.parametrize(
+    ("body", "read", "updated"),
+    [
+        ((READ, WRITE), "r", "x"),
+        ((WRITE, READ), "r", "x"),
+        ((WRITE, READ), "x", "x"),
+        ((READ, WRITE, AGAIN), "r", "y"),
+        ((WRITE, AGAIN, READ), "r", "y"),
+        ((WRITE, AGAIN, READ), "x", "y"),
+        ((WRITE, AGAIN, READ), "y", "y"),
+        ((READ, ADDED), "r", "x"),
+        ((ADDED, AGAIN, READ), "r", "y"),
+        ((ADDED, AGAIN, READ), "d", "y"),
+        ((WRITE, AGAIN, READ), "y", "x"),
+    ],
+)
+def test_updates_read_before_and_after(body: tuple[str, ...], read: str, updated: str) -> None:
+    lines = "\n            ".join(body).replace("FROM", read)
+    text = RING.replace("BODY", lines).replace("UPDATED", updated)
+    check(text, numbers(6, 4), numbers(4), np.arange(15, dtype=np.int32))
+
+
+@pytest.mark.parametrize("collected", ["new", "w"])
+def test_a_ring_that_is_read_before_it_is_written_is_not_copied(collected: str) -> None:
+    text = RING.replace("BODY", f"{READ}\n{WRITE}").replace("FROM", "r").replace("UPDATED", "x")
+    text = text.replace("6,4", "6000,4").replace("%w, %new", f"%w, %{collected}")
+    assert lower(parse(text)).scratch == 0
 
 
 def test_carries_that_change_places() -> None:

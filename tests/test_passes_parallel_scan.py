@@ -220,7 +220,7 @@ def test_a_loop_stays_where_its_steps_cost_less_than_the_levels_of_a_tree():
         return jax.lax.scan(lambda h, x: (0.5 * h + x, h), jnp.zeros(3), xs)
 
     graph = brainir.optimize(run_).trace(jnp.ones((1000, 3))).graph("simplify-again")
-    assert loops(graph) == loops(parallel_scan(graph, step=1e-7)) == 1
+    assert loops(graph) == loops(parallel_scan(graph, step=1e-8)) == 1
     assert not loops(parallel_scan(graph, step=1e-5))
 
 

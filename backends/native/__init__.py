@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from ...ir import Graph
 
-AVAILABLE = importlib.util.find_spec("llvmlite") is not None
+try:
+    import llvmlite.binding  # noqa: F401 - here, so that no first call waits until it is loaded
+except (ImportError, OSError):  # it is not installed, or not for this machine
+    AVAILABLE = False
+else:
+    AVAILABLE = True
 """Whether there is what makes machine code."""
 
 

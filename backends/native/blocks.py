@@ -20,6 +20,12 @@ from .writer import Writer, spread
 READS = 8
 """An array of which an element takes more reads than this is made once, in memory."""
 
+IN_PLACE = (
+    "dynamic_update_slice",
+    *(f"scatter{word}" for word in ("", "-add", "-mul", "-min", "-max")),
+)
+"""What writes into a part of its first operand."""
+
 Lower = Callable[["Block", Node], None]
 Targets = Mapping[Value, Sequence[Buffer]]
 
@@ -59,17 +65,36 @@ class Block:
         self._results = {*targets, *(o for o in used if isinstance(o, Value))}
         self._targets = {value: list(buffers) for value, buffers in targets.items()}
         self._through_transposes(nodes)
+        self._through_updates(nodes)
         self._moves: list[tuple[Value, Buffer]] = []
 
     def run(self) -> None:
         """Write all nodes, and bring arrays to where they are to be."""
         while self._pending:
             for node in [*self._pending]:
-                if self._is_ready(node) and (is_view(node) or not is_member(node)):
+                alone = is_view(node) or not is_member(node)
+                if alone and self._is_ready(node) and not self._waits(node):
                     self._write(node)
             if self._pending:
-                self._write_group()
+                self._write_next()
         self._move()
+
+    def _write_next(self) -> None:
+        """Write one loop over elements; else an update that can wait no longer."""
+        ready = [node for node in self._pending if self._is_ready(node)]
+        member = next((node for node in ready if is_member(node)), None)
+        if member is None:
+            self._write(ready[0])
+        else:
+            self._write_group(member)
+
+    def _waits(self, node: Node) -> bool:
+        """Return whether an update lets those go first who read what it is to write over."""
+        if node.op.name not in IN_PLACE:
+            return False
+        written = self.roots([v for v in node.operands[:1] if isinstance(v, Value)])
+        others = (v for other in self._pending if other is not node for v in self._inputs[other])
+        return not written.isdisjoint(self.roots(others))
 
     def _through_transposes(self, nodes: Sequence[Node]) -> None:
         """Have an array that is transposed for a target written there at once."""
@@ -84,6 +109,18 @@ class Block:
             self._targets[operand] = [*self._targets.get(operand, ()), *turned]
             self._results.add(operand)
             del self._targets[node.results[0]], self._pending[node]
+
+    def _through_updates(self, nodes: Sequence[Node]) -> None:
+        """Have what an update takes made where its result is to be, if nobody else needs it."""
+        made: set[Operand] = {result for node in nodes for result in node.results}
+        for node in reversed(nodes):
+            if node.op.name not in IN_PLACE or node.results[0] not in self._targets:
+                continue
+            array = node.operands[0]
+            if not isinstance(array, Value):
+                continue
+            if array in made and array not in self._results and self._users[array] == [node]:
+                self._targets[array] = [*self._targets[node.results[0]]]
 
     # --- what is there ----------------------------------------------------------------------------
 
@@ -101,7 +138,7 @@ class Block:
         ``taken`` is memory that is read while it is made.
         """
         home, *others = self.places_for(value, taken)
-        self._moves += [(value, other) for other in others]
+        self._move_in_the_end(value, others)
         return home
 
     def places_for(self, value: Value, taken: Iterable[object]) -> list[Buffer]:
@@ -115,14 +152,21 @@ class Block:
         waiting = (value for node in self._pending for value in self._inputs[node])
         read = {*taken, *self.roots(waiting), *self.roots(self._results)}
         free = [target for target in targets if target.memory not in read]
-        self._moves += [(value, target) for target in targets if target not in free]
+        self._move_in_the_end(value, [target for target in targets if target not in free])
         return free or [self.writer.temporary(value.type)]
+
+    def _move_in_the_end(self, value: Value, targets: Iterable[Buffer]) -> None:
+        # What only an update takes may be made where its result is to be, and nowhere else.
+        if value in self._results:
+            self._moves += [(value, target) for target in targets]
 
     # --- nodes by themselves ----------------------------------------------------------------------
 
     def _write(self, node: Node) -> None:
         rule = node.op.element
         del self._pending[node]
+        if node.op.name in IN_PLACE:
+            self._move_before(node)
         if isinstance(rule, Pointwise):
             elements = [self.writer.number(operand) for operand in node.operands]
             made = rule.rule(self.writer.machine, *elements, **node.attrs)
@@ -136,6 +180,17 @@ class Block:
                 self.writer.sources[result] = self._looked_up(lazy)
         else:
             self.lowerings[node.op.name](self, node)
+
+    def _move_before(self, update: Node) -> None:
+        """Bring to its place now what would be looked up in an array that is written over."""
+        array = self.writer.source(update.operands[0])
+        for value in [v for v in self._targets if v in self._results]:
+            source = self.writer.sources.get(value)
+            if source is not None and not source.roots.isdisjoint(array.roots):
+                home = self.place_for(value, source.roots)
+                if not home.is_same(source):
+                    self.writer.copy(source, home)
+                self.writer.sources[value] = home
 
     def _in_memory(self, node: Node) -> Buffer | None:
         """Return the result of a node that only says how an array in memory lies, else None."""
@@ -160,9 +215,9 @@ class Block:
 
     # --- loops over elements ----------------------------------------------------------------------
 
-    def _write_group(self) -> None:
-        """Write one loop for all that can be computed now of the shape of the first node."""
-        group = self._group(next(iter(self._pending)))
+    def _write_group(self, first: Node) -> None:
+        """Write one loop for all that can be computed now of the shape of a node."""
+        group = self._group(first)
         for node in group:
             del self._pending[node]
         elsewhere = self._read_elsewhere(group)
@@ -211,7 +266,8 @@ class Block:
         writer = self.writer
         moves = [(writer.sources[value], target) for value, target in self._moves]
         for value, targets in self._targets.items():
-            moves += [(writer.source(value), target) for target in targets]
+            if value in self._results:
+                moves += [(writer.source(value), target) for target in targets]
         held = {target.memory for _, target in moves}
         settled: list[tuple[Source, Buffer]] = []
         for source, target in moves:

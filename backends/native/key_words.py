@@ -42,8 +42,8 @@ def without_keys(graph: Graph) -> Graph:
     ...   %bits = random_bits %key {bit_width=32, shape=(8,)}
     ...   return %bits
     ... }''')
-    >>> [node.op.name for node in without_keys(graph).nodes][-2:]
-    ['threefry2x32', 'xor']
+    >>> without_keys(graph).nodes[-1].op.name
+    'xor'
     """
     values = (*graph.params, *(result for node in walk(graph) for result in node.results))
     return _Spelling().whole(graph) if any(value.type.is_key for value in values) else graph

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from ...ir import Node
 from .blocks import Block, inputs_of
+from .events import write_list
 from .machine import Number
 from .sources import Buffer, Register, Source
 from .totals import accumulate, combining
 
-TOGETHER = 8
-"""Rows that are added to a result at a time, so that it is read and written less often."""
+TOGETHER, FEW = 8, 4
+"""Rows that are added to a result at a time, so that it is read and written less often; and of
+those of spikes."""
 
 Index = Sequence[Number]
 
@@ -60,7 +62,7 @@ class _Product:
         self.outer = [left.type.shape[d] for d in (*left_batch, *left_free)]
         self.inner = [right.type.shape[d] for d in right_free]
         self.summed = [left.type.shape[d] for d in left_sum]
-        self.rare = left in self.writer.spikes
+        self.rare = left in self.writer.spikes and bool(left_sum)
         self.has_rows = _neighbours(self.right, right_free)
         self.zero = self.writer.machine.constant(0, self.dtype)
 
@@ -102,10 +104,7 @@ class _Product:
         *others, last = self.summed or [1]
         with writer.each(others) as before:
             if self.rare:
-                with writer.each([last]) as (i,):
-                    scale = self._of_left(fixed, self._along(before, i))
-                    with writer.when(machine("ne", scale, self.zero)):
-                        self._add_rows(home, fixed, before, [i])
+                self._write_rare(home, fixed, before)
                 return
             whole = last // TOGETHER
             if whole:
@@ -116,6 +115,25 @@ class _Product:
             if last % TOGETHER:
                 rest = [machine.index(k) for k in range(whole * TOGETHER, last)]
                 self._add_rows(home, fixed, before, rest)
+
+    def _write_rare(self, home: Buffer, fixed: Index, before: Index) -> None:
+        """Add the rows of the right operand that entries of the left one are set for."""
+        writer, machine = self.writer, self.writer.machine
+        row = writer.settled(self.left).permuted(self.left_axes)
+        places, count = write_list(writer, row, (*fixed, *before))
+
+        def add_from(first: Number, rows: int) -> None:
+            numbers = [machine("add", first, machine.index(k)) for k in range(rows)]
+            chosen = [machine.convert(places.at((k,)), "int64") for k in numbers]
+            self._add_rows(home, fixed, before, chosen)
+
+        few = machine.index(FEW)
+        whole = machine("div", count, few)
+        with writer.up_to(whole) as group:
+            add_from(machine("mul", group, few), FEW)
+        done = machine("mul", whole, few)
+        with writer.up_to(machine("sub", count, done)) as k:
+            add_from(machine("add", done, k), 1)
 
     def _along(self, before: Index, i: Number) -> Index:
         return (*before, i) if self.summed else ()

@@ -106,6 +106,10 @@ class Writer:
         self.scratch += size
         return self.buffer(pointer, type)
 
+    def slot(self, kind: Any) -> Any:
+        """Return the address of a number that changes."""
+        return self._entry.alloca(kind)
+
     def check(self, index: Number, length: int) -> None:
         """Count an index outside of an array, if the kernel is to be checked."""
         if self._outside is None:
@@ -135,7 +139,7 @@ class Writer:
 
     @contextmanager
     def counted(
-        self, length: int, independent: bool = False, small: bool = False
+        self, length: int | Number, independent: bool = False, small: bool = False
     ) -> Iterator[Counter]:
         """Write a loop of so many steps, of which there is at least one.
 
@@ -152,7 +156,8 @@ class Writer:
         self.machine.alone = self._group is None
         yield counter
         following = build.add(counter.phi, ir.Constant(LONG, 1), flags=("nuw", "nsw"))
-        more = build.icmp_unsigned("<", following, ir.Constant(LONG, length))
+        times = length.value if isinstance(length, Number) else ir.Constant(LONG, length)
+        more = build.icmp_unsigned("<", following, times)
         end = self.function.append_basic_block()
         branch = build.cbranch(more, counter.head, end)
         if independent or small:
@@ -198,6 +203,13 @@ class Writer:
             return
         with self.counted(first) as counter, self.each(rest) as index:
             yield [counter.number, *index]
+
+    @contextmanager
+    def up_to(self, count: Number) -> Iterator[Number]:
+        """Write a loop of a number of steps that is known when it runs, perhaps of none."""
+        some = self.machine("gt", count, self.machine.index(0))
+        with self.when(some), self.counted(count) as counter:
+            yield counter.number
 
     @contextmanager
     def when(self, test: Number) -> Iterator[None]:
