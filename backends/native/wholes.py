@@ -9,6 +9,7 @@ from .blocks import Block, Lower, inputs_of
 from .loops import CONTROL
 from .products import write_product
 from .sources import Buffer, Source, squeezed
+from .sparse import SPARSE
 from .totals import REDUCTIONS, write_reduction
 from .writer import Writer, spread
 
@@ -75,5 +76,6 @@ WHOLES: dict[str, Lower] = {
     "dot_general": write_product,
     "dynamic_update_slice": write_update,
     **dict.fromkeys(_SCATTERED, write_scatter),
+    **SPARSE,
 }
 """What writes ops that are made as a whole, by name."""

@@ -148,6 +148,7 @@ class Writer:
         compile, either.
         """
         build = self.machine.builder
+        steps = length.value if isinstance(length, Number) else ir.Constant(LONG, length)
         counter = Counter(self, build.block, self.function.append_basic_block())
         around = self._group
         if independent:
@@ -156,8 +157,7 @@ class Writer:
         self.machine.alone = self._group is None
         yield counter
         following = build.add(counter.phi, ir.Constant(LONG, 1), flags=("nuw", "nsw"))
-        times = length.value if isinstance(length, Number) else ir.Constant(LONG, length)
-        more = build.icmp_unsigned("<", following, times)
+        more = build.icmp_unsigned("<", following, steps)
         end = self.function.append_basic_block()
         branch = build.cbranch(more, counter.head, end)
         if independent or small:
