@@ -147,7 +147,8 @@ def main():
             counts = jax.block_until_ready(count(strengths * density, steps))
             print(f"  {call} call: {time.perf_counter() - start:.3f} s")
         rates = np.asarray(counts) / (asked.time * 1e-3)
-        print(f"  spikes begin at {strengths[np.argmax(counts > 2)]:.1f} uA/cm^2")
+        if (counts > 2).any():
+            print(f"  trains of spikes begin at {strengths[np.argmax(counts > 2)]:.1f} uA/cm^2")
         print(f"  from {rates.min():.0f} to {rates.max():.0f} spikes/s")
         draw(strengths, rates, traced, potentials, gates, asked.folder / "hodgkin_huxley.png")
 
