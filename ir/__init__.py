@@ -60,7 +60,7 @@ from .ops.windows import Windows
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
 from .python_source import Handler, PythonSource, to_python
-from .spikes import spikes
+from .spikes import is_spikes, spikes
 from .structure import Fingerprint, equal, fingerprint, first_difference
 from .types import Const, Literal, Loc, Operand, Scalar, StateVar, Type, Value, at
 from .verify import FORMS, Form, VerificationError, verify
@@ -172,6 +172,7 @@ __all__ = [
     "going_round",
     "inline",
     "is_pure",
+    "is_spikes",
     "key_words",
     "keys_of_words",
     "leaving",

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import prod
 
-from ..ir import Graph, Node, Operand, Pointwise, Value, Weight, spikes
+from ..ir import Graph, Node, Operand, Pointwise, Weight, is_spikes, spikes
 
 RATE, CORES = 10e9, 2
 """Elements that one core of a CPU computes in a second by an op such as a sum; and its cores."""
@@ -57,7 +57,7 @@ class Processor:
             return "the backend has no kernels"
         if steps < 2 or not loop.results:
             return "a loop of one step is no loop"
-        rare = set[Value]() if self.dense else spikes(Graph("", (), (loop,), ()))
+        rare = spikes(Graph("", (), (loop,), ()))
         own = xla = 0.0
         for region in loop.regions:
             for node in region.nodes:
@@ -81,8 +81,9 @@ class Processor:
             return 0.0, 0.0
         work = max(cost.flops, max((r.type.size for r in node.results), default=0)) / self.rate
         if node.op.name == "dot_general":
-            own = work / PRODUCTS * (FIRES if node.operands[0] in rare else 1)
-            if rows_of(node) == 1:
+            rows, count = rows_of(node)
+            own = work / PRODUCTS * (FIRES if is_spikes(rows, rare) and not self.dense else 1)
+            if count == 1:
                 return own, CALL + work / OF_A_ROW
             return own, 2 * CALL + work / OF_ROWS / self.cores
         if isinstance(node.op.element, Pointwise):
@@ -96,8 +97,11 @@ def _size(node: Node) -> int:
     return max((prod(result.type.shape) for result in node.results), default=1)
 
 
-def rows_of(product: Node) -> int:
-    """Return how many rows a product has on its left."""
-    (left, _), _ = product.attrs["dimension_numbers"]
-    shape = product.operands[0].type.shape
-    return prod(length for axis, length in enumerate(shape) if axis not in left)
+def rows_of(product: Node) -> tuple[Operand, int]:
+    """Return what has the rows that meet a matrix, and how many: the left, or a vector."""
+    left, right = product.operands
+    (summed, _), (batches, _) = product.attrs["dimension_numbers"]
+    if right.type.rank == len(summed) + len(batches):
+        return right, prod(right.type.shape[axis] for axis in batches)
+    shape = left.type.shape
+    return left, prod(length for axis, length in enumerate(shape) if axis not in summed)

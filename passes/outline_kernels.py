@@ -18,6 +18,7 @@ from ..ir import (
     Type,
     Value,
     Weight,
+    captures,
     fresh,
     is_pure,
     mapped,
@@ -198,15 +199,21 @@ def _turned(loop: Node, users: Users) -> tuple[Node, ...]:
 def _layouts(graph: Graph, loop: Node, users: Users, taken: Container[Node]) -> tuple[Node, ...]:
     """Return the nodes that only lay out what a loop takes, and are not taken by another one."""
     before: dict[Node, None] = {loop: None}
+    whole = {*captures(*loop.regions)}
     for node in reversed(graph.nodes[: graph.nodes.index(loop)]):
         # What joins many arrays stays outside: States may be kept joined between calls.
         if node in taken or not isinstance(node.op.element, Indexed) or len(node.operands) > 1:
             continue
         if node.cost.weight is not Weight.FREE:
             continue
+        # A matrix that products in the loop read is turned once, before it.
+        is_whole = not whole.isdisjoint(node.results)
+        if is_whole and node.op.name == "transpose":
+            continue
         used = [user for result in node.results for user in users.get(result, ())]
         if used and all(user in before for user in used) and cannot_hold(node) is None:
             before[node] = None
+            whole.update(inputs_of(node) if is_whole else ())
     return tuple(before)[:0:-1]
 
 

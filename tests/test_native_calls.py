@@ -224,3 +224,49 @@ def test_primitives_of_others_that_are_made_of_what_jax_has(in_jax: bool) -> Non
     run = brainir.transform.jit(total)
     assert (CALL in run.lower(XS).as_text()) is in_jax
     close(run(XS), 3 * XS.sum(0))
+
+
+MASK = jnp.array([1.0, 0.0] * 10)
+FORMS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    "converted": (lambda v: (v >= 1).astype(jnp.float32), lambda s, w: s @ w),
+    "surrogate": (lambda v: brainir.surrogate.ReluGrad()(v - 1), lambda s, w: s @ w),
+    "chosen": (lambda v: jnp.where(v >= 1, 1.0, 0.0), lambda s, w: s @ w),
+    "chosen by the other test": (lambda v: jnp.where(v < 1, 0.0, 1.0), lambda s, w: s @ w),
+    "heaviside": (lambda v: jnp.heaviside(v - 1, 1.0), lambda s, w: s @ w),
+    "by a bool": (lambda v: (v >= 1).astype(jnp.float32), lambda s, w: (s > 0) @ w),
+    "masked": (lambda v: (v >= 1).astype(jnp.float32), lambda s, w: (s * MASK) @ w),
+    "in parts": (
+        lambda v: (v >= 1).astype(jnp.float32),
+        lambda s, w: s[:12] @ w[:12] + s[12:] @ w[12:],
+    ),
+    "joined": (
+        lambda v: (v >= 1).astype(jnp.float32),
+        lambda s, w: jnp.concatenate([s, s[::-1]]) @ jnp.concatenate([w, w]),
+    ),
+    "from the left": (lambda v: (v >= 1).astype(jnp.float32), lambda s, w: w @ s),
+    "from the left, turned": (lambda v: (v >= 1).astype(jnp.float32), lambda s, w: w.T @ s),
+    "einsum": (lambda v: jnp.where(v >= 1, 1.0, 0.0), lambda s, w: jnp.einsum("i,ij->j", s, w)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_spikes_are_known_however_they_are_written(form: str) -> None:
+    spike, send = FORMS[form]
+
+    def total(weights: Any, xs: Any) -> Any:
+        def step(carry: Any, x: Any) -> Any:
+            v, s = carry
+            v = 0.9 * v * (1 - s) + send(s, weights) + x
+            return (v, spike(v)), (v, spike(v))
+
+        return brainir.transform.scan(step, (jnp.zeros(20), jnp.zeros(20)), xs)[1]
+
+    run = brainir.transform.jit(total)
+    xs = jnp.linspace(0.0, 1.5, 600).reshape(30, 20)
+    weights = jnp.cos(jnp.arange(400.0)).reshape(20, 20)
+    expected = brainir.transform.jit(total, options=WITHOUT)(weights, xs)
+    assert CALL in run.lower(weights, xs).as_text()
+    close(run(weights, xs), expected)
+    # Rows of zeros are not looked at: infinity times zero would be nan.
+    endless = jnp.full((20, 20), jnp.inf)
+    assert not jnp.isnan(run(endless, 0.001 * xs)[0]).any()

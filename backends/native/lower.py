@@ -60,7 +60,7 @@ def lower(region: Graph, dense: bool = False, checked: bool = False) -> Code:
     graph = without_keys(_without_calls(region))
     module = ir.Module("kernel")
     writer = Writer(module, graph.params, [result.type for result in graph.results], checked)
-    writer.spikes = set() if dense else spikes(graph)
+    writer.spikes = None if dense else spikes(graph)
     targets: dict[Value, list[Buffer]] = {}
     literals: list[tuple[Operand, Buffer]] = []
     for result, buffer in zip(graph.results, writer.results, strict=True):

@@ -53,16 +53,20 @@ class _Product:
         self.writer = block.writer
         left, right = node.operands
         (left_sum, right_sum), (left_batch, right_batch) = node.attrs["dimension_numbers"]
+        if right.type.rank == len(right_sum) + len(right_batch):
+            # A matrix times a vector is the vector times the matrix.
+            left, right, left_sum, right_sum = right, left, right_sum, left_sum
+            left_batch, right_batch = right_batch, left_batch
         left_free = [d for d in range(left.type.rank) if d not in (*left_sum, *left_batch)]
         right_free = [d for d in range(right.type.rank) if d not in (*right_sum, *right_batch)]
-        self.left, self.right = (self._at_hand(operand) for operand in node.operands)
+        self.left, self.right = (self._at_hand(operand) for operand in (left, right))
         self.left_axes = (*left_batch, *left_free, *left_sum)
         self.right_axes = (*right_batch, *right_free, *right_sum)
         self.batches, self.dtype = len(left_batch), node.result.type.dtype
         self.outer = [left.type.shape[d] for d in (*left_batch, *left_free)]
         self.inner = [right.type.shape[d] for d in right_free]
         self.summed = [left.type.shape[d] for d in left_sum]
-        self.rare = left in self.writer.spikes and bool(left_sum)
+        self.rare = bool(left_sum) and self.writer.is_rare(left)
         self.has_rows = _neighbours(self.right, right_free)
         self.zero = self.writer.machine.constant(0, self.dtype)
 

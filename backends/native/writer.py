@@ -8,7 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...ir import Literal, Operand, Type, Value
+from ...ir import Literal, Operand, Type, Value, is_spikes
 from .machine import BYTE, LONG, POINTER, Machine, Number
 from .sources import Buffer, Register, Source, squeezed, strides_of
 
@@ -30,8 +30,9 @@ class Writer:
         Writes instructions where the writing is.
     sources : dict of Value to Source
         Where the elements of values that are there already come from.
-    spikes : set of Value
-        Numbers of which most are expected to be zero, and zeros of which are left out of products.
+    spikes : set of Value or None
+        Numbers of which most are expected to be zero, and zeros of which are left out of products;
+        None if products are to be dense.
     scratch : int
         The bytes of memory that the kernel needs beside its arguments.
     """
@@ -53,7 +54,7 @@ class Writer:
         self._entry = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.machine = Machine(ir.IRBuilder(self.function.append_basic_block("body")))
         self.sources: dict[Value, Source] = {}
-        self.spikes: set[Value] = set()
+        self.spikes: set[Value] | None = None
         self.scratch, self._stack = 0, 0
         self._group: Any = None
         self._outside: Any = None
@@ -87,6 +88,10 @@ class Writer:
         """Return an operand of a single element."""
         source = self.source(operand)
         return source.at([self.machine.index(0)] * source.type.rank)
+
+    def is_rare(self, operand: Operand) -> bool:
+        """Return whether zeros of an operand are left out of products."""
+        return self.spikes is not None and is_spikes(operand, self.spikes)
 
     def buffer(self, pointer: Any, type: Type) -> Buffer:
         """Return the dense array that begins at a pointer."""
