@@ -5,7 +5,7 @@ from __future__ import annotations
 from .mutant import Mutant
 
 LOOPS, OPS = ("tests/test_native_loops.py",), ("tests/test_native_ops.py",)
-CALLS = ("tests/test_native_calls.py",)
+CALLS, FUNCTIONS = ("tests/test_native_calls.py",), ("tests/test_native_functions.py",)
 
 MUTANTS = (
     Mutant(
@@ -91,5 +91,26 @@ MUTANTS = (
         "            self._move_before(node)",
         "            pass",
         LOOPS,
+    ),
+    Mutant(
+        "an angle has as many digits of pi as its kind",
+        "backends/native/elementary/circle.py",
+        "m.fma(turns, low, m.fma(turns_low, high, rest_low))",
+        "m.number(0)",
+        FUNCTIONS,
+    ),
+    Mutant(
+        "a power of a negative number is positive",
+        "backends/native/elementary/power.py",
+        'm.select(odd, m.intrinsic("copysign", result, x), result)',
+        "result",
+        FUNCTIONS,
+    ),
+    Mutant(
+        "the logarithm in a power has as many digits as its kind",
+        "backends/native/elementary/power.py",
+        "lost = m.fma(y, log_low, lost)",
+        "lost = m.fma(y, m.number(0), lost)",
+        FUNCTIONS,
     ),
 )
