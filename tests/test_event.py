@@ -139,6 +139,23 @@ def test_what_is_no_number_is_refused():
         CSR((1.0, [0.5], [0, 1]), shape=(1, 1))
 
 
+def test_a_matrix_says_what_it_is():
+    matrix = CSR.fromdense(np.eye(3, dtype="f4") * u.mV)
+    assert repr(matrix) == "CSR(shape=(3, 3), data=float32[3] mV)"
+    with pytest.raises(TypeError, match="no product of two"):
+        _ = matrix @ matrix
+
+
+def test_a_saved_program_has_the_same_connections(tmp_path):
+    matrix = CSR.fromdense(sparse(6, 9))
+    seeded = event.JITCScalarR((0.5, 0.3, 7), shape=(9, 4))
+    values = sparse(6, seed=1)
+    function = brainir.transform.jit(lambda v: (v @ matrix) @ seeded)
+    expected = function(values)
+    brainir.save(function, tmp_path / "net.brainir", values)
+    assert_close(brainir.load(tmp_path / "net.brainir")(values), expected)
+
+
 # --- transformations -----------------------------------------------------------------------------
 
 

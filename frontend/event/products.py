@@ -27,6 +27,13 @@ class Product(u.sparse.SparseMatrix):
         """
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        dtype, shape = getattr(self.data, "dtype", None), getattr(self.data, "shape", None)
+        unit = f" {self.data.unit}" if isinstance(self.data, u.Quantity) else ""
+        # Printers of trees put other things in place of arrays.
+        data = f"{dtype}{list(shape)}{unit}" if dtype and shape is not None else self.data
+        return f"{type(self).__name__}(shape={self.shape}, data={data})"
+
     def __neg__(self) -> Self:
         return self.apply(lambda data: -data)
 
@@ -74,6 +81,11 @@ class Product(u.sparse.SparseMatrix):
 
 def _operand(other: Any) -> tuple[Any, bool]:
     """Return values, and whether they are spikes, of which most are zero."""
+    if isinstance(other, u.sparse.SparseMatrix):
+        raise TypeError(
+            f"{other} is sparse, too: there is no product of two matrices of connections; make one "
+            "of them dense by todense()"
+        )
     values = other.value if isinstance(other, BinaryArray) else as_array(other)
     return values, isinstance(other, BinaryArray) or values.dtype == bool
 
