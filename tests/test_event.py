@@ -87,14 +87,11 @@ def test_connections_between_the_same_two_add_up():
     assert matrix.todense().tolist() == [[4.0, 3.0], [0.0, 0.0]]
 
 
-@pytest.mark.parametrize("kind", [FixedNumPerPre, FixedNumPerPost])
-def test_one_number_is_the_weight_of_all(kind):
+def test_one_number_is_the_weight_of_all():
     rng = np.random.default_rng(0)
-    shape = (8, 11)
-    count, limit = (8, 11) if kind is FixedNumPerPre else (11, 8)
-    indices = rng.integers(0, limit, (count, 4))
-    one = kind((0.5, indices), shape=shape)
-    all_of_them = kind(np.full(indices.shape, 0.5, "f4"), indices, shape=shape)
+    indices = rng.integers(0, 8, (11, 4))
+    one = FixedNumPerPost((0.5, indices), shape=(8, 11))
+    all_of_them = FixedNumPerPost(np.full(indices.shape, 0.5, "f4"), indices, shape=(8, 11))
     values = rng.random(8).astype("f4")
     assert_close(values @ one, values @ all_of_them)
     slopes = jax.grad(lambda w: jnp.sum((values @ one.with_data(w)) ** 2))(0.5)
@@ -142,6 +139,23 @@ def test_what_is_no_number_is_refused():
         CSR((1.0, [0.5], [0, 1]), shape=(1, 1))
 
 
+def test_a_matrix_says_what_it_is():
+    matrix = CSR.fromdense(np.eye(3, dtype="f4") * u.mV)
+    assert repr(matrix) == "CSR(shape=(3, 3), data=float32[3] mV)"
+    with pytest.raises(TypeError, match="no product of two"):
+        _ = matrix @ matrix
+
+
+def test_a_saved_program_has_the_same_connections(tmp_path):
+    matrix = CSR.fromdense(sparse(6, 9))
+    seeded = event.JITCScalarR((0.5, 0.3, 7), shape=(9, 4))
+    values = sparse(6, seed=1)
+    function = brainir.transform.jit(lambda v: (v @ matrix) @ seeded)
+    expected = function(values)
+    brainir.save(function, tmp_path / "net.brainir", values)
+    assert_close(brainir.load(tmp_path / "net.brainir")(values), expected)
+
+
 # --- transformations -----------------------------------------------------------------------------
 
 
@@ -175,12 +189,13 @@ def test_lanes_are_what_each_lane_is(vmap):
     matrix = CSR.fromdense(dense)
     values, data = sparse(4, 5, seed=1, density=1), sparse(4, matrix.nse, seed=2, density=1)
 
+    @jax.jit
     def send(v, w):
         return v @ matrix.with_data(w), matrix.with_data(w) @ jnp.ones(6)
 
     for axes in ((0, 0), (0, None), (None, 0)):
         given = [x if axis == 0 else x[0] for x, axis in zip((values, data), axes, strict=True)]
-        found = vmap(send, in_axes=axes)(*map(jnp.asarray, given))
+        found = jax.jit(vmap(send, in_axes=axes))(*map(jnp.asarray, given))
         for lane in range(4):
             one = [x if axis is None else x[lane] for x, axis in zip(given, axes, strict=True)]
             for left, right in zip(found, send(*one), strict=True):
@@ -364,7 +379,7 @@ def test_lanes_may_have_seeds_of_their_own():
 
 
 def test_a_loop_with_a_seed_is_one_kernel():
-    matrix = JITCScalarR((0.25, 0.1, 9), shape=(100, 60))
+    matrix = JITCScalarR((0.25, 0.6, 9), shape=(100, 60))
     spikes = np.random.default_rng(0).random((5, 100)) < 0.1
 
     def step(s):

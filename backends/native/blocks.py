@@ -194,13 +194,16 @@ class Block:
 
     def _in_memory(self, node: Node) -> Buffer | None:
         """Return the result of a node that only says how an array in memory lies, else None."""
-        if not (is_view(node) or (node.op.name == "transpose" and node.result.type.size > 1)):
+        laid_out = node.op.name in ("transpose", "reshape") and node.result.type.size > 1
+        if not (is_view(node) or laid_out):
             return None
         there = self.writer.source(node.operands[0])
         if not isinstance(there, Buffer):
             return None
         if node.op.name == "transpose":
             return there.permuted(node.attrs["permutation"])
+        if not is_view(node):
+            return there.reshaped(node.result.type) if there.is_dense else None
         return there.with_axes(node.result.type)
 
     def _define_numbers(self, node: Node, numbers: Sequence[Number]) -> None:

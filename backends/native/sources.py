@@ -126,6 +126,10 @@ class Buffer:
         strides = tuple(self.strides[axis] for axis in permutation)
         return Buffer(self.writer, self.pointer, type, strides, self.memory)
 
+    def reshaped(self, type: Type) -> Buffer:
+        """Return the same elements, row by row, as an array of another shape; it is dense."""
+        return Buffer(self.writer, self.pointer, type, strides_of(type.shape), self.memory)
+
     def with_axes(self, type: Type) -> Buffer:
         """Return the same array with other axes of length 1."""
         pairs = zip(self.strides, self.type.shape, strict=True)

@@ -11,13 +11,10 @@ from contextlib import contextmanager
 
 from ...ir import Node, Operand
 from .blocks import Block, inputs_of
+from .events import write_list
 from .machine import Number
 from .sources import Buffer, Register, Source
-from .totals import accumulate
 from .writer import Writer
-
-TOGETHER = 32
-"""Rows that are looked at together: if all of them hold zeros, none is looked at alone."""
 
 Index = Sequence[Number]
 
@@ -115,15 +112,13 @@ class _Rows:
         after = machine("add", row, machine.index(1))
         first = machine("max", self._place(self.indptr, row), zero)
         end = machine("min", self._place(self.indptr, after), all_of_them)
-        with writer.when(machine("lt", first, end)):
-            length = machine("sub", end, first)
-            with writer.counted(length) as counter:
-                k = machine("add", first, counter.number)
-                column = self._place(self.indices, k)
-                above = machine("ge", column, zero)
-                inside = machine("and", above, machine("lt", column, machine.index(columns)))
-                with writer.when(inside):
-                    yield k, column
+        with writer.up_to(machine("sub", end, first)) as number:
+            k = machine("add", first, number)
+            column = self._place(self.indices, k)
+            above = machine("ge", column, zero)
+            inside = machine("and", above, machine("lt", column, machine.index(columns)))
+            with writer.when(inside):
+                yield k, column
 
     def _place(self, source: Source, number: Number) -> Number:
         return self.machine.convert(source.at((number,)), "int64")
@@ -135,33 +130,17 @@ def each_that_sends(
     lane: Index,
     visit: Callable[[Number, Number], None],
 ) -> None:
-    """Write loops over the rows whose values, of one lane, are not zero."""
-    machine, height = writer.machine, values.type.shape[-1]
-    zero = machine.constant(0, values.type.dtype)
-
-    def look(row: Number) -> None:
-        value = values.at((*lane, row))
-        with writer.when(machine("ne", value, zero)):
-            visit(row, value)
-
-    def also(first: Number) -> Callable[[Index, Number], Number]:
-        def combine(along: Index, so_far: Number) -> Number:
-            value = values.at((*lane, machine("add", first, along[0])))
-            return machine("or", so_far, machine("ne", value, zero))
-
-        return combine
-
-    whole = height // TOGETHER
-    if whole:
-        with writer.each([whole]) as (group,):
-            first = machine("mul", group, machine.index(TOGETHER))
-            nothing = machine.constant(False, "bool")
-            some = accumulate(writer, [TOGETHER], nothing, also(first))
-            with writer.when(some), writer.each([TOGETHER]) as (along,):
-                look(machine("add", first, along))
-    if height % TOGETHER:
-        with writer.each([height % TOGETHER]) as (along,):
-            look(machine("add", machine.index(whole * TOGETHER), along))
+    """Write a loop over the rows whose values, of one lane, are not zero."""
+    machine = writer.machine
+    if isinstance(values, Register):
+        zero = machine.constant(0, values.type.dtype)
+        with writer.when(machine("ne", values.number, zero)):
+            visit(machine.index(0), values.number)
+        return
+    places, count = write_list(writer, writer.settled(values), lane)
+    with writer.up_to(count) as number:
+        row = machine.convert(places.at((number,)), "int64")
+        visit(row, values.at((*lane, row)))
 
 
 SPARSE = {

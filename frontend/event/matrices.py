@@ -12,6 +12,7 @@ import numpy as np
 
 from .connections import Connections
 from .products import Product, in_unit
+from .spikes import as_array
 
 Matrix = TypeVar("Matrix", bound="Stored")
 
@@ -48,7 +49,7 @@ class Stored(Product):
         return self.data.dtype
 
     def _checked(self, data: Any) -> Any:
-        data = data if isinstance(data, u.Quantity) else jnp.asarray(data)
+        data = as_array(data)
         if data.dtype == bool:
             raise TypeError("the data of connections are numbers, not booleans")
         if data.shape not in ((), (1,), self.layout):

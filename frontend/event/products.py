@@ -7,9 +7,8 @@ from typing import Any, Self
 
 import brainunit as u
 import jax.numpy as jnp
-import numpy as np
 
-from .spikes import BinaryArray, is_event
+from .spikes import BinaryArray, as_array
 
 
 class Product(u.sparse.SparseMatrix):
@@ -28,6 +27,13 @@ class Product(u.sparse.SparseMatrix):
         """
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        dtype, shape = getattr(self.data, "dtype", None), getattr(self.data, "shape", None)
+        unit = f" {self.data.unit}" if isinstance(self.data, u.Quantity) else ""
+        # Printers of trees put other things in place of arrays.
+        data = f"{dtype}{list(shape)}{unit}" if dtype and shape is not None else self.data
+        return f"{type(self).__name__}(shape={self.shape}, data={data})"
+
     def __neg__(self) -> Self:
         return self.apply(lambda data: -data)
 
@@ -42,19 +48,18 @@ class Product(u.sparse.SparseMatrix):
 
     def __matmul__(self, other: Any) -> Any:
         """Return ``matrix @ values``, where these are of shape ``(post,)`` or ``(post, n)``."""
-        if _ndim(other) != 2:
-            return self._product(other, from_rows=False)
-        turned = BinaryArray(other).T if isinstance(other, BinaryArray) else other.T
-        return self._product(turned, from_rows=False).T
+        values, events = _operand(other)
+        if values.ndim != 2:
+            return self._product(values, events, from_rows=False)
+        return self._product(values.T, events, from_rows=False).T
 
     def __rmatmul__(self, other: Any) -> Any:
         """Return ``values @ matrix``, where these are of shape ``(pre,)`` or ``(n, pre)``."""
-        return self._product(other, from_rows=True)
+        values, events = _operand(other)
+        return self._product(values, events, from_rows=True)
 
-    def _product(self, other: Any, from_rows: bool) -> Any:
+    def _product(self, values: Any, events: bool, from_rows: bool) -> Any:
         """Multiply values along the last axis of an array."""
-        events = is_event(other)
-        values = other.value if isinstance(other, BinaryArray) else other
         self._check_operand(values, from_rows)
         vector, data = u.get_mantissa(values), u.get_mantissa(self.data)
         dtype = data.dtype if vector.dtype == bool else jnp.result_type(vector, data)
@@ -62,7 +67,7 @@ class Product(u.sparse.SparseMatrix):
         return in_unit(self._sent(vector, data, from_rows, events), values, self.data)
 
     def _check_operand(self, values: Any, from_rows: bool) -> None:
-        length, shape = self.shape[0 if from_rows else 1], u.get_mantissa(values).shape
+        length, shape = self.shape[0 if from_rows else 1], values.shape
         if len(shape) not in (1, 2) or shape[-1] != length:
             expected = (
                 f"({length},) or (n, {length})" if from_rows else f"({length},) or ({length}, n)"
@@ -74,8 +79,15 @@ class Product(u.sparse.SparseMatrix):
             )
 
 
-def _ndim(operand: Any) -> int:
-    return len(operand.shape) if hasattr(operand, "shape") else np.ndim(operand)
+def _operand(other: Any) -> tuple[Any, bool]:
+    """Return values, and whether they are spikes, of which most are zero."""
+    if isinstance(other, u.sparse.SparseMatrix):
+        raise TypeError(
+            f"{other} is sparse, too: there is no product of two matrices of connections; make one "
+            "of them dense by todense()"
+        )
+    values = other.value if isinstance(other, BinaryArray) else as_array(other)
+    return values, isinstance(other, BinaryArray) or values.dtype == bool
 
 
 def in_unit(array: Any, *factors: Any) -> Any:

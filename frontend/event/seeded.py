@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
-import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..capture import primitive_of
 from .products import Product
+from .spikes import as_array
 
 _to_columns, _to_rows = primitive_of("seeded_to_columns"), primitive_of("seeded_to_rows")
 
@@ -39,7 +39,7 @@ class JITCScalarMatrix(Product):
         self.weight = self._checked(weight)
 
     def _checked(self, weight: Any) -> Any:
-        weight = weight if isinstance(weight, u.Quantity) else jnp.asarray(weight)
+        weight = as_array(weight)
         if weight.size != 1 or weight.dtype == bool:
             raise ValueError(f"the weight is one number, not {weight.dtype} of {weight.shape}")
         return weight.reshape(())

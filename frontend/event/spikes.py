@@ -35,7 +35,7 @@ class BinaryArray:
 
     def __init__(self, value: Any) -> None:
         given = value.value if isinstance(value, BinaryArray) else value
-        self.value = given if isinstance(given, u.Quantity) else jnp.asarray(given)
+        self.value = as_array(given)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,13 +80,13 @@ class BinaryArray:
         return made
 
 
+def as_array(value: Any) -> Any:
+    """Return numbers as an array of JAX, in their unit if they have one."""
+    if isinstance(value, u.Quantity):
+        return u.Quantity(jnp.asarray(value.mantissa), unit=value.unit)
+    return jnp.asarray(value)
+
+
 def _numbers(spikes: Any, other: Any) -> Any:
     """Return spikes as numbers of the dtype of what they are multiplied with."""
     return spikes.astype(other.dtype) if spikes.dtype == bool else spikes
-
-
-def is_event(operand: Any) -> bool:
-    """Return whether an operand is spikes, of which most are zero."""
-    if isinstance(operand, BinaryArray):
-        return True
-    return u.get_mantissa(operand).dtype == bool

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 FEW = 64
-"""If no more rows than so many have something to send, the others draw no targets."""
+"""If no more rows than so many, or one in so many, have something to send, the others draw no
+targets."""
 
 Visit = Callable[[Any, Any], Any]
 
@@ -89,16 +90,17 @@ def to_columns(
         return drawing(rows, columns).visit(visit, sums, bounded)
 
     def those_that_send() -> Any:
-        rows = jnp.nonzero(active, size=FEW, fill_value=height)[0].astype("uint32")
+        rows = jnp.nonzero(active, size=few, fill_value=height)[0].astype("uint32")
         return send(rows, vector.at[..., rows].get(mode="fill", fill_value=0))
 
     def all_of_them() -> Any:
         return send(jnp.arange(height, dtype="uint32"), vector)
 
-    if bounded or height <= FEW:
+    few = max(FEW, height // FEW)
+    if bounded or height <= few:
         return all_of_them()
     active = (vector != 0).any(axis=tuple(range(vector.ndim - 1)))
-    return jax.lax.cond(active.sum(dtype="int32") <= FEW, those_that_send, all_of_them)
+    return jax.lax.cond(active.sum(dtype="int32") <= few, those_that_send, all_of_them)
 
 
 def to_rows(

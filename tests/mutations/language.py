@@ -6,6 +6,20 @@ from .mutant import FOREIGN, GRADIENTS, LANES, PASSES, PROGRAMS, TEXT, Mutant, o
 
 MUTANTS = (
     Mutant(
+        "the block of a matrix begins where that of another one does",
+        "ir/ops/sparse.py",
+        "moved(indices, columns)",
+        "moved(indices, 0)",
+        op_laws("csr_to_columns"),
+    ),
+    Mutant(
+        "a row takes one step, however many connections it has",
+        "ir/ops/sparse_lax.py",
+        "is_last = first + chunk >= end",
+        "is_last = first >= 0",
+        op_laws("csr_to_columns"),
+    ),
+    Mutant(
         "the first step of a reversed loop is taken for the last",
         "ir/views.py",
         "return self.length - 1 if self.reverse else 0",

@@ -6,8 +6,23 @@ from .mutant import Mutant
 
 LOOPS, OPS = ("tests/test_native_loops.py",), ("tests/test_native_ops.py",)
 CALLS, FUNCTIONS = ("tests/test_native_calls.py",), ("tests/test_native_functions.py",)
+EVENTS = ("tests/test_event.py",)
 
 MUTANTS = (
+    Mutant(
+        "the last connection of a row is left out",
+        "backends/native/sparse.py",
+        'writer.up_to(machine("sub", end, first))',
+        'writer.up_to(machine("sub", machine("sub", end, first), machine.index(1)))',
+        OPS,
+    ),
+    Mutant(
+        "the gaps of a row are drawn again after the first ones",
+        "backends/native/seeded.py",
+        'state.store(drawn, machine("add", before, machine.index(DRAWN)))',
+        "state.store(drawn, before)",
+        EVENTS,
+    ),
     Mutant(
         "the first word of a hash is that of another count",
         "backends/native/key_words.py",
