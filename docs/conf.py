@@ -12,6 +12,7 @@ author = "the authors of brainir"
 version = release = brainir.__version__
 html_title = f"brainir {version}"
 html_theme = "furo"
+html_show_copyright = False
 exclude_patterns = ["_build"]
 
 extensions = [
@@ -24,7 +25,9 @@ extensions = [
 ]
 
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_timeout = 120
 nb_merge_streams = True
 
