@@ -27,6 +27,7 @@ __all__ = [
 
 Path: TypeAlias = tuple[Hashable, ...]
 Predicate: TypeAlias = Callable[[Path, object], bool]
+"""Whether something is chosen, by where it is and what it is."""
 Filter: TypeAlias = object
 """A predicate, or any of its short forms: see :func:`to_predicate`."""
 

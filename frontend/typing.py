@@ -16,8 +16,7 @@ import brainunit as u
 import jax
 import numpy as np
 
-from .filter import Filter, Predicate
-from .filter import Path as PathParts
+from .filter import Filter, Path, Predicate
 
 __all__ = [
     "Array",
@@ -98,6 +97,9 @@ SeedOrKey: TypeAlias = int | np.integer | jax.Array | np.ndarray
 
 PyTree = Union[Leaf, Any]  # noqa: UP007  (with `|` it could not be written PyTree[Array])
 """Nested containers, as JAX knows them; ``PyTree[Array]`` says what its leaves are."""
+
+PathParts: TypeAlias = Path
+"""The steps on the path to a State, such as ``("layers", 0, "weight")``."""
 
 Key: TypeAlias = str | int
 """One step on the path to a State: an attribute name, a dictionary key, or a list index."""

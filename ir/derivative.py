@@ -308,3 +308,4 @@ class NOT_DIFFERENTIABLE:
 
 
 ZERO = Zero()
+"""The derivative of an op whose results do not change with its operands."""

@@ -56,6 +56,7 @@ class Effect(enum.Enum):
 
 Effects = frozenset[Effect]
 PURE: Effects = frozenset()
+"""The effects of an op that only computes."""
 
 
 class Weight(enum.IntEnum):

@@ -224,6 +224,7 @@ class Literal:
 
 
 Operand = Value | Literal
+"""What a node takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

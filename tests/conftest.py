@@ -10,6 +10,7 @@ all cases, and what XLA makes of programs for users.
 
 import io
 import os
+import shutil
 import sys
 from collections import Counter
 from importlib.metadata import version
@@ -103,3 +104,20 @@ def brainir_command(capsys, monkeypatch):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return Chromium, without a window; skip the test where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if path is None:
+        pytest.skip("there is no Chromium or Chrome to test the page in")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield launched
+        launched.close()

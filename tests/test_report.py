@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainir.frontend.program import optimise
+from brainir.frontend.tools.cli import main
 from brainir.frontend.tools.report import render_page, report_data
 from brainir.frontend.tools.report.page import embedded_json
 from brainir.frontend.tools.residuals import residuals
@@ -310,6 +310,23 @@ def test_the_command_writes_a_page(script, tmp_path):
     assert functions[0]["xla"]["compile"] > 0
 
 
+def test_the_data_tells_where_a_script_failed_that_compiled_nothing(tmp_path):
+    (tmp_path / "helper.py").write_text("def half(x):\n    return x // 0\n")
+    script, output = tmp_path / "model.py", tmp_path / "out.json"
+    script.write_text("import helper, json\nhelper.half(json.loads('2'))\n")
+    assert main(["report", str(script), "--format", "json", "-o", str(output)]) == 1
+    data = json.loads(output.read_text())
+    file, line, function = data["places"][data["failed"]]
+    assert (data["files"][file]["path"], line) == (str(tmp_path / "helper.py"), 2)
+    assert function == "half"
+    assert data["files_of_script"] == [str(script), str(tmp_path / "helper.py")]
+    script.write_text("x = 1\ny = = 2\n")
+    main(["report", str(script), "--format", "json", "-o", str(output)])
+    data = json.loads(output.read_text())
+    assert data["places"][data["failed"]][1] == 2
+    assert data["functions"] == []
+
+
 def test_regions_of_one_node_have_their_own_names(tmp_path):
     script = tmp_path / "branches.py"
     script.write_text(
@@ -338,22 +355,6 @@ def test_a_function_that_no_pass_takes_is_shown_as_far_as_it_got(tmp_path):
 
 
 # --- browser --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if path is None:
-        pytest.skip("there is no Chromium or Chrome to test the page in")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from llvmlite import ir
 
 from ...ir import Node, Scalar, Type, numpy_dtype
 from .blocks import Block, inputs_of
-from .machine import FLOATS, Machine, Number
-from .sources import Register
+from .machine import FLOATS, Machine, Number, llvm_type
+from .sources import Buffer, Register, Source
 from .writer import Writer, spread
 
 Combine = Callable[[Machine, Number, Number], Number]
@@ -68,11 +69,16 @@ def write_reduction(block: Block, node: Node) -> None:
     start = machine.constant(neutral(operand.type), operand.type.dtype)
     combine = combining(word)
 
+    def element_index(along: Mapping[int, Number]) -> list[Number]:
+        return [along.get(axis, machine.index(0)) for axis in range(len(shape))]
+
     def element(along: Mapping[int, Number]) -> Number:
-        return source.at([along.get(axis, machine.index(0)) for axis in range(len(shape))])
+        return source.at(element_index(along))
 
     def total(fixed: Mapping[int, Number]) -> Number:
         lengths = [shape[axis] for axis in axes]
+        if len(axes) == 1 and (row := _row(source, axes[0], word)) is not None:
+            return _total_of_row(machine, word, row, element_index(fixed), lengths[0])
 
         def add(index: Sequence[Number], so_far: Number) -> Number:
             return combine(
@@ -102,6 +108,37 @@ def write_reduction(block: Block, node: Node) -> None:
                 now = element({**fixed, **dict(zip(kept, index, strict=True))})
                 home.store(place(index), combine(machine, home.at(place(index)), now))
     writer.sources[result] = home
+
+
+SHORT = 64
+"""Rows of at most so many elements are added up as one vector: a loop would take longer to begin."""
+
+
+def _row(source: Source, axis: int, word: str) -> Buffer | None:
+    """Return an array of which a row along an axis can be a vector."""
+    if not isinstance(source, Buffer) or source.strides[axis] != 1 or word not in ("add", "mul"):
+        return None
+    short = 1 < source.type.shape[axis] <= SHORT
+    return source if short and source.type.dtype != "bool" else None
+
+
+def _total_of_row(
+    machine: Machine, word: str, row: Buffer, first: Sequence[Number], length: int
+) -> Number:
+    """Return the total of the elements of a row from an index on."""
+    build, dtype = machine.builder, row.type.dtype
+    kind = llvm_type(dtype)
+    vector = ir.VectorType(kind, length)
+    elements = build.load(row.address(first), typ=vector, align=row.type.itemsize)
+    if dtype not in FLOATS:
+        name, given, flags = f"llvm.vector.reduce.{word}", [elements], ()
+    else:
+        neutral = ir.Constant(kind, -0.0 if word == "add" else 1.0)
+        name, given, flags = f"llvm.vector.reduce.f{word}", [neutral, elements], ("reassoc",)
+    function = build.module.declare_intrinsic(
+        name, [vector], ir.FunctionType(kind, [value.type for value in given])
+    )
+    return Number(build.call(function, given, fastmath=flags), dtype)
 
 
 def accumulate(

@@ -7,7 +7,7 @@ from .checks import Checks, Site, check, plant
 from .collectives import LaneAxis, all_lanes
 from .containers import Held, held, is_container, merge
 from .equations import open_jaxpr, state_ref
-from .explain import user_loc
+from .explain import is_users, user_loc
 from .frames import Frame, Unnamed, current_frame, frames, trace_token, within
 from .gathering import Sites, gather_checks
 from .importer import Imported, import_jaxpr, import_traced, unit_name
@@ -59,6 +59,7 @@ __all__ = [
     "import_jaxpr",
     "import_traced",
     "is_container",
+    "is_users",
     "leave",
     "merge",
     "name_of",

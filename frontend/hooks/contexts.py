@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 HookType = Literal["read", "write_before", "write_after", "restore", "init"]
+"""One of :data:`HOOK_TYPES`."""
 
 HOOK_TYPES: tuple[HookType, ...] = ("read", "write_before", "write_after", "restore", "init")
 """When a hook can be called: the operation on a State that it belongs to."""

@@ -32,6 +32,7 @@ from ...ir import (
 )
 
 KEY = "key<fry>"
+"""The dtype of random keys."""
 HINTS = ("", "x", "", "V", "x1", "")
 MANTISSA = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 LARGEST = {"float16": 8.0, "bfloat16": 8.0}

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from ...ir import GraphError
 from ..errors import BrainIRError
-from . import diff, dump, listing, opt, report, run, run_as, stats
+from . import diff, dump, explore, listing, opt, report, run, run_as, stats
 from .command import Command, Problem, UsageError
 
 COMMANDS: tuple[Command, ...] = (
     dump.COMMAND,
     stats.COMMAND,
     report.COMMAND,
+    explore.COMMAND,
     opt.COMMAND,
     run.COMMAND,
     run_as.COMMAND,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import jax
 
-from ...ir import Graph, GraphError, fingerprint
+from ...ir import Graph, GraphError, Loc, fingerprint
 from ...passes import DEFAULTS, Options
+from ..capture import is_users
 from ..ecosystem import LIBRARIES
 from ..errors import BrainIRError
 from ..options import options
@@ -31,6 +32,17 @@ NOTHING = (
 class ScriptRun:
     """What a script compiled, each graph once, and how it failed if it did.
 
+    Attributes
+    ----------
+    programs : tuple of Program
+        What it compiled.
+    error : str or None
+        How it failed, with the traceback from the script on.
+    place : Loc or None
+        The last line of the user's own that was at work then.
+    files : tuple of str
+        The script, and the modules from its folder that it imported.
+
     Examples
     --------
     >>> import pathlib, tempfile
@@ -45,6 +57,8 @@ class ScriptRun:
 
     programs: tuple[Program, ...]
     error: str | None
+    place: Loc | None = None
+    files: tuple[str, ...] = ()
 
 
 def run_script(
@@ -90,9 +104,9 @@ def run_script(
     executables.clear()  # what is kept from before would not be compiled again
     path = os.path.abspath(path)
     with options(asked), _listening(note), as_main(path, arguments, library), _output_to_stderr():
-        error = _run(path)
+        error, place = _run(path)
         jax.effects_barrier()
-    return ScriptRun(tuple(found.values()), error)
+    return ScriptRun(tuple(found.values()), error, place, _files_of(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,15 +221,16 @@ def as_main(path: str, arguments: Sequence[str], library: str | None) -> Iterato
         sys.argv, sys.path = argv, folders
 
 
-def _run(path: str) -> str | None:
-    """Run the script and return what went wrong."""
+def _run(path: str) -> tuple[str | None, Loc | None]:
+    """Run the script and return what went wrong, and where."""
     try:
         runpy.run_path(path, run_name="__main__")
     except SystemExit as exit:
-        return None if exit.code in (None, 0) else f"the script exited with {exit.code!r}"
+        fine = exit.code in (None, 0)
+        return (None if fine else f"the script exited with {exit.code!r}"), None
     except (Exception, KeyboardInterrupt) as error:  # whatever a script may raise
-        return _traceback_in(path, error)
-    return None
+        return _traceback_in(path, error), _place_in(path, error)
+    return None, None
 
 
 def _traceback_in(path: str, error: BaseException) -> str:
@@ -224,3 +239,23 @@ def _traceback_in(path: str, error: BaseException) -> str:
     while frames is not None and frames.tb_frame.f_code.co_filename != path:
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+
+
+def _place_in(path: str, error: BaseException) -> Loc | None:
+    """Return the last of the user's own lines that led to an error."""
+    if isinstance(error, SyntaxError) and error.filename and _is_beside(path, error.filename):
+        return Loc(error.filename, error.lineno or 1)
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    own = (frame for frame in frames if _is_beside(path, frame.filename))
+    return next((Loc(frame.filename, frame.lineno or 1, 0, frame.name) for frame in own), None)
+
+
+def _files_of(path: str) -> tuple[str, ...]:
+    """Return the script and the modules that it has imported from its folder."""
+    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return path, *sorted({file for file in loaded if file and _is_beside(path, file)} - {path})
+
+
+def _is_beside(path: str, file: str) -> bool:
+    """Whether a file is in the folder of the script, and of no library."""
+    return file.startswith(os.path.join(os.path.dirname(path), "")) and is_users(file)

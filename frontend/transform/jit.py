@@ -130,7 +130,7 @@ class Jitted:
         The function that was compiled.
     arguments : Arguments
         Which of its arguments are static, and which are donated.
-    options : Options or None
+    options : brainir.Options or None
         What is asked of the compiler over what is in force where it is called.
     placement : Placement or None
         On which devices arguments and results are to be.

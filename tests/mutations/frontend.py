@@ -173,4 +173,25 @@ MUTANTS = (
         "reached = zeta(a, middle.astype(a.dtype)) <= beyond",
         ("tests/test_distributions.py",),
     ),
+    Mutant(
+        "the page that follows a script answers by any name",
+        "frontend/tools/explore/serving.py",
+        'if self.headers.get("Host") not in self.server.hosts:',
+        'if self.headers.get("Host") is None:',
+        ("tests/test_explore.py",),
+    ),
+    Mutant(
+        "a script that changes while it runs is seen through",
+        "frontend/tools/explore/following.py",
+        "if self._ended.wait(POLL) or _stamps(stamps) != stamps:",
+        "if self._ended.wait(POLL):",
+        ("tests/test_explore.py",),
+    ),
+    Mutant(
+        "the reference leaves out what is neither a class nor a function",
+        "docs/public_names.py",
+        "        parts.extend(map(_entry, names))\n",
+        '        parts.extend(_entry(name) for name in names if name.kind != "data")\n',
+        ("tests/test_site.py",),
+    ),
 )

@@ -48,12 +48,14 @@ class Collector:
         self._lines: dict[str, int] = {}
         self.functions: list[Data] = []
 
-    def data(self, title: str, error: str | None) -> Data:
+    def data(self, title: str, error: str | None, place: Loc | None = None) -> Data:
         """Return what the page is made of."""
         version = sys.modules[__name__.partition(".")[0]].__version__
+        failed = self.place(place)
         return {
             "title": title,
             "error": error,
+            "failed": failed,
             "versions": f"brainir {version}, jax {jax.__version__}, {jax.default_backend()}",
             "files": [{"path": path, "lines": _source(path)} for path in self._files],
             "places": [list(place) for place in self._places],
@@ -273,14 +275,18 @@ def measure(graph: Graph, backend: str = DEFAULT_BACKEND) -> Data | None:
 
 
 def report_data(
-    path: str, programs: Sequence[Program], error: str | None = None, measure_xla: bool = True
+    path: str,
+    programs: Sequence[Program],
+    error: str | None = None,
+    measure_xla: bool = True,
+    place: Loc | None = None,
 ) -> Data:
-    """Return what the report of a script shows, as plain data."""
+    """Return what the report of a script shows, as plain data; how it failed, and where."""
     collector = Collector(measure_xla)
     for program in programs:
         collector.add(program)
     _tell_apart(collector.functions)
-    return collector.data(Path(path).name, error)
+    return collector.data(Path(path).name, error, place)
 
 
 def _tell_apart(functions: Sequence[Data]) -> None:

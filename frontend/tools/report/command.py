@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
@@ -30,6 +31,12 @@ def _configure(parser: ArgumentParser) -> None:
         default=True,
         help="also compile each graph, and tell how long that takes and what XLA says",
     )
+    parser.add_argument(
+        "--format",
+        choices=("page", "json"),
+        default="page",
+        help="a page, or its data as JSON for other programs, also where nothing was compiled",
+    )
 
 
 def _execute(options: Namespace) -> int:
@@ -38,12 +45,16 @@ def _execute(options: Namespace) -> int:
     chosen = [program for program in run.programs if program.graph in set(graphs)]
     if run.error is not None:
         print(f"{run.error}\nbrainir: {options.script} failed", file=sys.stderr)
-    if not chosen:
+    if not chosen and options.format == "page":
         raise Problem(NOTHING)
-    data = report_data(options.script, chosen, run.error, options.xla)
-    Path(options.output).write_text(render_page(data), encoding="utf-8")
-    count = f"{len(chosen)} function{'s' if len(chosen) > 1 else ''}"
-    print(f"{options.output}: {count}", file=sys.stderr)
+    data = report_data(options.script, chosen, run.error, options.xla, run.place)
+    if options.format == "json":
+        text = json.dumps({**data, "files_of_script": run.files})
+    else:
+        text = render_page(data)
+        count = f"{len(chosen)} function{'s' if len(chosen) > 1 else ''}"
+        print(f"{options.output}: {count}", file=sys.stderr)
+    Path(options.output).write_text(text, encoding="utf-8")
     return 1 if run.error is not None else 0
 
 

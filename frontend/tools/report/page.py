@@ -16,6 +16,7 @@ SCRIPTS = (
     "layout.js",
     "graph.js",
     "diff.js",
+    "text.js",
     "tables.js",
     "source.js",
     "main.js",
@@ -26,17 +27,19 @@ LIBRARIES = ("cytoscape", "d3-dag")
 """Files of others, each with its licence beside it."""
 
 
-def render_page(data: Mapping[str, Any]) -> str:
-    """Return the page of a report.
+def render_page(data: Mapping[str, Any], live: bool = False) -> str:
+    """Return the page of a report; one that is live follows the server that it comes from.
 
     Everything that comes from a user, such as source text or the names of functions, is in one
     JSON element, where no markup can begin; the scripts only ever put it into text nodes.
     """
     licences = "\n\n".join(_read("vendor", f"{name}.LICENSE.txt") for name in LIBRARIES)
     libraries = [_script(_read("vendor", f"{name}.min.js")) for name in LIBRARIES]
-    own = "\n".join(_read("page", name) for name in SCRIPTS)
+    scripts = [*SCRIPTS, "live.js"] if live else SCRIPTS
+    own = "\n".join(_read("page", name) for name in scripts)
     parts = {
         "title": escape(str(data["title"])),
+        "connect": "; connect-src 'self'" if live else "",
         "style": _read("page", "style.css"),
         "licences": escape(licences),
         "data": embedded_json(data),

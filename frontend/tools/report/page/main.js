@@ -8,6 +8,7 @@ const view = { fn: 0, stage: 0, tab: "graph", selected: null, hits: [], hit: -1 
 
 const graphView = new GraphView((id) => select(id));
 const diffView = new DiffView((id) => select(id));
+const textView = new TextView((id) => select(id));
 const sourceView = new SourceView(selectLine);
 
 const fnNow = () => report.functions[view.fn];
@@ -54,6 +55,9 @@ function showTab(name) {
   }
   const fill = (parts) => byId(`view-${name}`).replaceChildren(...parts);
   if (name === "graph") {
+    byId("text").hidden = !byId("beside").checked;
+    if (byId("beside").checked) textView.show(drawingNow());
+    textView.select(view.selected);
     graphView.cy.resize();
     graphView.show(drawingNow());
     graphView.highlight(view.hits);
@@ -72,7 +76,10 @@ function select(id) {
   view.selected = id;
   byId("details").replaceChildren(...details(drawingNow(), id, select));
   sourceView.mark(id === null ? null : place(drawingNow().items[id]));
-  if (view.tab === "graph") graphView.select(id, id !== null && !isInView(id));
+  if (view.tab === "graph") {
+    graphView.select(id, id !== null && !isInView(id));
+    textView.select(id);
+  }
   if (view.tab === "diff") diffView.select(id, true);
 }
 
@@ -199,6 +206,7 @@ function onKey(event) {
   action();
 }
 
+// Where a failed script compiled nothing, there is only its error and its source.
 function start() {
   byId("title").textContent = report.title;
   byId("title").title = report.versions;
@@ -224,8 +232,17 @@ function start() {
   listen();
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   document.documentElement.dataset.theme = dark ? "dark" : "light";
-  view.stage = recall();
-  showFunction(view.fn);
+  if (report.functions.length) {
+    view.stage = recall();
+    showFunction(view.fn);
+  } else {
+    document.body.classList.add("empty");
+    byId("problem").textContent = report.error ?? "";
+    byId("problem").hidden = !report.error;
+    sourceView.show(null);
+  }
+  if (report.failed >= 0) sourceView.mark(place({ c: report.failed + 1 }));
+  byId("problem").scrollTop = byId("problem").scrollHeight; // where a traceback says what it is
 }
 
 function listen() {
@@ -253,6 +270,10 @@ function listen() {
     graphView.near = byId("near").checked;
     graphView.draw(true);
   });
+  on("beside", "change", () => {
+    showTab("graph");
+    graphView.fitAll();
+  });
   on("shade", "change", () => {
     graphView.shade = byId("shade").value;
     graphView.restyle();
@@ -260,7 +281,7 @@ function listen() {
   on("against", "change", () => diffView.show(view.fn, view.stage, byId("against").value));
   on("help-button", "click", () => byId("help").showModal());
   on("theme", "click", () => useTheme(isDark() ? "light" : "dark"));
-  addEventListener("keydown", onKey);
+  if (report.functions.length) addEventListener("keydown", onKey);
 }
 
 start();
