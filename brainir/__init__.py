@@ -16,7 +16,7 @@ __all__ = ["backends", "frontend", "ir", "passes"]
 __all__ += frontend.__all__
 
 # `import brainir.nn` works like `from brainir import nn`, though the file lies in the frontend.
-_PARTS = "environ event graph init mixin nn random surrogate tools transform typing util"
+_PARTS = "environ event graph init mixin nir nn random surrogate tools transform typing util"
 for _part in _PARTS.split():
     _sys.modules[f"{__name__}.{_part}"] = getattr(frontend, _part)
 for _part in ("filter", "struct"):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 from brainir.ir import temporary_ops
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/tutorials/*.md")])
+LIBRARIES = {"training": ("optax", "orbax.checkpoint", "safetensors"), "nir": ("nir",)}
+"""What pages use beside us."""
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
 
 
@@ -36,7 +40,11 @@ def test_a_page_shows_what_happens(page):
     names: dict[str, object] = {"__name__": "__main__"}
     failures: list[str] = []
     runner = doctest.DocTestRunner(Checker(), optionflags=FLAGS)
-    with temporary_ops():
+    for library in LIBRARIES.get(page.stem, ()):
+        pytest.importorskip(library)
+    others = page.stem in LIBRARIES  # whose code may promote dtypes
+    promotion = jax.numpy_dtype_promotion("standard") if others else contextlib.nullcontext()
+    with temporary_ops(), promotion:
         for line, block in sessions(page.read_text()):
             example = doctest.DocTestParser().get_doctest(block, names, page.name, page.name, line)
             runner.run(example, out=failures.append, clear_globs=False)

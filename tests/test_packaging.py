@@ -29,7 +29,7 @@ LAYERS = {
     "frontend": Layer(
         {"ir", "passes", "backends"},
         {"numpy", "jax", "brainunit", "networkx"},
-        lazily=frozenset({"tqdm", "rich", "hypothesis", "IPython"}),
+        lazily=frozenset({"tqdm", "rich", "hypothesis", "IPython", "nir"}),
     ),
 }
 
@@ -45,6 +45,7 @@ ROOMS = (
     {"event", "random", "init", "surrogate"},
     {"transform"},
     {"nn"},
+    {"nir"},
     {"validation", "ecosystem"},
     {"artifact", "tools"},
     {"testing"},

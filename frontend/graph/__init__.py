@@ -4,6 +4,7 @@ The graphs that functions become are elsewhere: see ``brainir.ir``.
 """
 
 from ..state import FlattedDict, NestedDict, Node, TreefyState
+from .arrays import set_state_arrays, state_arrays
 from .conversion import NodeStates, graph_to_tree, tree_to_graph
 from .definition import GraphDef, NodeEdge, NodeSpec, RefMap, StateEdge, Static, StaticEdge
 from .operations import (
@@ -54,7 +55,9 @@ __all__ = [
     "nodes",
     "pop_states",
     "register_graph_node_type",
+    "set_state_arrays",
     "split_context",
+    "state_arrays",
     "states",
     "tree_to_graph",
     "treefy_merge",

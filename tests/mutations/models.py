@@ -6,6 +6,8 @@ from .mutant import Mutant
 
 DELAYS = ("tests/test_delay.py",)
 GRAPH = ("tests/test_graph_room.py",)
+KEPT = ("tests/test_training.py",)
+NIR = ("tests/test_nir.py",)
 
 MUTANTS = (
     Mutant(
@@ -70,5 +72,33 @@ MUTANTS = (
         "        if rest:\n",
         "        if False:\n",
         GRAPH,
+    ),
+    Mutant(
+        "arrays of another unit fit a model",
+        "frontend/graph/arrays.py",
+        'return "" if leaf.unit.is_unitless else f" [{leaf.unit}]"',
+        'return ""',
+        KEPT,
+    ),
+    Mutant(
+        "an array that no State has is passed over",
+        "frontend/graph/arrays.py",
+        "        if name not in wanted and name not in explained:\n",
+        "        if False:\n",
+        KEPT,
+    ),
+    Mutant(
+        "a current that decays within a step counts as if it did not",
+        "frontend/nir/neurons.py",
+        "decay * (dt / mem) * exprel(dt / mem - dt / syn)",
+        "decay * (dt / mem)",
+        NIR,
+    ),
+    Mutant(
+        "what closes a cycle is handed on in the same step",
+        "frontend/nir/network.py",
+        "        old = {name: state.value for name, state in self.last.items()}\n",
+        "        old = given\n",
+        NIR,
     ),
 )
