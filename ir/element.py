@@ -186,6 +186,7 @@ class NotByElement:
 
 
 ElementRule = Pointwise | Indexed | Spelled | NotByElement
+"""What the record of an op says of its elements."""
 
 NO_ELEMENT = NotByElement
 """``NO_ELEMENT("why")``: kernels cannot hold the op."""

@@ -174,6 +174,7 @@ class Value:
 
 
 Scalar = bool | int | float | complex
+"""The value of a literal."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

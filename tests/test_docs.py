@@ -55,5 +55,5 @@ def test_a_page_shows_what_happens(page):
 def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-            if "://" not in link:
+            if "://" not in link and not link.startswith("reference/"):  # which the site writes
                 assert (page.parent / link).exists(), f"{page.name} links to {link}"

@@ -111,7 +111,7 @@ def write_reduction(block: Block, node: Node) -> None:
 
 
 SHORT = 64
-"""Rows of at most so many elements are added up as one vector: a loop would take longer to begin."""
+"""Rows of at most so many elements are added up as one vector: loops take as long to begin."""
 
 
 def _row(source: Source, axis: int, word: str) -> Buffer | None:
@@ -130,14 +130,15 @@ def _total_of_row(
     kind = llvm_type(dtype)
     vector = ir.VectorType(kind, length)
     elements = build.load(row.address(first), typ=vector, align=row.type.itemsize)
-    if dtype not in FLOATS:
-        name, given, flags = f"llvm.vector.reduce.{word}", [elements], ()
-    else:
-        neutral = ir.Constant(kind, -0.0 if word == "add" else 1.0)
-        name, given, flags = f"llvm.vector.reduce.f{word}", [neutral, elements], ("reassoc",)
-    function = build.module.declare_intrinsic(
-        name, [vector], ir.FunctionType(kind, [value.type for value in given])
-    )
+    given, flags = [elements], ()
+    if dtype in FLOATS:
+        given.insert(0, ir.Constant(kind, -0.0 if word == "add" else 1.0))
+        word, flags = f"f{word}", ("reassoc",)
+    name = f"llvm.vector.reduce.{word}.v{length}{kind.intrinsic_name}"
+    function = build.module.globals.get(name)
+    if function is None:
+        type = ir.FunctionType(kind, [value.type for value in given])
+        function = ir.Function(build.module, type, name)
     return Number(build.call(function, given, fastmath=flags), dtype)
 
 
