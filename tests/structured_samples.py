@@ -292,6 +292,9 @@ def sparse_samples(rng: Random) -> Iterator[Sample]:
             yield Sample("csr_to_columns", (floats(rng, height), weights, *where), {"columns": 5})
             yield Sample("csr_to_rows", (floats(rng, 3, 5), weights, *where))
         yield Sample("csr_to_connections", (floats(rng, height), floats(rng, 5), *where))
+    nowhere = connections(rng, 0, 2, 1)
+    yield Sample("csr_to_rows", (floats(rng, 0), floats(rng, 3), *nowhere))
+    yield Sample("csr_to_connections", (floats(rng, 2), floats(rng, 0), *nowhere))
     many = connections(rng, 7, *(5, 30, 0, 40) * 2)
     few = np.where(np.arange(16).reshape(2, 8) % 12 == 3, floats(rng), f32(0))
     yield Sample("csr_to_columns", (few, floats(rng, 150), *many), {"columns": 7})
@@ -308,6 +311,7 @@ def seeded_samples(rng: Random) -> Iterator[Sample]:
     few = np.where(np.arange(100) % 40 == 7, f32(0.5), f32(0))
     yield Sample("seeded_to_columns", (few, i32(-3)), {"columns": 50, "probability": 0.2})
     yield Sample("seeded_to_columns", (floats(rng, 0), i32(2)), {"columns": 3, "probability": 0.2})
+    yield Sample("seeded_to_rows", (floats(rng, 0), i32(2)), {"rows": 3, "probability": 0.2})
     yield Sample("seeded_to_rows", (integers(rng, 70), i32(2)), {"rows": 1, "probability": 0.2})
 
 

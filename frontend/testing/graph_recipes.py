@@ -8,6 +8,7 @@ from math import inf, prod
 from ...ir import Operand, Type, Value
 from .elementwise_recipes import MATHS, draw_maths
 from .graph_draft import KEY, Draft, Range, kind
+from .sparse_recipes import draw_seeded, draw_sparse
 
 Recipe = Callable[[Draft, str], None]
 RECIPES: dict[str, Recipe] = {}
@@ -436,6 +437,9 @@ def _(d: Draft, op: str) -> None:
     type = Type("uint32", d.shape())
     d.emit(op, [d.operand(type) for _ in range(4)])
 
+
+recipe("csr_to_columns", "csr_to_rows", "csr_to_connections")(draw_sparse)
+recipe("seeded_to_columns", "seeded_to_rows")(draw_seeded)
 
 RANDOM = {name for name in RECIPES if name.startswith(("random_", "threefry"))}
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from .sparse_lax import take
+
 FEW = 64
 """If no more rows than so many, or one in so many, have something to send, the others draw no
 targets."""
@@ -91,7 +93,7 @@ def to_columns(
 
     def those_that_send() -> Any:
         rows = jnp.nonzero(active, size=few, fill_value=height)[0].astype("uint32")
-        return send(rows, vector.at[..., rows].get(mode="fill", fill_value=0))
+        return send(rows, take(jax, vector, rows))
 
     def all_of_them() -> Any:
         return send(jnp.arange(height, dtype="uint32"), vector)
@@ -110,7 +112,7 @@ def to_rows(
     jnp = jax.numpy
 
     def visit(sums: Any, at: Any) -> Any:
-        return sums + vector.at[..., at].get(mode="fill", fill_value=0)
+        return sums + take(jax, vector, at)
 
     sums = jnp.zeros((*vector.shape[:-1], rows), vector.dtype)
     every = drawing(jnp.arange(rows, dtype="uint32"), vector.shape[-1])

@@ -264,8 +264,8 @@ def _blocks(
 
 def _cost(operands: Types, results: Types, attrs: Mapping[str, Any]) -> Cost:
     """Cost of going along all connections, for all lanes."""
-    vector, _, indices, *_ = operands
-    lanes = vector.size // max(1, vector.shape[-1])
+    vector, other, indices, *_ = operands
+    lanes = vector.size // max(1, vector.shape[-1]) if other.size else 0
     return Cost(2 * lanes * indices.size, traffic(operands, results), Weight.HEAVY)
 
 

@@ -25,8 +25,10 @@ def _places(jax: Any, indices: Any) -> Any:
     return indices.astype("uint32")
 
 
-def _take(jax: Any, array: Any, places: Any) -> Any:
+def take(jax: Any, array: Any, places: Any) -> Any:
     """Return elements along the last axis of an array, zeros where they are outside."""
+    if not array.shape[-1]:
+        return jax.numpy.zeros((*array.shape[:-1], *places.shape), array.dtype)
     return array.at[..., places].get(mode="fill", fill_value=0)
 
 
@@ -127,7 +129,7 @@ def to_rows(jax: Any, vector: Any, weights: Any, indices: Any, indptr: Any, rows
     """Return ``matrix @ vector``."""
     jnp = jax.numpy
     vector = jnp.asarray(vector)
-    carried = _take(jax, vector, _places(jax, indices)) * weights
+    carried = take(jax, vector, _places(jax, indices)) * weights
     sums = jnp.zeros((*vector.shape[:-1], indptr.shape[0] - 1), vector.dtype)
     return sums.at[..., rows].add(carried, mode="drop", indices_are_sorted=True)
 
@@ -136,6 +138,6 @@ def to_connections(jax: Any, left: Any, right: Any, indices: Any, indptr: Any, r
     """Return the products of the values at both ends of each connection, summed over lanes."""
     jnp = jax.numpy
     values = jnp.asarray(left)[..., rows]
-    there = _take(jax, jnp.asarray(right), _places(jax, indices))
+    there = take(jax, jnp.asarray(right), _places(jax, indices))
     products = jnp.where(values != 0, values * there, jnp.zeros_like(there))
     return jnp.sum(products, axis=tuple(range(products.ndim - 1)), dtype=products.dtype)
