@@ -79,6 +79,7 @@ from .wiring import (
     target,
     targets,
 )
+from .work import node_cost, runs
 
 __all__ = [
     "FORMS",
@@ -178,6 +179,7 @@ __all__ = [
     "manual_axes",
     "mapped",
     "move_axis",
+    "node_cost",
     "numpy_dtype",
     "parse",
     "part_of",
@@ -187,6 +189,7 @@ __all__ = [
     "replay",
     "replay_graph",
     "replay_region",
+    "runs",
     "source",
     "sources",
     "spikes",

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import brainir
+
 ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = Path(brainir.__file__).parent.parent
 SCRIPT = str(ROOT / "tests" / "spread_programs.py")
 
 
@@ -18,7 +21,7 @@ def start(devices: int, *arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         [sys.executable, SCRIPT, *arguments],
-        env={**environment, "PYTHONPATH": str(ROOT)},
+        env={**environment, "PYTHONPATH": f"{LIBRARY}{os.pathsep}{ROOT}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

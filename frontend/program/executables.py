@@ -97,10 +97,15 @@ class Compiled:
 
 @dataclass(slots=True, eq=False)
 class Runnable:
-    """A compiled program, and the function of flat arrays that its backend makes of it."""
+    """A compiled program, and the function of flat arrays that its backend makes of it.
+
+    Before States get new values, whoever runs it ``waits`` for those: what talks to the host may
+    fail there, and what takes long may be interrupted.
+    """
 
     compiled: Compiled
     function: Callable[..., Sequence[Any]]
+    waits: bool
     new: bool = True
 
     def run(self, *arrays: Any) -> Sequence[Any]:
@@ -282,4 +287,5 @@ def find_runnable(program: Program) -> Runnable:
 def _make_runnable(program: Program) -> Runnable:
     compiled = compile_program(program)
     executable = compiled.executable()
-    return Runnable(compiled, executable.inside if compiled.foreign else executable.function)
+    function = executable.inside if compiled.foreign else executable.function
+    return Runnable(compiled, function, compiled.io or executable.long)

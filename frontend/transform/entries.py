@@ -161,6 +161,7 @@ class Entry(Captured):
         donated = tuple(i if isinstance(i, str) else first + i for i in donate)
         executable = self._compiled.executable(donated, self._around)
         self._inner = executable.inside
+        self._waits = self._io or executable.long
         self._ready = outermost(executable, self._compiled.backend)
         # What talks to the host runs Python of the user, maybe for long.
         self._outer = self._ready if self._io else self._compiling
@@ -188,7 +189,7 @@ class Entry(Captured):
             if not release_all(held):
                 raise
             return self.run(args, kwargs)
-        if self._io:
+        if self._waits:  # here a signal is heard, with all States as they were
             jax.block_until_ready((values, result))
         if self._packs_left:
             count = len(self._packs_left)
