@@ -148,6 +148,22 @@ def spread_states_do_not_stand_in_packs(mesh: Any) -> None:
         np.testing.assert_array_equal(cell.value, i / 8 + 1.75)
 
 
+def messages_are_counted(mesh: Any) -> None:
+    """Count those of a loop once for each step, and those outside of it once."""
+
+    def put(array: Any, *axes: Any) -> Any:
+        return jax.device_put(array, NamedSharding(mesh, P(*axes)))
+
+    def sums(xs: Any) -> Any:
+        return transform.for_loop(lambda x: jax.lax.psum(x, "model"), xs)
+
+    spread = transform.shard_map(sums, mesh, P(None, "model"), P())
+    run = transform.jit(lambda xs, ys: (spread(xs), ys.sum()))
+    xs, ys = put(np.ones((10, 6), "f4"), None, "model"), put(np.ones(4, "f4"), "data")
+    (found,) = brainir.tools.communication(run, xs, ys)
+    assert found == brainir.tools.Communication("all-reduce", 2, 11, 10 * 3 * 4 + 4)
+
+
 def main() -> None:
     """Run everything on a mesh of two by two devices."""
     if len(sys.argv) == 3:
@@ -157,6 +173,7 @@ def main() -> None:
     if len(sys.argv) < 3:
         a_state_stays_where_it_is_put(mesh)
         spread_states_do_not_stand_in_packs(mesh)
+        messages_are_counted(mesh)
     print("all agree on", jax.device_count(), "devices of", jax.process_count(), "processes")
 
 

@@ -54,3 +54,15 @@ def test_what_takes_long_is_known() -> None:
         return brainir.backends.backend_named("xla").compile(graph).long
 
     assert [long(10, 3), long(300_000, 1), long(20, 8_000_000)] == [False, True, True]
+
+
+@pytest.mark.skipif(not brainir.backends.native.AVAILABLE, reason="there are no kernels")
+def test_a_long_kernel_does_not_run_in_the_thread_that_calls() -> None:
+    loop = transform.jit(lambda xs: transform.scan(lambda c, x: (jnp.sin(c + x), c), 0.0, xs)[0])
+    graph = loop.trace(jnp.zeros(3_000_000)).graph()
+    assert "kernel" in [node.op.name for node in graph.nodes]
+    run = brainir.backends.backend_named("xla").compile(graph)
+    jax.block_until_ready(run(jnp.zeros(3_000_000)))
+    (last,) = run(jnp.zeros(3_000_000))
+    assert not last.is_ready()
+    jax.block_until_ready(last)

@@ -20,20 +20,6 @@ MUTANTS = (
         ("tests/test_interrupts.py",),
     ),
     Mutant(
-        "new values of spread States lie where XLA likes",
-        "frontend/program/executables.py",
-        "        if homes:\n",
-        "        if not homes:\n",
-        ("tests/test_spread_states.py",),
-    ),
-    Mutant(
-        "a State that was moved finds the program of its old place",
-        "frontend/transform/entries.py",
-        "        if self._several and not self._at_home():\n",
-        "        if self._several and not self._at_home:\n",
-        ("tests/test_spread_states.py",),
-    ),
-    Mutant(
         "garbage is never collected again after a first call",
         "frontend/program/collection.py",
         "        if enabled:\n",
