@@ -4,7 +4,7 @@ from . import lax as lax
 from . import native as native
 from . import reference as reference
 from . import xla as xla
-from .arrays import describe, jax_dtype, shape_struct, to_jax, to_numpy, type_of
+from .arrays import describe, jax_dtype, literal_array, shape_struct, to_jax, to_numpy, type_of
 from .protocol import Around, Backend, Cost, Executable, Flat, Memory
 from .registry import BACKENDS, backend_named
 
@@ -20,6 +20,7 @@ __all__ = [
     "describe",
     "jax_dtype",
     "lax",
+    "literal_array",
     "native",
     "reference",
     "shape_struct",

@@ -107,7 +107,15 @@ def name_of_dtype(dtype: Any) -> str:
 
 
 def literal_array(literal: Literal) -> np.ndarray[Any, Any]:
-    """Return a literal as a rank-0 array of just its dtype."""
+    """Return a literal as a rank-0 array of just its dtype.
+
+    Examples
+    --------
+    >>> from brainir.backends import literal_array
+    >>> from brainir.ir import Literal, Type
+    >>> literal_array(Literal(0.5, Type("float32")))
+    array(0.5, dtype=float32)
+    """
     return np.array(literal.value, numpy_dtype(literal.type.dtype))
 
 

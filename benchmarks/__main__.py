@@ -21,13 +21,15 @@ import numpy as np
 
 from .apart import Apart
 from .machine import Limits, described
-from .side_by_side import BY_HAND, HEAD, PEER, Result, Row
+from .side_by_side import BY_HAND, OTHERS, Result, Row
 
 GROUPS = {
     "dispatch": "Many small States",
     "eager": "Calls outside of `jit`",
     "tutorial_loops": "Small loops",
+    "hodgkin_huxley": "Neurons with ion channels",
     "nets": "Spiking nets",
+    "networks": "Networks with rare spikes",
     "gated": "Gated units",
     "convolutions": "Convolutions",
     "first_call": "First calls",
@@ -72,7 +74,7 @@ def measured(name: str, limits: Limits) -> Result:
 def spelled(result: Result) -> str:
     """Spell a result as JSON."""
     seconds = {way: values.tolist() for way, values in result.seconds.items()}
-    parts = {"first": result.first, "sizes": result.sizes, "limit": result.limit}
+    parts = {key: getattr(result, key) for key in ("first", "sizes", "limit", "others")}
     return json.dumps({"name": result.name, "seconds": seconds, **parts})
 
 
@@ -129,17 +131,19 @@ def main() -> None:
     for group, names in chosen.items():
         if not names:
             continue
-        head = [f"## {GROUPS[group]}", "", line(HEAD), line("-" * 3 for _ in HEAD)]
-        print("\n".join(head[2:]), flush=True)
-        text += head
+        text += [f"## {GROUPS[group]}", ""]
         for name in names:
             found.append(measured(name, limits))
-            text.append(line(found[-1].cells()))
-            print(text[-1], flush=True)
+            lines = [line(found[-1].cells())]
+            if name == names[0]:
+                head = found[-1].head
+                lines = [line(head), line("-" * 3 for _ in head), *lines]
+            print("\n".join(lines), flush=True)
+            text += lines
         text.append("")
     if asked.words and PAGE.exists():
         update(found)
-    ends = ", ".join(f"to {other}: {mean(found, other)}" for other in (BY_HAND, PEER))
+    ends = ", ".join(f"to {other}: {mean(found, other)}" for other in OTHERS)
     print(f"geometric means {ends}")
     if not asked.words:
         title = "# Benchmarks\n\nWritten by `python -m benchmarks`; "

@@ -7,7 +7,7 @@ too. What is trained is read from the mean of what the last layer does.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
@@ -35,12 +35,15 @@ class Net:
         The width of the input and of each layer.
     recurrent : bool
         Whether all layers but the last drive themselves.
+    gain : float
+        What weights are multiplied by: with 2, a quarter of the neurons or more spike in a step.
     """
 
     steps: int
     rows: int
     sizes: tuple[int, ...]
     recurrent: bool = False
+    gain: float = 2.0
 
     def __str__(self) -> str:
         kind = "recurrent" if self.recurrent else "feed-forward"
@@ -58,10 +61,10 @@ class Net:
         return [*pairwise(self.sizes), *within]
 
     def weights(self) -> list[Any]:
-        """Return weights that keep a part of the neurons spiking."""
+        """Return the weights."""
         keys = jax.random.split(jax.random.key(0), len(self.shapes))
         pairs = zip(keys, self.shapes, strict=True)
-        return [2 * jax.random.normal(key, shape) / shape[0] ** 0.5 for key, shape in pairs]
+        return [self.gain * jax.random.normal(key, shape) / shape[0] ** 0.5 for key, shape in pairs]
 
     def spikes(self) -> Any:
         """Return the input."""
@@ -178,6 +181,9 @@ def rows() -> Iterator[Row]:
         yield Row(f"{net}: training step", partial(ways, net, 1), 1e-3, net.work(3), 9)
     for net in (deep[1], deep[3], many[1], driven[1]):
         yield Row(f"{net}: simulation", partial(ways, net, 0), 1e-3, net.work(1), 9)
+    rare = replace(driven[1], gain=1.1)
+    name = f"{rare}, of 256 one in twenty spikes: training step"
+    yield Row(name, partial(ways, rare, 1), 1e-3, rare.work(3), 9)
     long = Net(1000, 16, (100, 256, 20), True)
     yield Row(f"{long}: training step", partial(ways, long, 1), 1e-3, long.work(3), 5)
     name = f"{long}: training step with a tenth of the memory"

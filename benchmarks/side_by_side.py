@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +19,12 @@ import numpy as np
 
 from .machine import NOTHING, Limits, Work
 
-MINE, BY_HAND, PEER = "brainir", "jax", "brainstate"
-"""The ways: a program on brainir, the best that somebody writes with jax alone, and brainstate."""
+MINE, BY_HAND, PEER, BRIAN = "brainir", "jax", "brainstate", "Brian 2"
+"""The ways: a program on brainir, the best that somebody writes with jax alone, brainstate with
+what is built on it, and the C++ of Brian 2."""
+
+OTHERS = (BY_HAND, PEER)
+"""The ways that most tables compare with."""
 
 Seconds = dict[str, "np.ndarray[Any, Any]"]
 
@@ -29,12 +33,14 @@ Seconds = dict[str, "np.ndarray[Any, Any]"]
 class Way:
     """A compiled function, and what it is called with.
 
-    ``view`` is what is compared of the outputs, where rounding may become more.
+    ``view`` is what is compared of the outputs, where rounding may become more. ``took`` returns
+    the seconds of the last call, if its function measures itself.
     """
 
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
     view: Callable[[Any], Any] = lambda outputs: outputs
+    took: Callable[[], float] | None = None
 
     def __call__(self) -> Any:
         """Call it."""
@@ -67,6 +73,8 @@ class Row:
         What no way can do without.
     pairs, repeat : int
         How often each way is timed, and how many calls are timed as one.
+    others : tuple of str
+        The ways that the table has columns for.
     """
 
     name: str
@@ -75,6 +83,7 @@ class Row:
     work: Work = NOTHING
     pairs: int = 15
     repeat: int = 1
+    others: tuple[str, ...] = OTHERS
 
     def measure(self, limits: Limits) -> Result:
         """Run it all in this process."""
@@ -92,7 +101,7 @@ class Row:
                 np.testing.assert_allclose(mine, other, **close, err_msg=f"{self.name}: {name}")
         seconds = time_ways(ways, self.pairs, self.repeat)
         sizes = {name: size for name, way in ways.items() if (size := way.temporary()) is not None}
-        return Result(self.name, seconds, first, sizes, limits.seconds(self.work))
+        return Result(self.name, seconds, first, sizes, limits.seconds(self.work), self.others)
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,8 @@ class Result:
         MiB that XLA holds besides arguments and results.
     limit : float
         Seconds that the machine needs for what no way can do without.
+    others : sequence of str
+        The ways that the table has columns for.
     """
 
     name: str
@@ -118,6 +129,7 @@ class Result:
     first: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, float] = field(default_factory=dict)
     limit: float = 0.0
+    others: Sequence[str] = OTHERS
 
     def ratio(self, other: str) -> tuple[float, float, float] | None:
         """Return the quartiles of what brainir takes by what another way takes."""
@@ -131,7 +143,7 @@ class Result:
         mine = float(np.median(self.seconds[MINE]))
         yield self.name
         yield spelled(mine)
-        for other in (BY_HAND, PEER):
+        for other in self.others:
             found = self.ratio(other)
             yield "" if found is None else f"{found[1]:.2f} [{found[0]:.2f}, {found[2]:.2f}]"
         for table in (self.first, self.sizes):
@@ -139,8 +151,11 @@ class Result:
             yield f"{table[MINE] / table[other]:.2f}" if MINE in table and table.get(other) else ""
         yield f"{self.limit / mine:.0%}" if self.limit else ""
 
-
-HEAD = ("", "brainir", "to jax", "to brainstate", "first call", "memory", "of the limit")
+    @property
+    def head(self) -> tuple[str, ...]:
+        """What stands above the cells."""
+        columns = (f"to {other}" for other in self.others)
+        return "", MINE, *columns, "first call", "memory", "of the limit"
 
 
 def spelled(seconds: float) -> str:
@@ -170,7 +185,7 @@ def surrogates(library: Any) -> Any:
     return surrogate
 
 
-def time_ways(ways: Mapping[str, Callable[[], Any]], pairs: int = 15, repeat: int = 1) -> Seconds:
+def time_ways(ways: Mapping[str, Way], pairs: int = 15, repeat: int = 1) -> Seconds:
     """Return seconds for one call of each way, one entry a round."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for run in ways.values():
@@ -182,5 +197,6 @@ def time_ways(ways: Mapping[str, Callable[[], Any]], pairs: int = 15, repeat: in
             for _ in range(repeat - 1):
                 run()
             jax.block_until_ready(run())
-            seconds[name].append((time.perf_counter() - start) / repeat)
+            elapsed = (time.perf_counter() - start) / repeat
+            seconds[name].append(elapsed if run.took is None else run.took())
     return {name: np.array(values) for name, values in seconds.items()}

@@ -16,7 +16,8 @@ __all__ = ["backends", "frontend", "ir", "passes"]
 __all__ += frontend.__all__
 
 # `import brainir.nn` works like `from brainir import nn`, though the file lies in the frontend.
-for _part in "environ graph init mixin nn random surrogate tools transform typing util".split():
+_PARTS = "environ event graph init mixin nn random surrogate tools transform typing util"
+for _part in _PARTS.split():
     _sys.modules[f"{__name__}.{_part}"] = getattr(frontend, _part)
 for _part in ("filter", "struct"):
     _sys.modules[f"{__name__}.util.{_part}"] = getattr(frontend.util, _part)

@@ -3,6 +3,7 @@
 from ..passes import Options
 from . import (
     environ,
+    event,
     graph,
     hooks,
     init,
@@ -58,6 +59,7 @@ __all__ = [
     "check_state_jax_tracer",
     "check_state_value_tree",
     "environ",
+    "event",
     "graph",
     "init",
     "load",

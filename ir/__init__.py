@@ -55,6 +55,7 @@ from .ops.convolution import sum_of_convolutions
 from .ops.indexing import corners, default_fill
 from .ops.reduction import linear_recurrence
 from .ops.rules import move_axis, repeat
+from .ops.seeded import row_keys, target_gap
 from .ops.windows import Windows
 from .parser import ParseError, parse
 from .printer import Printer, print_graph
@@ -189,6 +190,7 @@ __all__ = [
     "replay",
     "replay_graph",
     "replay_region",
+    "row_keys",
     "runs",
     "source",
     "sources",
@@ -197,6 +199,7 @@ __all__ = [
     "sum_of_products",
     "surely_ends",
     "target",
+    "target_gap",
     "targets",
     "temporary_ops",
     "to_python",

@@ -275,6 +275,42 @@ def random_samples(rng: Random) -> Iterator[Sample]:
         yield Sample("threefry2x32", operands)
 
 
+# --- sparse matrices ------------------------------------------------------------------------------
+
+
+def connections(rng: Random, columns: int, *counts: int) -> tuple[Array, Array, Array]:
+    """Return connections of rows that have so many: some are double, and some lead nowhere."""
+    indices = rng.integers(-1, columns, sum(counts), endpoint=True)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return i32(indices), i32([0, *np.cumsum(counts)]), i32(rows)
+
+
+def sparse_samples(rng: Random) -> Iterator[Sample]:
+    for counts in ((2, 0, 3, 1), (), (0, 0)):
+        where, n, height = connections(rng, 5, *counts), sum(counts), len(counts)
+        for weights in (floats(rng, n), floats(rng)):
+            yield Sample("csr_to_columns", (floats(rng, height), weights, *where), {"columns": 5})
+            yield Sample("csr_to_rows", (floats(rng, 3, 5), weights, *where))
+        yield Sample("csr_to_connections", (floats(rng, height), floats(rng, 5), *where))
+    many = connections(rng, 7, *(5, 30, 0, 40) * 2)
+    few = np.where(np.arange(16).reshape(2, 8) == 3 * rng.integers(0, 4), np.float32(0.5), 0)
+    yield Sample("csr_to_columns", (few.astype("f4"), floats(rng, 150), *many), {"columns": 7})
+    yield Sample("csr_to_connections", (few.astype("f4"), floats(rng, 2, 7), *many))
+    whole = integers(rng, 8), integers(rng, 150), *many
+    yield Sample("csr_to_columns", whole, {"columns": 7})
+
+
+def seeded_samples(rng: Random) -> Iterator[Sample]:
+    for chance in (0.3, 1.0, 1e-4):
+        seed, attrs = i32(11), {"probability": chance}
+        yield Sample("seeded_to_columns", (floats(rng, 2, 9), seed), {"columns": 20, **attrs})
+        yield Sample("seeded_to_rows", (floats(rng, 20), seed), {"rows": 9, **attrs})
+    few = np.where(np.arange(100) % 40 == 7, f32(0.5), f32(0))
+    yield Sample("seeded_to_columns", (few, i32(-3)), {"columns": 50, "probability": 0.2})
+    yield Sample("seeded_to_columns", (floats(rng, 0), i32(2)), {"columns": 3, "probability": 0.2})
+    yield Sample("seeded_to_rows", (integers(rng, 70), i32(2)), {"rows": 1, "probability": 0.2})
+
+
 def structured_samples(seed: int) -> list[Sample]:
     """Return the samples of all families here; the seed decides nothing but their elements."""
     rng = np.random.default_rng(seed)
@@ -286,5 +322,7 @@ def structured_samples(seed: int) -> list[Sample]:
         scatter_samples,
         sorting_samples,
         random_samples,
+        sparse_samples,
+        seeded_samples,
     )
     return [sample for family in families for sample in family(rng)]

@@ -259,7 +259,9 @@ def test_a_primitive_translates_to_what_it_does(number: int) -> int:
     return 1 + compare(reference.run(graph, *sample.operands), run_numpy(sample), 1e-6)
 
 
-NO_PRIMITIVE = {"polygamma", "lane_index"}
+SPARSE = {"csr_to_columns", "csr_to_rows", "csr_to_connections"}
+SPARSE |= {"seeded_to_columns", "seeded_to_rows"}
+NO_PRIMITIVE = {"polygamma", "lane_index", *SPARSE}
 """Ops that stand for more than one primitive, or for none where there is one lane."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from math import log2
+from math import log2, prod
 
 import numpy as np
 import pytest
@@ -63,6 +63,8 @@ def test_a_doc_that_is_no_sentence_is_noticed(doc: str) -> None:
 # --- costs ----------------------------------------------------------------------------------------
 
 PRODUCTS = {"dot_general", "conv_general_dilated"}
+PRODUCTS |= {"csr_to_columns", "csr_to_rows", "csr_to_connections"}
+DRAWN = {"seeded_to_columns", "seeded_to_rows"}
 SORTS = {"sort", "top_k"}
 REDUCTIONS = {f"reduce_{name}" for name in ("sum", "prod", "max", "min", "and", "or", "xor")}
 REDUCTIONS |= {"argmax", "argmin", "sum_lanes"}
@@ -87,6 +89,11 @@ def counted(sample: Sample) -> tuple[float, float]:
         products = float(np.abs(run_numpy(ones)[0].astype(np.complex128)).sum())
         beyond_the_edge = 1.0 if sample.name == "dot_general" else 4.0
         return 2 * products, 2 * products * beyond_the_edge
+    if sample.name in DRAWN:
+        # Of all pairs of rows and columns, each target is drawn and then gone to by all lanes.
+        targets = sample.types[0].shape[-1] * sample.result_types[0].shape[-1]
+        targets, lanes = targets * sample.attrs["probability"], sample.types[0].shape[:-1]
+        return targets, (targets + 1) * (prod(lanes) + 2 * ROUNDS)
     if sample.name in SORTS:
         size = sample.types[0].size
         comparisons = size * log2(max(size, 2))
@@ -115,7 +122,7 @@ def test_operations_are_as_many_as_counted(name: str) -> None:
 
 def test_what_is_heavy_is_so_named() -> None:
     """An op that is not counted here by itself is elementwise, or free."""
-    alone = PRODUCTS | SORTS | REDUCTIONS | SCANS | UPDATES | HASHES | MOVES
+    alone = PRODUCTS | DRAWN | SORTS | REDUCTIONS | SCANS | UPDATES | HASHES | MOVES
     for sample in SAMPLES:
         cost = sample.op.cost(sample.types, sample.result_types, sample.attrs)
         assert (cost.weight is Weight.HEAVY) == (sample.name in alone), sample.name

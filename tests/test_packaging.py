@@ -42,7 +42,7 @@ ROOMS = (
     {"util", "mixin"},
     {"program"},
     {"export"},
-    {"random", "init", "surrogate"},
+    {"event", "random", "init", "surrogate"},
     {"transform"},
     {"nn"},
     {"validation", "ecosystem"},

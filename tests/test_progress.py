@@ -246,3 +246,64 @@ def test_options_go_to_tqdm(bars: list[Bar]) -> None:
     loop(ProgressBar(2, desc="running", leave=False, total=3))(jnp.arange(4.0))
     (bar,) = settled(bars)
     assert (bar.total, bar.options, bar.descriptions) == (4, {"leave": False}, ["running"])
+
+
+@pytest.mark.parametrize("freq", [16, 24])  # all updates are as far apart; the last is nearer
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("kind", ["for_loop", "scan"])
+def test_a_loop_over_blocks_is_the_loop_over_steps(
+    kind: str, reverse: bool, freq: int, bars: list[Bar]
+) -> None:
+    total = brainir.State(jnp.float32(0))
+    xs = {
+        "a": np.arange(64, dtype=np.float32) * u.mV,
+        "key": jax.random.split(jax.random.key(0), 64),
+    }
+
+    def step(x: Any) -> Any:
+        total.value = total.value * 0.5 + (x["a"] / u.mV)
+        return {"t": total.value * u.mV, "random": jax.random.uniform(x["key"])}
+
+    def run(scale: Any, pbar: Any) -> Any:
+        total.value = jnp.float32(0)
+        given = {**xs, "a": xs["a"] * scale}
+        if kind == "for_loop":
+            return None, transform.for_loop(step, given, reverse=reverse, pbar=pbar)
+
+        def carried(carry: Any, x: Any) -> Any:
+            return carry + x["a"], step(x)
+
+        return transform.scan(carried, 0 * u.mV, given, reverse=reverse, pbar=pbar)
+
+    told: Any = "{i} {t:.4g}", lambda d: {"i": d["i"], "t": (d["y"]["t"] / u.mV)}
+    expected = run(2.0, None)
+    found = transform.jit(lambda scale: run(scale, ProgressBar(freq, desc=told)))(2.0)
+    for mine, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)
+
+    def loss(scale: Any, pbar: Any) -> Any:
+        return (run(scale, pbar)[1]["t"] / u.mV).sum()
+
+    slopes = [transform.grad(lambda s, p=p: loss(s, p))(2.0) for p in (None, ProgressBar(freq))]
+    np.testing.assert_allclose(*slopes, rtol=1e-6)
+    first, second = settled(bars)
+    assert first.complete
+    assert second.complete
+    done = [min(n, 64) for n in range(freq, 64 + freq, freq)]
+    totals = (expected[1]["t"] / u.mV)[::-1] if reverse else expected[1]["t"] / u.mV
+    assert first.descriptions[1:] == [f"{n - 1} {float(totals[n - 1]):.4g}" for n in done]
+
+
+def test_steps_between_updates_talk_to_nobody() -> None:
+    def run(xs: Any, freq: int) -> Any:
+        return transform.for_loop(lambda x: 2 * x, xs, pbar=freq)
+
+    def inner(freq: int) -> list[list[str]]:
+        graph = transform.jit(lambda xs: run(xs, freq)).trace(jnp.ones(100)).graph("hoist-state")
+        (outer,) = (node for node in graph.nodes if node.op.name == "for_loop")
+        loops = [node for node in outer.regions[0].nodes if node.op.name == "for_loop"]
+        return [[node.op.name for node in loop.regions[0].nodes] for loop in loops]
+
+    assert inner(25) == [["mul"]]
+    assert inner(30) == [], "blocks of 10 steps are short"
+    assert inner(33) == [], "so are blocks of 1"

@@ -8,7 +8,9 @@ from ...ir import Node, Windows, corners
 from .blocks import Block, Lower, inputs_of
 from .loops import CONTROL
 from .products import write_product
+from .seeded import SEEDED
 from .sources import Buffer, Source, squeezed
+from .sparse import SPARSE
 from .totals import REDUCTIONS, write_reduction
 from .writer import Writer, spread
 
@@ -75,5 +77,7 @@ WHOLES: dict[str, Lower] = {
     "dot_general": write_product,
     "dynamic_update_slice": write_update,
     **dict.fromkeys(_SCATTERED, write_scatter),
+    **SPARSE,
+    **SEEDED,
 }
 """What writes ops that are made as a whole, by name."""

@@ -12,6 +12,7 @@ from .frames import Frame, Unnamed, current_frame, frames, trace_token, within
 from .gathering import Sites, gather_checks
 from .importer import Imported, import_jaxpr, import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
+from .op_primitives import primitive_of
 from .opaque import PREFIX, resolve_opaque
 from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
 from .state_primitives import (
@@ -66,6 +67,7 @@ __all__ = [
     "open_jaxpr",
     "parameter_names",
     "plant",
+    "primitive_of",
     "read",
     "read_leaves",
     "region_p",

@@ -137,14 +137,27 @@ def _loop(
         return plain.for_loop(f, xs, steps, reverse, bar)
 
     def bind(xs: tuple[Any, ...]) -> Any:
-        step, over = f, xs
-        if bar is not None:
-            run = Run(bar, steps, reverse)
-            step, over = run.around_step(f), run.over(xs)
+        if bar is None:
+            body = trace_stable(what, f, _slices(xs))
+            return _finish(name_of(f), body, (), xs, settings)
+        run = Run(bar, steps, reverse, whole="base" in settings)
+
+        @functools.wraps(f, updated=())
+        def block(*slices: Any) -> Any:
+            return _loop(what, f, slices, {**settings, "length": run.size}, None)
+
+        step, over = run.around_step(f if run.size == 1 else block), run.over(xs)
         body = trace_stable(what, step, _slices(over))
-        return _finish(name_of(f), body, (), over, settings)
+        return run.of_all(_finish(name_of(f), body, (), over, _of_blocks(settings, run)))
 
     return in_capture(bind, xs, name=name_of(f))
+
+
+def _of_blocks(settings: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
+    """Return the settings of a loop over blocks of steps, for those of the loop over all."""
+    if run.size == 1:
+        return settings
+    return _settings(run.length // run.size, settings["reverse"], 1)
 
 
 def scan(
@@ -243,11 +256,18 @@ def _scan(
         def pair(carry: Any, x: Any) -> Any:
             return plain.check_pair(f(carry, x))
 
-        step, over = pair, xs
-        if bar is not None:
-            run = Run(bar, steps, reverse)
-            step, over = run.around_scan(f), run.over((xs,))
-        return _bind_scan(what, name_of(f), step, init, over, settings)
+        if bar is None:
+            return _bind_scan(what, name_of(f), pair, init, xs, settings)
+        run = Run(bar, steps, reverse, whole="base" in settings)
+
+        @functools.wraps(f, updated=())
+        def block(carry: Any, x: Any) -> Any:
+            return _scan(what, f, carry, x, {**settings, "length": run.size}, None)
+
+        step, over = run.around_scan(f if run.size == 1 else block), run.over(xs)
+        of_blocks = _of_blocks(settings, run)
+        carry, ys = _bind_scan(what, name_of(f), step, init, over, of_blocks)
+        return carry, run.of_all(ys)
 
     return in_capture(bind, init, xs, name=name_of(f))
 

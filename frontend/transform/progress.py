@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,9 @@ Describe = tuple[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
 
 class ProgressBar:
     """How a loop shows its progress.
+
+    A loop with a bar costs next to nothing where the number of steps is a multiple of those between
+    updates: it then goes over blocks of steps, between which the bar is drawn.
 
     Parameters
     ----------
@@ -166,33 +170,51 @@ def as_progress_bar(pbar: Any, length: int) -> ProgressBar | None:
 # --- inside compiled code -------------------------------------------------------------------------
 
 
+BLOCK = 16
+"""Blocks of fewer steps are not worth a loop of their own."""
+
+
 class Run:
     """A loop with a bar, in a program that may run many times.
 
     What differs from one such loop to the next is data: the program of another finds what was
     compiled for it again.
+
+    A step that may draw is no step like others: such a loop is no kernel. So the loop goes over
+    blocks of ``size`` steps, inside of which nothing is drawn, where the steps between updates can
+    be had in blocks.
     """
 
-    def __init__(self, bar: ProgressBar, length: int, reverse: bool) -> None:
+    def __init__(self, bar: ProgressBar, length: int, reverse: bool, whole: bool = False) -> None:
         self.bar, self.length, self.reverse = bar, length, reverse
         self._updates = -(-length // bar.every(length))
+        block = math.gcd(bar.every(length), length)
+        self.size = 1 if whole or block < BLOCK else block
         self._number = _runs.start(self)
         self._filled: tuple[Any, list[Any]] = jax.tree.structure({}), []
         self._shown: _Shown | None = None
         self._seen: set[int] = set()
         self._last = 0
 
-    def over(self, xs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return what the loop iterates over, with the number of each step and of this run."""
-        steps = np.arange(1, self.length + 1, dtype=np.int32)
-        return (*xs, steps, np.full(self.length, self._number, np.int32))
+    def over(self, xs: Any) -> tuple[Any, Any, Any]:
+        """Return what the loop iterates over, with the number of a last step and of this run."""
+        ends = np.arange(1, self.length + 1, dtype=np.int32).reshape(-1, self.size)
+        ends = ends[:, 0 if self.reverse else -1]
+        if self.size > 1:
+            xs = jax.tree.map(lambda x: x.reshape(len(ends), self.size, *x.shape[1:]), xs)
+        return xs, ends, np.full(len(ends), self._number, np.int32)
+
+    def of_all(self, ys: Any) -> Any:
+        """Return the results of all steps, of those of the loop over what `over` returns."""
+        if self.size == 1:
+            return ys
+        return jax.tree.map(lambda y: y.reshape(self.length, *y.shape[2:]), ys)
 
     def around_step(self, f: Callable[..., Any]) -> Callable[..., Any]:
         """Return a step of `for_loop` that draws progress, over what `over` returns."""
 
         @functools.wraps(f, updated=())
-        def step(*over: Any) -> Any:
-            *slices, i, run = over
+        def step(slices: Any, i: Any, run: Any) -> Any:
             y = f(*slices)
             self._tick(i, run, None, y)
             return y
@@ -216,7 +238,7 @@ class Run:
         due = jnp.logical_or(done % self.bar.every(self.length) == 0, done == self.length)
 
         def draw() -> None:
-            filled, tree = jax.tree.flatten(self.bar.fill(done - 1, carry, y))
+            filled, tree = jax.tree.flatten(self.bar.fill(done - 1, carry, self._last_of(y)))
             traced = [isinstance(leaf, Tracer) for leaf in filled]
             arrays = [jax.lax.stop_gradient(x) for x, t in zip(filled, traced, strict=True) if t]
             known = [_HOLE if t else x for x, t in zip(filled, traced, strict=True)]
@@ -225,6 +247,12 @@ class Run:
             _draw_program(types)(run, done, jnp.int32(self.length), *arrays)
 
         cond(due, draw, lambda: None)
+
+    def _last_of(self, y: Any) -> Any:
+        """Return what the last step of a block returned."""
+        if self.size == 1:
+            return y
+        return jax.tree.map(lambda ys: ys[0 if self.reverse else -1], y)
 
     def reach(self, done: int, values: Sequence[Any]) -> None:
         """Show that so many steps are done; called while the program runs.

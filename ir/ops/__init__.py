@@ -12,7 +12,9 @@ from . import random as random
 from . import reduction as reduction
 from . import region as region
 from . import scatter as scatter
+from . import seeded as seeded
 from . import shape as shape
 from . import sorting as sorting
+from . import sparse as sparse
 from . import state as state
 from . import transformations as transformations

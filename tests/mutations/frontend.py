@@ -20,6 +20,13 @@ MUTANTS = (
         ("tests/test_interrupts.py",),
     ),
     Mutant(
+        "a bar of a loop from the end is told of the first step of a block",
+        "frontend/transform/progress.py",
+        "ys[0 if self.reverse else -1]",
+        "ys[-1]",
+        ("tests/test_progress.py",),
+    ),
+    Mutant(
         "garbage is never collected again after a first call",
         "frontend/program/collection.py",
         "        if enabled:\n",
