@@ -88,6 +88,8 @@ class Executable:
         See below.
     inside : callable, optional
         See below; by default it says that the backend cannot do that.
+    long : bool
+        See below.
 
     Attributes
     ----------
@@ -99,6 +101,9 @@ class Executable:
     inside : callable
         The same while JAX traces something else (``jax.jit`` or ``jax.grad`` of the user's own),
         for which arguments may be tracers.
+    long : bool
+        Whether ``function`` returns before all is done and that may take a second or more, so that
+        whoever calls it had better wait where a signal is heard, before States get new values.
 
     Examples
     --------
@@ -117,8 +122,9 @@ class Executable:
         graph: Graph,
         function: Callable[..., Any],
         inside: Callable[..., Any] | None = None,
+        long: bool = False,
     ) -> None:
-        self.backend, self.graph, self.function = backend, graph, function
+        self.backend, self.graph, self.function, self.long = backend, graph, function, long
         self.inside = self._refuse_trace if inside is None else inside
 
     def __call__(self, *arguments: Any) -> tuple[Any, ...]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import jax
 import jax.export
+import jax.numpy as jnp
+import numpy as np
 
-from ..ir import Graph
+from ..ir import Graph, node_cost, runs, walk
 from . import native, processor
 from .arrays import shape_struct
 from .lax import emit
-from .protocol import Around, Cost, Executable, Memory
+from .protocol import Around, Cost, Executable, Flat, Memory
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -29,6 +31,17 @@ NO_KERNELS: Mapping[str, Mapping[str, Any]] = {"outline-kernels": {"rate": 0.0}}
 
 STEP = 8e-6
 """The seconds that a step of a loop takes on a GPU at least: each launches its kernels anew."""
+
+
+LONG = 200_000
+"""So many runs of nodes, those in loops counted each time, may take a second: XLA takes from tenths
+of a microsecond to several microseconds for each."""
+
+LONG_WORK = 1e9
+"""So much arithmetic and traffic, in operations and bytes, may take a second on a CPU."""
+
+COUNTED = 2048
+"""So much arithmetic is not cheap for XLA's CPU client, which draws the line at 1000."""
 
 
 class XlaExecutable(Executable):
@@ -97,8 +110,12 @@ class Xla:
     ) -> XlaExecutable:
         """Return an executable of a graph; see `Backend.compile` and `compile`."""
 
+        long = _is_long(graph)
+
         def function(native: bool) -> Callable[..., Any]:
             flat = emit(graph, native)
+            if native and long and any(n.op.name == "kernel" for n in walk(graph)):
+                flat = _in_a_thread(flat)
             return flat if around is None else around(flat)
 
         asked = dict(OPTIONS if options is None else options)
@@ -113,7 +130,41 @@ class Xla:
             # JAX takes options for XLA in the outermost jit only; and what somebody else traces, to
             # differentiate, check or export it, is to be the loops themselves.
             jax.jit(function(False), **donated),
+            long,
         )
+
+
+def _is_long(graph: Graph) -> bool:
+    """Whether a run may take a second, where a `while` counts as one step."""
+    times = runs(graph)
+    if sum(times.values()) >= LONG:
+        return True
+    if jax.default_backend() != "cpu":
+        return False
+    costs = ((node_cost(node), n) for node, n in times.items())
+    return sum(n * (cost.flops + cost.bytes) for cost, n in costs) >= LONG_WORK
+
+
+def _in_a_thread(flat: Flat) -> Flat:
+    """Return the same function, which XLA's CPU client runs in a thread of its own.
+
+    What it takes for cheap it runs in the thread that calls, which hears of no signal then; and
+    machine code that is not its own it takes for free. So here is work that it counts, of some
+    microseconds. It chooses between an argument and zeros: always the argument, but XLA cannot
+    know.
+    """
+
+    def function(*arrays: Any) -> Sequence[Any]:
+        numbers = [i for i, x in enumerate(arrays) if x.size and jnp.issubdtype(x.dtype, np.number)]
+        if not numbers:
+            return flat(*arrays)
+        i = min(numbers, key=lambda i: arrays[i].size)
+        one = jnp.real(arrays[i].ravel()[0]).astype(np.float32)
+        total = jnp.cos(one * jnp.arange(COUNTED, dtype=np.float32)).sum()
+        chosen = jnp.where(total > COUNTED, jnp.zeros_like(arrays[i]), arrays[i])
+        return flat(*arrays[:i], chosen, *arrays[i + 1 :])
+
+    return function
 
 
 def compile(

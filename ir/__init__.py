@@ -80,6 +80,7 @@ from .wiring import (
     target,
     targets,
 )
+from .work import node_cost, runs
 
 __all__ = [
     "FORMS",
@@ -180,6 +181,7 @@ __all__ = [
     "manual_axes",
     "mapped",
     "move_axis",
+    "node_cost",
     "numpy_dtype",
     "parse",
     "part_of",
@@ -190,6 +192,7 @@ __all__ = [
     "replay_graph",
     "replay_region",
     "row_keys",
+    "runs",
     "source",
     "sources",
     "spikes",

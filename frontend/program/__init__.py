@@ -12,6 +12,7 @@ from .executables import (
     outermost,
 )
 from .foreign import evaluate, import_region, read_entering, run_graph
+from .homes import homes_of
 from .programs import Program, Slot, argument_aval, capture, is_sharded, is_wide, strong
 from .running import give_back, in_capture, tell_recorders
 
@@ -26,6 +27,7 @@ __all__ = [
     "evaluate",
     "executables",
     "give_back",
+    "homes_of",
     "import_region",
     "in_capture",
     "is_sharded",

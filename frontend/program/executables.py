@@ -33,6 +33,7 @@ from ..errors import BatchAxisError
 from ..options import in_force, pipeline_for
 from ..state import in_foreign_trace
 from .collection import without_garbage_collection
+from .homes import Homes, keep_homes
 from .programs import Program, is_sharded
 
 CACHED = 512
@@ -69,6 +70,8 @@ class Compiled:
         Whether it runs while somebody else's JAX transformation traces.
     backend : Backend
         What runs it.
+    homes : tuple of NamedSharding or None
+        How each result of the graph is to be spread over devices; empty if nothing says so.
     """
 
     graph: Graph
@@ -79,21 +82,30 @@ class Compiled:
     io: bool
     foreign: bool
     backend: Backend
+    homes: Homes = ()
 
     def executable(
         self, donate: Sequence[int | str] = (), around: Around | None = None
     ) -> Executable:
         """Return an executable of the graph; see `Backend.compile`."""
         donated = donate if self.backend.donates else ()
+        homes, outer = self.homes, around or (lambda flat: flat)
+        if homes:
+            around = lambda flat: outer(keep_homes(flat, homes))  # noqa: E731
         return self.backend.compile(self.graph, donate=donated, around=around)
 
 
 @dataclass(slots=True, eq=False)
 class Runnable:
-    """A compiled program, and the function of flat arrays that its backend makes of it."""
+    """A compiled program, and the function of flat arrays that its backend makes of it.
+
+    Before States get new values, whoever runs it ``waits`` for those: what talks to the host may
+    fail there, and what takes long may be interrupted.
+    """
 
     compiled: Compiled
     function: Callable[..., Sequence[Any]]
+    waits: bool
     new: bool = True
 
     def run(self, *arrays: Any) -> Sequence[Any]:
@@ -230,7 +242,18 @@ def compile_program(program: Program, apart: Collection[int] | None = None) -> C
     graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
     backend = backend_named(program.options.backend)
     io, foreign = program.has_io, program.foreign
-    return Compiled(graph, written, held, tuple(packs), used, io, foreign, backend)
+    homes = _homes_left(program, written, len(graph.results))
+    return Compiled(graph, written, held, tuple(packs), used, io, foreign, backend, homes)
+
+
+def _homes_left(program: Program, written: Sequence[int], count: int) -> Homes:
+    """Return how each of so many results is to be spread: those of States as these are now."""
+    slots = [program.slots[i] for i in written]
+    if program.foreign or is_sharded() or not any(slot.homes for slot in slots):
+        return ()
+    left = [home for slot in slots for home in slot.homes_left]
+    before = len(program.out_avals)
+    return *[None] * before, *left, *[None] * (count - before - len(left))
 
 
 def _packed(program: Program, graph: Graph, apart: Collection[int]) -> PackedStates:
@@ -264,4 +287,5 @@ def find_runnable(program: Program) -> Runnable:
 def _make_runnable(program: Program) -> Runnable:
     compiled = compile_program(program)
     executable = compiled.executable()
-    return Runnable(compiled, executable.inside if compiled.foreign else executable.function)
+    function = executable.inside if compiled.foreign else executable.function
+    return Runnable(compiled, function, compiled.io or executable.long)

@@ -32,6 +32,7 @@ from ..capture import (
 from ..options import in_force
 from ..state import in_foreign_trace
 from .collection import without_garbage_collection
+from .homes import Homes, homes_of
 
 FOREIGN_ORDER = 2
 """Up to which order somebody else's ``jax.grad`` finds our custom derivatives."""
@@ -44,6 +45,7 @@ class Slot:
     A State that changes its type in the program has a slot for each type; ``before`` is how the
     program finds the State, ``after`` how it leaves it, and ``final`` says whether it leaves it in
     this slot. ``in_place`` says that it keeps its container, as far as that can be changed.
+    ``homes`` says how it was spread over devices when this was captured.
     """
 
     var: StateVar
@@ -52,6 +54,14 @@ class Slot:
     after: View
     final: bool
     in_place: bool = False
+    homes: Homes = ()
+
+    @property
+    def homes_left(self) -> Homes:
+        """How the program leaves it spread: as it was, if it has the shapes that it had."""
+        shapes = [[a.shape for a in view.avals] for view in (self.before, self.after)]
+        same = self.final and shapes[0] == shapes[1]
+        return self.homes if self.homes and same else (None,) * len(self.var.types)
 
     def entry_leaves(self, leaves: Sequence[Any]) -> list[Any]:
         """Return what the program is given for this slot, from the leaves that the State holds.
@@ -109,7 +119,7 @@ class Program:
         """What an executable of this program is found by."""
         backend = backend_named(self.options.backend)
         numbers = fingerprint(self.graph), self.foreign, is_wide(), is_sharded()
-        return *numbers, self.options, backend
+        return *numbers, self.options, backend, tuple(slot.homes for slot in self.slots)
 
     @property
     def has_io(self) -> bool:
@@ -230,8 +240,9 @@ def capture(
 def _slot(var: StateVar, handle: Handle, frame: Frame) -> Slot:
     after = frame.view(handle)
     final = tuple(type_of(a) for a in after.avals) == var.types
-    in_place = is_container(handle.state.peek()) and handle not in frame.held.assigned
-    return Slot(var, handle, view_of(handle.state), after, final, in_place)
+    value, before = handle.state.peek(), view_of(handle.state)
+    in_place = is_container(value) and handle not in frame.held.assigned
+    return Slot(var, handle, before, after, final, in_place, homes_of(value))
 
 
 def argument_aval(name: str, leaf: Any) -> Any:

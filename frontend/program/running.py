@@ -25,7 +25,7 @@ def run_once(function: Callable[..., Any], *args: Any, name: str) -> Any:
     compiled = runnable.compiled
     tell_recorders(program, compiled.written)
     outs = runnable.run(*given, *program.state_leaves(), *program.consts(compiled.consts))
-    if compiled.io:
+    if runnable.waits:
         jax.block_until_ready(outs)
     count = len(program.out_avals)
     result = jax.tree.unflatten(program.out_tree, outs[:count])

@@ -2,6 +2,7 @@
 
 from ..export import annotated_text, to_dot, to_networkx
 from ..validation import ValidationReport, validate
+from .communication import Communication, communication
 from .costs import (
     LoopStatistics,
     OpStatistics,
@@ -14,6 +15,7 @@ from .graph_data import graph_data
 from .scripts import ScriptRun, run_script
 
 __all__ = [
+    "Communication",
     "LoopStatistics",
     "OpStatistics",
     "ScriptRun",
@@ -21,6 +23,7 @@ __all__ = [
     "ValidationReport",
     "XlaStatistics",
     "annotated_text",
+    "communication",
     "graph_data",
     "run_script",
     "statistics",

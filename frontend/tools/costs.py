@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...backends import Cost, Executable, backend_named
-from ...ir import Graph, Loc, Loop, Node, walk
+from ...ir import Graph, Loc, Loop, Node, node_cost, runs, walk
 from ...passes import Options
 from ..options import in_force
 from ..validation.pure import to_pure
 from .residuals import residuals
-from .work import node_cost, runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...ir import Graph, Loc, Node, Printer, StateVar, Type
+from ...ir import Graph, Loc, Node, Printer, StateVar, Type, node_cost
 from ..export import source_line
-from .work import node_cost
 
 
 def graph_data(graph: Graph) -> dict[str, Any]:

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...ir import Graph, Loop, Node, Value, Weight, walk
-from .work import node_cost
+from ...ir import Graph, Loop, Node, Value, Weight, node_cost, walk
 
 
 @dataclass(frozen=True, slots=True)

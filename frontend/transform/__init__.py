@@ -54,6 +54,7 @@ from .jaxpr_tools import (
 from .jit import Jitted, jit
 from .loops import checkpointed_for_loop, checkpointed_scan, for_loop, scan, while_loop
 from .mapping import StatefulMapping, vmap, vmap2
+from .monitoring import monitored_for_loop
 from .names import named_call, named_scope
 from .new_states import in_new_state_probe, vmap2_new_states, vmap_new_states
 from .optimize import optimize
@@ -114,6 +115,7 @@ __all__ = [
     "jvp",
     "make_jaxpr",
     "map",
+    "monitored_for_loop",
     "named_call",
     "named_scope",
     "nan_checks",

@@ -22,6 +22,7 @@ from ..program import (
     Slot,
     compile_program,
     give_back,
+    homes_of,
     outermost,
     tell_recorders,
     without_garbage_collection,
@@ -150,6 +151,9 @@ class Entry(Captured):
         self._in_place = [i for i, handle in enumerate(self._written) if handle in kept]
         self._given_back = [handle.reference for handle in self._written]
         self._watched = any(map(any, self._hooks))
+        touched = [program.slots[i] for i in self._touched]
+        self._homes = [(slot.handle.reference, slot.homes) for slot in touched if slot.final]
+        self._several = jax.device_count() > 1
         self._fresh = _numbers_left(self._slots, {slot.handle for slot in slots})
         self._numbers = [(i, view) for i, view in self._fresh if is_one_array(view)]
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
@@ -157,12 +161,15 @@ class Entry(Captured):
         donated = tuple(i if isinstance(i, str) else first + i for i in donate)
         executable = self._compiled.executable(donated, self._around)
         self._inner = executable.inside
+        self._waits = self._io or executable.long
         self._ready = outermost(executable, self._compiled.backend)
         # What talks to the host runs Python of the user, maybe for long.
         self._outer = self._ready if self._io else self._compiling
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on the present States, and give them their new values after all has succeeded."""
+        if self._several and not self._at_home():
+            raise Mismatch
         if self._packs and not self._put_in():
             return self._without_packs().run(args, kwargs)
         if self._custom and self._others_differentiate(args, kwargs):
@@ -182,7 +189,7 @@ class Entry(Captured):
             if not release_all(held):
                 raise
             return self.run(args, kwargs)
-        if self._io:
+        if self._waits:  # here a signal is heard, with all States as they were
             jax.block_until_ready((values, result))
         if self._packs_left:
             count = len(self._packs_left)
@@ -193,6 +200,15 @@ class Entry(Captured):
         else:
             self._leave(values)
         return result
+
+    def fits(self) -> bool:
+        return super().fits() and self._at_home()
+
+    def _at_home(self) -> bool:
+        """Whether every State is spread over devices as it was when this was compiled."""
+        if not self._several:
+            return True
+        return all(homes_of(state().peek()) == homes for state, homes in self._homes)  # pyright: ignore
 
     def _values(self) -> list[Any]:
         """Return what the States hold now, and then the packs."""

@@ -13,8 +13,9 @@ from ..state import Pack, State, may_stand, pack_of
 def apart(program: Program) -> set[int] | None:
     """Return the slots of States that do not stand in packs; None if none does.
 
-    In a pack stand States of one array each, whose type and structure stay as they are. What talks
-    to the host, is checked, or is differentiated by somebody else has none.
+    In a pack stand States of one array each, whose type and structure stay as they are, and which
+    are not spread over devices. What talks to the host, is checked, or is differentiated by
+    somebody else has none.
     """
     if program.foreign or program.checks or program.has_io:
         return None
@@ -25,6 +26,7 @@ def apart(program: Program) -> set[int] | None:
         if uses[slot.handle] > 1
         or not slot.final
         or slot.in_place
+        or slot.homes
         or slot.before.tree != slot.after.tree
         or not slot.before.same_types(slot.after)
         or not may_stand(slot.handle.state)

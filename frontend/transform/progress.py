@@ -117,11 +117,11 @@ class ProgressBar:
 
     @contextmanager
     def open(self, length: int) -> Iterator[Callable[[int, Any, Any], None]]:
-        """Draw a bar for the length of a block, in which it is told of each step."""
+        """Draw a bar for the length of a block, in which it is told of steps done."""
         shown, every = _Shown(self, length), self.every(length)
 
         def tick(done: int, carry: Any, y: Any) -> None:
-            if done % every == 0 or done == length:
+            if done // every > shown.done // every or done == length:
                 shown.reach(done, self.fill(done - 1, carry, y))
 
         try:

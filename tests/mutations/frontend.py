@@ -6,6 +6,20 @@ from .mutant import FOREIGN, PROGRAMS, Mutant
 
 MUTANTS = (
     Mutant(
+        "States get new values before a long run is at its end",
+        "frontend/transform/entries.py",
+        "self._waits = self._io or executable.long",
+        "self._waits = self._io",
+        ("tests/test_interrupts.py",),
+    ),
+    Mutant(
+        "long kernels run where no signal is heard",
+        "backends/xla.py",
+        "            if native and long and any",
+        "            if native and not long and any",
+        ("tests/test_interrupts.py",),
+    ),
+    Mutant(
         "a bar of a loop from the end is told of the first step of a block",
         "frontend/transform/progress.py",
         "ys[0 if self.reverse else -1]",

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ....ir import Effect, Graph, Loc, Node, Operand, Printer, StateVar, Value, walk
+from ....ir import (
+    Effect,
+    Graph,
+    Loc,
+    Node,
+    Operand,
+    Printer,
+    StateVar,
+    Value,
+    node_cost,
+    runs,
+    walk,
+)
 from ...export import node_title, region_title
-from ..work import node_cost, runs
 from .tracks import bound_operands, state_of, state_tracks
 
 Item = dict[str, Any]

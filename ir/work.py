@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...ir import Cost, Graph, Node
+from .graph import Graph, Node
+from .op import Cost
 
 
 def node_cost(node: Node) -> Cost:
-    """Return what one run of a node costs, without its regions."""
+    """Return what one run of a node costs, without its regions.
+
+    Examples
+    --------
+    >>> from brainir.ir import parse
+    >>> graph = parse('''graph @twice(%x: f32[8]) -> (f32[8]) {
+    ...   %y = add %x, %x
+    ...   return %y
+    ... }''')
+    >>> node_cost(graph.nodes[0]).flops
+    8
+    """
     return node.cost
 
 
@@ -17,6 +29,13 @@ def runs(graph: Graph) -> dict[Node, int]:
 
     A `while` counts as one step. Of a `cond` only the most expensive branch counts, and of a
     custom derivative only the function itself: all else runs 0 times.
+
+    Examples
+    --------
+    >>> import brainir, jax.numpy as jnp
+    >>> loop = brainir.transform.jit(lambda x: brainir.transform.for_loop(jnp.sin, x))
+    >>> [(node.op.name, n) for node, n in runs(loop.trace(jnp.ones(5)).graph("capture")).items()]
+    [('for_loop', 1), ('sin', 5)]
     """
     found: dict[Node, int] = {}
     works: dict[Graph, tuple[int, int]] = {}

@@ -1,0 +1,181 @@
+"""Programs whose States and arguments are spread over devices, and the same on one device.
+
+Run by `test_spread_states.py`, as a script on four devices; with two arguments, an address and a
+number, as one of two processes that have two of them each.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import brainir
+from brainir import transform
+from brainir.frontend.program import listeners
+
+PUT = Any  # takes an array and how it is spread, and puts it there
+
+
+class Net:
+    """A recurrent net of which each device may have rows, columns or all."""
+
+    def __init__(self, put: PUT) -> None:
+        draw = np.random.default_rng(0)
+
+        def weight(*shape: int) -> Any:
+            return draw.normal(size=shape).astype(np.float32) / 10
+
+        self.w = brainir.ParamState(put(weight(6, 8), P(None, "model")), name="w")
+        self.u = brainir.ParamState(put(weight(8, 8), P(None, "model")), name="u")
+        self.o = brainir.ParamState(put(weight(8, 2), P()), name="o")
+        self.h = brainir.HiddenState(put(np.zeros((4, 8), np.float32), P("data")), name="h")
+        self.count = brainir.State(put(np.zeros((), np.float32), P()), name="count")
+
+    @property
+    def states(self) -> list[Any]:
+        """All States, weights first."""
+        return [self.w, self.u, self.o, self.h, self.count]
+
+    def step(self, x: Any) -> Any:
+        """Do one step."""
+        self.h.value = jnp.tanh(x @ self.w.value + self.h.value @ self.u.value)
+        self.count.value = self.count.value + 1
+        return self.h.value @ self.o.value
+
+    def train(self, xs: Any) -> Any:
+        """Do one step of gradient descent."""
+
+        def loss() -> Any:
+            return (transform.for_loop(self.step, xs) ** 2).mean()
+
+        gradients, value = transform.grad(loss, self.states[:3], return_value=True)()
+        for state, gradient in zip(self.states, gradients, strict=False):
+            state.value = state.value - gradient
+        return value
+
+
+def runs(put: PUT) -> tuple[Net, list[Any]]:
+    """Train, compiled; run a loop by itself; map over lanes; and return what came out."""
+    net = Net(put)
+    xs = put(np.linspace(-1, 1, 5 * 4 * 6, dtype=np.float32).reshape(5, 4, 6), P(None, "data"))
+    train = transform.jit(net.train)
+    found = [train(xs) for _ in range(3)]
+    found.append(transform.for_loop(net.step, xs))
+
+    def lane(x: Any) -> Any:
+        peers = jax.lax.all_gather(x, "lanes") ** 2
+        return jax.lax.pmean(peers.sum() * x.sum(), "lanes") + jax.lax.axis_index("lanes")
+
+    lanes = transform.vmap(lane, in_axes=1, axis_name="lanes")
+    found.append(transform.jit(transform.grad(lambda x: lanes(x).sum()))(xs))
+    return net, [*found, *(state.value for state in net.states)]
+
+
+def whole(array: Any) -> Any:
+    """Return all of an array that other processes may have parts of."""
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(array if array.is_fully_addressable else process_allgather(array, tiled=True))
+
+
+def all_is_as_on_one_device(mesh: Any) -> None:
+    """Compare values, and see that every State lies where it did."""
+
+    def put(array: Any, spec: Any) -> Any:
+        return jax.device_put(array, NamedSharding(mesh, spec))
+
+    _, expected = runs(lambda array, spec: jnp.asarray(array))
+    net, found = runs(put)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(whole(a), np.asarray(b), rtol=2e-5, atol=1e-6)
+    for state, before in zip(net.states, Net(put).states, strict=True):
+        ndim = state.value.ndim
+        assert state.value.sharding.is_equivalent_to(before.value.sharding, ndim), state
+
+
+def a_state_stays_where_it_is_put(mesh: Any) -> None:
+    """Let XLA prefer another place, and move a State between calls."""
+    rows, both = (NamedSharding(mesh, P(*axes)) for axes in (("data",), ("data", "model")))
+    a = brainir.State(jax.device_put(jnp.zeros((4, 4)), rows))
+
+    @transform.jit
+    def add(x: Any) -> None:
+        a.value = a.value + x
+
+    x = jax.device_put(jnp.ones((4, 4)), both)
+    for where in (rows, both, rows):
+        a.value = jax.device_put(a.value, where)
+        for _ in range(2):
+            add(x)
+            assert a.value.sharding == where
+        transform.for_loop(lambda: a.restore_value(a.value + x), length=2)
+        assert a.value.sharding == where
+    np.testing.assert_array_equal(whole(a.value), 12)
+
+
+def spread_states_do_not_stand_in_packs(mesh: Any) -> None:
+    """Spread some of many small States, before and after they were packed."""
+    cells = [brainir.HiddenState(jnp.full(4, float(i))) for i in range(6)]
+
+    @transform.jit
+    def step() -> None:
+        for cell in cells:
+            cell.value = cell.value * 0.5 + 1.0
+
+    step()
+    assert len(step.trace().packs()[0]) == 6
+    for cell, axis in zip(cells, ("data", "model", None), strict=False):
+        cell.value = jax.device_put(cell.value, NamedSharding(mesh, P(axis)))
+    for cell in cells[3:]:
+        cell.value = jax.device_put(cell.value, NamedSharding(mesh, P("data")))
+    homes = [cell.value.sharding for cell in cells]
+    listened: list[Any] = []
+    listeners.append(listened.append)
+    for _ in range(2):
+        step()
+    listeners.remove(listened.append)
+    assert len(listened) == 1
+    assert step.trace().packs() == ()
+    for cell, home in zip(cells, homes, strict=True):
+        assert cell.value.sharding.is_equivalent_to(home, 1)
+    for i, cell in enumerate(cells):
+        np.testing.assert_array_equal(cell.value, i / 8 + 1.75)
+
+
+def messages_are_counted(mesh: Any) -> None:
+    """Count those of a loop once for each step, and those outside of it once."""
+
+    def put(array: Any, *axes: Any) -> Any:
+        return jax.device_put(array, NamedSharding(mesh, P(*axes)))
+
+    def sums(xs: Any) -> Any:
+        return transform.for_loop(lambda x: jax.lax.psum(x, "model"), xs)
+
+    spread = transform.shard_map(sums, mesh, P(None, "model"), P())
+    run = transform.jit(lambda xs, ys: (spread(xs), ys.sum()))
+    xs, ys = put(np.ones((10, 6), "f4"), None, "model"), put(np.ones(4, "f4"), "data")
+    (found,) = brainir.tools.communication(run, xs, ys)
+    assert found == brainir.tools.Communication("all-reduce", 2, 11, 10 * 3 * 4 + 4)
+
+
+def main() -> None:
+    """Run everything on a mesh of two by two devices."""
+    if len(sys.argv) == 3:
+        jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+    mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    all_is_as_on_one_device(mesh)
+    if len(sys.argv) < 3:
+        a_state_stays_where_it_is_put(mesh)
+        spread_states_do_not_stand_in_packs(mesh)
+        messages_are_counted(mesh)
+    print("all agree on", jax.device_count(), "devices of", jax.process_count(), "processes")
+
+
+if __name__ == "__main__":
+    main()
