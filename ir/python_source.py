@@ -426,7 +426,7 @@ class _Writer:
             return None
         parts: list[str] = []
         for operand in node.operands:
-            if isinstance(operand, Literal) and kind(operand.type) in "iuf":
+            if isinstance(operand, Literal) and _is_plain(operand):
                 parts.append(_number(operand.value))
             else:
                 parts.append(self._operand(operand))
@@ -539,3 +539,10 @@ _REGIONS: Mapping[str, Callable[[_Writer, Node], None]] = {
     "kernel": _Writer._call,  # pyright: ignore[reportPrivateUsage]
     "checkpoint": _Writer._call,  # pyright: ignore[reportPrivateUsage]
 }
+
+
+def _is_plain(literal: Literal) -> bool:
+    """Return whether a number beside an array takes its type: JAX reads integers as int32 first."""
+    if kind(literal.type) not in "iuf":
+        return False
+    return kind(literal.type) == "f" or abs(int(literal.value.real)) < 2**31

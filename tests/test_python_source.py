@@ -241,3 +241,15 @@ def test_what_passes_have_not_expanded_yet_has_no_source(stage: str) -> None:
     graph = build.graph([x], outs)
     with pytest.raises(GraphError, match="has no Python source"):
         graph.to_python()
+
+
+def test_integers_beside_an_array_that_no_32_bits_hold_keep_their_type() -> None:
+    graph = parse("""graph @f(%x: u32[2]) -> (u32[2]) {
+      %y = add %x, 2654435769:u32
+      return %y
+    }""")
+    names: dict[str, Any] = {}
+    exec(to_python(graph).text, names)
+    x = np.array([1, 2**31], np.uint32)
+    (expected,) = reference.run(graph, x)
+    np.testing.assert_array_equal(names["f"](jnp.asarray(x))[0], expected)

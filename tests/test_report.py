@@ -311,15 +311,15 @@ def test_the_command_writes_a_page(script, tmp_path):
 
 
 def test_the_data_tells_where_a_script_failed_that_compiled_nothing(tmp_path):
-    (tmp_path / "helper.py").write_text("def half(x):\n    return x // 0\n")
+    (tmp_path / "halves_of_report.py").write_text("def half(x):\n    return x // 0\n")
     script, output = tmp_path / "model.py", tmp_path / "out.json"
-    script.write_text("import helper, json\nhelper.half(json.loads('2'))\n")
+    script.write_text("import halves_of_report, json\nhalves_of_report.half(json.loads('2'))\n")
     assert main(["report", str(script), "--format", "json", "-o", str(output)]) == 1
     data = json.loads(output.read_text())
     file, line, function = data["places"][data["failed"]]
-    assert (data["files"][file]["path"], line) == (str(tmp_path / "helper.py"), 2)
+    assert (data["files"][file]["path"], line) == (str(tmp_path / "halves_of_report.py"), 2)
     assert function == "half"
-    assert data["files_of_script"] == [str(script), str(tmp_path / "helper.py")]
+    assert data["files_of_script"] == [str(script), str(tmp_path / "halves_of_report.py")]
     script.write_text("x = 1\ny = = 2\n")
     main(["report", str(script), "--format", "json", "-o", str(output)])
     data = json.loads(output.read_text())
