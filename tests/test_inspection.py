@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import brainunit as u
@@ -158,7 +159,7 @@ def test_names_stand_in_graphs_at_every_stage_and_in_what_xla_compiles() -> None
         assert scopes["for_loop"] == scopes["cos"] == "outer"
     assert "[outer/inner]" in str(traced.graph())
     text = traced.lower().compile().as_text() or ""
-    assert "outer/while/body/closed_call/inner/sin" in text
+    assert re.search(r"outer/while/body/\w*/?inner/sin", text)
     assert "outer/cos" in text
     assert "outer/inner/outer" not in text
 

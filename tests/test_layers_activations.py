@@ -111,7 +111,8 @@ def test_a_trained_slope_gets_its_gradient():
 def test_activations_compile_batch_and_differentiate(name):
     function = getattr(nn, name)
     compiled = brainir.transform.jit(brainir.transform.vmap(function))(X)
-    np.testing.assert_allclose(compiled, jax.vmap(getattr(jax.nn, name))(X), rtol=1e-5)
+    expected = jax.vmap(getattr(jax.nn, name))(X)
+    np.testing.assert_allclose(compiled, expected, rtol=1e-5, atol=1e-6)
     found = brainir.transform.jit(brainir.transform.grad(lambda x: (function(x) ** 2).sum()))(X)
     expected = jax.grad(lambda x: (getattr(jax.nn, name)(x) ** 2).sum())(X)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

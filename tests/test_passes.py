@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from brainir.backends.reference import evaluate
@@ -134,7 +134,10 @@ class Twins:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_near_twins_are_told_apart(data):
     dtypes = data.draw(st.sampled_from([COMMON, (KEY, "uint32", "float32")]))
-    graph = Twins().of_graph(data.draw(graphs(states=False, dtypes=dtypes, nodes=12)))
+    drawn_graph = data.draw(graphs(states=False, dtypes=dtypes, nodes=12))
+    # A twin of what tells where connections begin would be that of no matrix.
+    assume(not any(node.op.name.startswith("csr_") for node in walk(drawn_graph)))
+    graph = Twins().of_graph(drawn_graph)
     inputs = data.draw(inputs_for(graph))
     for name in ("simplify", "common-subexpressions", "dead-code"):
         after = PASSES[name](graph)
