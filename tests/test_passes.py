@@ -68,7 +68,10 @@ HARDLY_MET = (
 """Passes of what random graphs hardly have: groups of steps, gradients, large products, many alike
 carries, loops of nothing but affine recurrences. Their own tests draw it."""
 
-LOOKED_FOR = {"forget-derivatives": ["stop_gradient"]}
+LOOKED_FOR = {
+    "forget-derivatives": ["stop_gradient"],
+    "common-subexpressions": ["neg", "exp", "add"],
+}
 """Ops without which a pass has nothing to do, which graphs have seldom."""
 
 
