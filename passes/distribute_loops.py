@@ -36,6 +36,7 @@ from .loop_costs import (
     FLOPS,
     IN_BLOCKS,
     MEMORY,
+    MESSAGE,
     NEAR,
     STEP,
     Machine,
@@ -64,6 +65,7 @@ def distribute_loops(
     cache: float = CACHE,
     call: float = CALL,
     step: float = STEP,
+    message: float = MESSAGE,
     memory: float = MEMORY,
 ) -> Graph:
     """Split loops around matrix products that need not wait for the step before.
@@ -78,8 +80,9 @@ def distribute_loops(
     takes something like a one-hot code, which would be large for all steps, stays. A loop stays
     whole if its parts would hand each other more than ``memory`` bytes, if it talks to the host, as
     a progress bar does, or if it has no carries: what asked for a loop all the same, such as a map,
-    did not want all steps at once. Sums are taken in another order, so results agree up to
-    rounding.
+    did not want all steps at once. Where there are several devices, which may have some lanes each,
+    a ``message`` is what adding up over them takes, once a step or once. Sums are taken in another
+    order, so results agree up to rounding.
 
     Notes
     -----
@@ -128,7 +131,7 @@ def distribute_loops(
     ['f32[50,1000]']
     """
 
-    machine = Machine(flops, near, far, cache, call, step, memory)
+    machine = Machine(flops, near, far, cache, call, step, message, memory)
     known = KnownValues()
     known.learn(walk(graph))
 

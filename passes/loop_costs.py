@@ -22,6 +22,9 @@ or give in one, and how many bytes stay in the caches between two loops."""
 CALL, STEP = 1e-6, 3e-7
 """Seconds that calling one more product takes, and a step of one more loop."""
 
+MESSAGE = 0.0
+"""Seconds that devices take to add up what each of them has: none, where there is one device."""
+
 MEMORY = 2**30
 """How many bytes loops may hand to each other."""
 
@@ -50,6 +53,9 @@ class Machine:
         Bytes that a loop may hand to another one in the caches.
     call, step : float
         Seconds that calling one product takes, and one step of one more loop.
+    message : float
+        Seconds that a sum over devices takes. Where lanes are spread over them, each product over
+        the lanes is followed by one.
     memory : float
         Bytes that loops may hand to each other at all.
     """
@@ -60,6 +66,7 @@ class Machine:
     cache: float = CACHE
     call: float = CALL
     step: float = STEP
+    message: float = MESSAGE
     memory: float = MEMORY
 
     def speed(self, nbytes: float) -> float:
@@ -84,8 +91,8 @@ class Machine:
         fixed = fixed_operand(product, varying)
         if fixed is None:
             moved = ADDED * product.result.type.nbytes
-        else:
-            moved = _passes_over(product, fixed) * fixed.type.nbytes
+            return self.call + self.message + moved / self.near
+        moved = _passes_over(product, fixed) * fixed.type.nbytes
         return self.call + moved / self.near
 
 

@@ -164,6 +164,29 @@ def messages_are_counted(mesh: Any) -> None:
     assert found == brainir.tools.Communication("all-reduce", 2, 11, 10 * 3 * 4 + 4)
 
 
+def gradients_are_added_up_once(mesh: Any) -> None:
+    """Spread batches, and count how often devices add up the gradient of a weight."""
+
+    def put(array: Any, *axes: Any) -> Any:
+        return jax.device_put(array, NamedSharding(mesh, P(*axes)))
+
+    for rows, size in ((4, 8), (64, 128), (512, 128)):
+        w = brainir.ParamState(put(np.ones((size, size), "f4") / size))
+        h = brainir.HiddenState(put(np.zeros((rows, size), "f4"), ("data", "model")))
+
+        def step(x: Any, w: Any = w, h: Any = h) -> Any:
+            h.value = jnp.tanh(x + h.value @ w.value)
+            return h.value
+
+        def loss(xs: Any, step: Any = step) -> Any:
+            return (transform.for_loop(step, xs) ** 2).mean()
+
+        xs = put(np.ones((50, rows, size), "f4"), None, ("data", "model"))
+        run = transform.jit(transform.grad(loss, [w]))
+        (found,) = brainir.tools.communication(run, xs)
+        assert found == brainir.tools.Communication("all-reduce", 1, 1, 4 * size**2), (rows, found)
+
+
 def main() -> None:
     """Run everything on a mesh of two by two devices."""
     if len(sys.argv) == 3:
@@ -174,6 +197,7 @@ def main() -> None:
         a_state_stays_where_it_is_put(mesh)
         spread_states_do_not_stand_in_packs(mesh)
         messages_are_counted(mesh)
+        gradients_are_added_up_once(mesh)
     print("all agree on", jax.device_count(), "devices of", jax.process_count(), "processes")
 
 
