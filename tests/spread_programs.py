@@ -1,7 +1,7 @@
 """Programs whose States and arguments are spread over devices, and the same on one device.
 
-Run by `test_spread_states.py`, as a script on four devices; with two arguments, an address and a
-number, as one of two processes that have two of them each.
+Run by `test_spread_states.py`, as a script on four devices; with three arguments, an
+address, a count and a number, as one of so many processes that have four of them together.
 """
 
 from __future__ import annotations
@@ -251,12 +251,14 @@ def a_file_holds_whole_arrays(mesh: Any) -> None:
 
 def main() -> None:
     """Run everything on a mesh of two by two devices."""
-    if len(sys.argv) == 3:
-        jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+    if len(sys.argv) == 4:
+        address, count, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+        brainir.tools.await_processes(address, count, number)
+        jax.distributed.initialize(address, num_processes=count, process_id=number)
     mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     all_is_as_on_one_device(mesh)
     a_file_holds_whole_arrays(mesh)
-    if len(sys.argv) < 3:
+    if jax.process_count() == 1:
         a_state_stays_where_it_is_put(mesh)
         spread_states_do_not_stand_in_packs(mesh)
         messages_are_counted(mesh)
