@@ -169,26 +169,28 @@ def messages_are_counted(mesh: Any) -> None:
 
 
 def gradients_are_added_up_once(mesh: Any) -> None:
-    """Spread batches, and count how often devices add up the gradient of a weight."""
+    """Spread batches, and count how often devices add up the gradients of weight and bias."""
 
     def put(array: Any, *axes: Any) -> Any:
         return jax.device_put(array, NamedSharding(mesh, P(*axes)))
 
     for rows, size in ((4, 8), (64, 128), (512, 128)):
         w = brainir.ParamState(put(np.ones((size, size), "f4") / size))
+        b = brainir.ParamState(put(np.ones(size, "f4")))
         h = brainir.HiddenState(put(np.zeros((rows, size), "f4"), ("data", "model")))
 
-        def step(x: Any, w: Any = w, h: Any = h) -> Any:
-            h.value = jnp.tanh(x + h.value @ w.value)
+        def step(x: Any, w: Any = w, b: Any = b, h: Any = h) -> Any:
+            h.value = jnp.tanh(x + h.value @ w.value + b.value)
             return h.value
 
         def loss(xs: Any, step: Any = step) -> Any:
             return (transform.for_loop(step, xs) ** 2).mean()
 
         xs = put(np.ones((50, rows, size), "f4"), None, ("data", "model"))
-        run = transform.jit(transform.grad(loss, [w]))
+        run = transform.jit(transform.grad(loss, [w, b]))
         (found,) = brainir.tools.communication(run, xs)
-        assert found == brainir.tools.Communication("all-reduce", 1, 1, 4 * size**2), (rows, found)
+        assert (found.kind, found.times) == ("all-reduce", found.places), (rows, found)
+        assert found.bytes == 4 * (size**2 + size), (rows, found)
 
 
 def states_of(mesh: Any, seed: int) -> list[Any]:
