@@ -36,6 +36,7 @@ from .loop_costs import (
     FLOPS,
     IN_BLOCKS,
     MEMORY,
+    MESSAGE,
     NEAR,
     STEP,
     Machine,
@@ -43,7 +44,7 @@ from .loop_costs import (
     fixed_operand,
 )
 from .loop_rewriting import rewrite_loops
-from .loop_stages import SUMS, Dependences, Stage, Term, Total
+from .loop_stages import PRODUCTS, SUMS, Dependences, Stage, Term, Total
 from .splicing import inputs_of
 
 BLOCK = 4
@@ -64,6 +65,7 @@ def distribute_loops(
     cache: float = CACHE,
     call: float = CALL,
     step: float = STEP,
+    message: float = MESSAGE,
     memory: float = MEMORY,
 ) -> Graph:
     """Split loops around matrix products that need not wait for the step before.
@@ -78,8 +80,10 @@ def distribute_loops(
     takes something like a one-hot code, which would be large for all steps, stays. A loop stays
     whole if its parts would hand each other more than ``memory`` bytes, if it talks to the host, as
     a progress bar does, or if it has no carries: what asked for a loop all the same, such as a map,
-    did not want all steps at once. Sums are taken in another order, so results agree up to
-    rounding.
+    did not want all steps at once. Where there are several devices, which may have some lanes each,
+    a ``message`` is what adding up over them takes, once a step or once. Then sums without a
+    product leave, too, as in the gradient of a bias. Sums are taken in another order, so results
+    agree up to rounding.
 
     Notes
     -----
@@ -128,7 +132,7 @@ def distribute_loops(
     ['f32[50,1000]']
     """
 
-    machine = Machine(flops, near, far, cache, call, step, memory)
+    machine = Machine(flops, near, far, cache, call, step, message, memory)
     known = KnownValues()
     known.learn(walk(graph))
 
@@ -164,7 +168,7 @@ def distribution(graph: Graph, **options: float) -> list[tuple[Node, Choice]]:
     """
     machine = Machine(**options)
     loops = (node for node in walk(graph) if node.op.name == "for_loop")
-    with_products = (n for n in loops if any(m.op.name in SUMS for m in n.regions[0].nodes))
+    with_products = (n for n in loops if any(m.op.name in PRODUCTS for m in n.regions[0].nodes))
     return [(node, choose(Loop.of(node), machine)) for node in with_products]
 
 
@@ -239,7 +243,7 @@ def choose(loop: Loop, machine: Machine) -> Choice:
         for size in sizes:
             if size * each <= machine.memory:
                 found.append(Choice("saves time", plan, size, plan.gain(machine, size)))
-    products = (node for node in loop.nodes if node.op.name in SUMS)
+    products = (node for node in loop.nodes if node.op.name in PRODUCTS)
     least = MARGIN * loop.length * sum(machine.inside(node, step.varying) for node in products)
     best = max(found, key=lambda choice: choice.gain, default=None)
     if best is not None and best.gain > least:
@@ -421,8 +425,8 @@ class Distribution(AtOnce):
         product = term.product
         self.at_once((), product.operands)
         around, self.builder.loc = self.builder.loc, product.loc
-        left, right = (self.batching.now(operand) for operand in product.operands)
-        result = SUMS[product.op.name](self.builder, left, right, product.attrs)
+        operands = map(self.batching.now, product.operands)
+        result = SUMS[product.op.name](self.builder, *operands, product.attrs)
         self.builder.loc = around
         for node in term.moves:
             (result,) = copy_node(self.builder, node, [result])

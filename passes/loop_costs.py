@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from ..ir import Node, Operand, Value
-from .loop_stages import SUMS
+from .loop_stages import PRODUCTS
 
 FLOPS, NEAR, FAR, CACHE = 200e9, 50e9, 10e9, 2**24
 """Two cores of a CPU: the operations of products in a second, the bytes that caches and memory take
@@ -22,14 +22,21 @@ or give in one, and how many bytes stay in the caches between two loops."""
 CALL, STEP = 1e-6, 3e-7
 """Seconds that calling one more product takes, and a step of one more loop."""
 
+MESSAGE = 0.0
+"""Seconds that devices take to add up what each of them has: none, where there is one device."""
+
 MEMORY = 2**30
 """How many bytes loops may hand to each other."""
 
-RATES = {"dot_general": (0.65, 0.85, 0.55), "conv_general_dilated": (0.03, 0.08, 0.08)}
+RATES = {
+    "dot_general": (0.65, 0.85, 0.55),
+    "conv_general_dilated": (0.03, 0.08, 0.08),
+    "reduce_sum": (1.0, 1.0, 1.0),
+}
 """The parts of a machine's rate that products of one step reach, those of many steps, and those
-that sum over many steps, too."""
+that sum over many steps, too. A sum without a product is as fast as what makes its elements."""
 
-IN_BLOCKS = ("dot_general",)
+IN_BLOCKS = ("dot_general", "reduce_sum")
 """What gains also in a loop over blocks. XLA's convolutions are slow in any loop, however large."""
 
 ACROSS, ADDED = 3, 4
@@ -50,6 +57,9 @@ class Machine:
         Bytes that a loop may hand to another one in the caches.
     call, step : float
         Seconds that calling one product takes, and one step of one more loop.
+    message : float
+        Seconds that a sum over devices takes. Where lanes are spread over them, each product over
+        the lanes is followed by one.
     memory : float
         Bytes that loops may hand to each other at all.
     """
@@ -60,6 +70,7 @@ class Machine:
     cache: float = CACHE
     call: float = CALL
     step: float = STEP
+    message: float = MESSAGE
     memory: float = MEMORY
 
     def speed(self, nbytes: float) -> float:
@@ -82,17 +93,19 @@ class Machine:
     def _once(self, product: Node, varying: AbstractSet[Value]) -> float:
         """Return the seconds that do not grow with the steps of which a product is made at once."""
         fixed = fixed_operand(product, varying)
+        if product.op.name not in PRODUCTS:
+            return self.message
         if fixed is None:
             moved = ADDED * product.result.type.nbytes
-        else:
-            moved = _passes_over(product, fixed) * fixed.type.nbytes
+            return self.call + self.message + moved / self.near
+        moved = _passes_over(product, fixed) * fixed.type.nbytes
         return self.call + moved / self.near
 
 
 def fixed_operand(product: Node, varying: AbstractSet[Value]) -> Operand | None:
     """Return the one operand that is the same in each step, or None if there is no such one."""
     fixed = [o for o in product.operands if o not in varying]
-    return fixed[0] if product.op.name in SUMS and len(fixed) == 1 else None
+    return fixed[0] if product.op.name in PRODUCTS and len(fixed) == 1 else None
 
 
 def _passes_over(product: Node, matrix: Operand) -> int:

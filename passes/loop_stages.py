@@ -11,7 +11,7 @@ arbitrary control flow*, 1990.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
@@ -19,15 +19,25 @@ from typing import Any
 
 import networkx as nx
 
-from ..ir import Carry, Loop, Node, Operand, Value, sum_of_convolutions, sum_of_products
+from ..ir import Builder, Carry, Loop, Node, Operand, Value, sum_of_convolutions, sum_of_products
 from .residuals import repeatable
 from .splicing import inputs_of
 
-SUMS = {"dot_general": sum_of_products, "conv_general_dilated": sum_of_convolutions}
+PRODUCTS = {"dot_general": sum_of_products, "conv_general_dilated": sum_of_convolutions}
 """What may leave a loop, and how to build the sum of many of them as one."""
 
+
+def _sum_of_sums(builder: Builder, operand: Operand, attrs: Mapping[str, Any]) -> Operand:
+    axes = (0, *(axis + 1 for axis in attrs["axes"]))
+    return builder("reduce_sum", operand, **{**attrs, "axes": axes})
+
+
+SUMS: Mapping[str, Callable[..., Operand]] = {**PRODUCTS, "reduce_sum": _sum_of_sums}
+"""Those, and the sum of something else that a carry may add up, as for the gradient of a bias."""
+
 LINEAR = ("transpose", "reshape")
-"""What may stand between a product and the sum over it: moves elements, and does nothing else."""
+"""What may stand between a product and the sum over it: moves elements, and does nothing else. So
+may sums of its elements, which can as well be taken of all steps at last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +61,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A product, and what moves its elements before they are added up."""
+    """A product or sum, and what moves its elements before they are added up."""
 
     product: Node
     moves: tuple[Node, ...]
@@ -160,13 +170,16 @@ class Dependences:
 
     def _term(self, node: Node) -> Term | None:
         moves: list[Node] = []
+        term: Term | None = None
         made: Node | None = node
-        while made is not None and made.op.name in LINEAR:
+        while made is not None and made.op.name in (*LINEAR, *SUMS):
+            if made.op.name in SUMS and not _in_groups(made):
+                term = Term(made, tuple(reversed(moves)))
+            if made.op.name in PRODUCTS:
+                break
             moves.append(made)
             made = self._maker(made.operands[0])
-        if made is None or made.op.name not in SUMS or _in_groups(made):
-            return None
-        return Term(made, tuple(reversed(moves)))
+        return term
 
     def _maker(self, operand: Operand) -> Node | None:
         """Return the node that makes a value for one use only."""

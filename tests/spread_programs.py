@@ -1,17 +1,21 @@
 """Programs whose States and arguments are spread over devices, and the same on one device.
 
-Run by `test_spread_states.py`, as a script on four devices; with two arguments, an address and a
-number, as one of two processes that have two of them each.
+Run by `test_spread_states.py`, as a script on four devices; with three arguments, an
+address, a count and a number, as one of so many processes that have four of them together.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -164,16 +168,104 @@ def messages_are_counted(mesh: Any) -> None:
     assert found == brainir.tools.Communication("all-reduce", 2, 11, 10 * 3 * 4 + 4)
 
 
+def gradients_are_added_up_once(mesh: Any) -> None:
+    """Spread batches, and count how often devices add up the gradients of weight and bias."""
+
+    def put(array: Any, *axes: Any) -> Any:
+        return jax.device_put(array, NamedSharding(mesh, P(*axes)))
+
+    for rows, size in ((4, 8), (64, 128), (512, 128)):
+        w = brainir.ParamState(put(np.ones((size, size), "f4") / size))
+        b = brainir.ParamState(put(np.ones(size, "f4")))
+        h = brainir.HiddenState(put(np.zeros((rows, size), "f4"), ("data", "model")))
+
+        def step(x: Any, w: Any = w, b: Any = b, h: Any = h) -> Any:
+            h.value = jnp.tanh(x + h.value @ w.value + b.value)
+            return h.value
+
+        def loss(xs: Any, step: Any = step) -> Any:
+            return (transform.for_loop(step, xs) ** 2).mean()
+
+        xs = put(np.ones((50, rows, size), "f4"), None, ("data", "model"))
+        run = transform.jit(transform.grad(loss, [w, b]))
+        (found,) = brainir.tools.communication(run, xs)
+        assert (found.kind, found.times) == ("all-reduce", found.places), (rows, found)
+        assert found.bytes == 4 * (size**2 + size), (rows, found)
+
+
+def states_of(mesh: Any, seed: int) -> list[Any]:
+    """Return States with weights, activity, units and random keys, spread over a mesh."""
+
+    def put(array: Any, spec: Any) -> Any:
+        return jax.device_put(array, NamedSharding(mesh, spec))
+
+    net, key = Net(put), jax.random.key(seed)
+    net.h.value = put(jnp.full((4, 8), float(seed)), P("data"))
+    potential = brainir.HiddenState(u.Quantity(put(jnp.full(4, 2.0 + seed), P("model")), u.mV))
+    keys = [put(key, P()), put(jax.random.split(key, 4), P("data"))]
+    return [*net.states, potential, *map(brainir.State, keys)]
+
+
+def checkpoints_go_where_states_lie(mesh: Any) -> None:
+    """Write States of four devices, and read them on four, two and one."""
+    try:
+        import orbax.checkpoint as ocp
+    except ImportError:
+        return
+    kept = brainir.graph.state_arrays(states_of(mesh, 1))
+    with tempfile.TemporaryDirectory() as folder, ocp.StandardCheckpointer() as files:
+        path = Path(folder) / "states"
+        files.save(path, kept)
+        files.wait_until_finished()
+        for shape in ((2, 2), (2, 1), (1, 1)):
+            devices = mesh.devices.flat[: shape[0] * shape[1]].reshape(shape)
+            here = states_of(jax.sharding.Mesh(devices, mesh.axis_names), 0)
+            homes = [leaf.sharding for state in here for leaf in jax.tree.leaves(state.value)]
+            read = files.restore(path, brainir.graph.state_arrays(here))
+            for arrays in (read, {name: np.asarray(array) for name, array in read.items()}):
+                brainir.graph.set_state_arrays(here, arrays)
+                now = [leaf.sharding for state in here for leaf in jax.tree.leaves(state.value)]
+                assert now == homes, shape
+                for name, array in brainir.graph.state_arrays(here).items():
+                    np.testing.assert_array_equal(array, kept[name])
+
+
+def a_file_holds_whole_arrays(mesh: Any) -> None:
+    """Save a function with spread States; parts that other processes have are asked for."""
+
+    def put(array: Any, spec: Any) -> Any:
+        return jax.device_put(array, NamedSharding(mesh, spec))
+
+    net, xs = Net(put), np.linspace(-1, 1, 5 * 4 * 6, dtype=np.float32).reshape(5, 4, 6)
+    run = transform.jit(lambda xs: transform.for_loop(net.step, xs))
+    spread = put(xs, P(None, "data"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.brainir"
+        if jax.process_count() > 1:
+            with pytest.raises(brainir.ArtifactError, match="other processes have parts of"):
+                brainir.save(run, path, spread)
+            return
+        brainir.save(run, path, spread)
+        loaded = brainir.load(path)
+        for _ in range(2):
+            np.testing.assert_allclose(loaded(xs), whole(run(spread)), rtol=2e-5)
+
+
 def main() -> None:
     """Run everything on a mesh of two by two devices."""
-    if len(sys.argv) == 3:
-        jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+    if len(sys.argv) == 4:
+        address, count, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+        brainir.tools.await_processes(address, count, number)
+        jax.distributed.initialize(address, num_processes=count, process_id=number)
     mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     all_is_as_on_one_device(mesh)
-    if len(sys.argv) < 3:
+    a_file_holds_whole_arrays(mesh)
+    if jax.process_count() == 1:
         a_state_stays_where_it_is_put(mesh)
         spread_states_do_not_stand_in_packs(mesh)
         messages_are_counted(mesh)
+        gradients_are_added_up_once(mesh)
+        checkpoints_go_where_states_lie(mesh)
     print("all agree on", jax.device_count(), "devices of", jax.process_count(), "processes")
 
 

@@ -70,8 +70,11 @@ def assert_same(graph: Graph, after: Graph, arguments: list[np.ndarray]) -> None
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Graph:
-    """A loop over layers that are wired at random, some recurrent, with sums of outer products."""
+def networks(draw: st.DrawFn, late: bool = False) -> Graph:
+    """A loop over layers that are wired at random, some recurrent, with sums of outer products.
+
+    Rows may be added up later than by the product that leaves them; see `sums_of_products`.
+    """
     rows = draw(st.sampled_from([(), (2,)]))
     layer, matrix = Type("float32", (*rows, WIDTH)), Type("float32", (WIDTH, WIDTH))
     weights = [Value(matrix, f"w{i}") for i in range(draw(st.integers(1, 2)))]
@@ -90,7 +93,7 @@ def networks(draw: st.DrawFn) -> Graph:
     for _ in range(draw(st.integers(1, 10))):
         op = draw(st.sampled_from(NETWORK_OPS))
         pool.append(piece(draw, build, op, one, weights, gains))
-    added, outers = sums_of_products(draw, build, one, totals)
+    added, outers = sums_of_products(draw, build, one, totals, late)
     ends = [draw(st.sampled_from(["tanh", "spike", "add"])) for _ in held]
     nexts = [piece(draw, build, end, one, weights, gains) for end in ends]
     axes = tuple(range(layer.rank))
@@ -112,9 +115,12 @@ def networks(draw: st.DrawFn) -> Graph:
 
 
 def sums_of_products(
-    draw: st.DrawFn, build: Builder, one: Callable[[], Operand], totals: list[Value]
+    draw: st.DrawFn, build: Builder, one: Callable[[], Operand], totals: list[Value], late: bool
 ) -> tuple[list[Operand], list[Operand]]:
-    """What totals become by outer products that are added to them, and these products."""
+    """What totals become by outer products that are added to them, and what is added.
+
+    Where sums may be ``late``, products may leave their rows to one, which may be the only sum.
+    """
     added: list[Operand] = []
     outers: list[Operand] = []
     for total in totals:
@@ -122,8 +128,13 @@ def sums_of_products(
         for _ in range(draw(st.integers(1, 3))):
             x = one()
             axes = tuple(range(x.type.rank - 1))
-            dims = ((axes, axes), ((), ()))
-            outer = build("dot_general", x, one(), dimension_numbers=dims, **DOT)
+            rows = draw(st.sampled_from(["product", "sum", "tanh"])) if late and axes else "product"
+            each = ((axes, axes), ((), ())) if rows == "product" else (((), ()), (axes, axes))
+            outer = build("dot_general", x, one(), dimension_numbers=each, **DOT)
+            if rows == "tanh":
+                outer = build("tanh", outer)
+            if rows != "product":
+                outer = build("reduce_sum", outer, axes=axes)
             outers.append(outer)
             turned = draw(st.booleans())
             parts.append(build("transpose", outer, permutation=(1, 0)) if turned else outer)
@@ -208,7 +219,7 @@ def in_a_loop(graph: Graph, draw: st.DrawFn) -> Graph:
 
 
 @settings(max_examples=8 * settings().max_examples)
-@given(graph=networks(), seed=st.integers(0, 9), data=st.data())
+@given(graph=networks(late=True), seed=st.integers(0, 9), data=st.data())
 def test_loops_inside_loops_over_the_same_data_keep_their_meaning(graph, seed, data):
     for _ in range(data.draw(st.integers(1, 2))):
         graph = in_a_loop(graph, data.draw)
@@ -218,7 +229,7 @@ def test_loops_inside_loops_over_the_same_data_keep_their_meaning(graph, seed, d
 
 
 @settings(max_examples=2 * settings().max_examples)
-@given(graph=networks(), seed=st.integers(0, 9), data=st.data())
+@given(graph=networks(late=True), seed=st.integers(0, 9), data=st.data())
 def test_any_machine_keeps_the_meaning(graph, seed, data):
     options = {
         "flops": data.draw(st.sampled_from([1e3, 1e9])),
@@ -227,6 +238,7 @@ def test_any_machine_keeps_the_meaning(graph, seed, data):
         "cache": data.draw(st.sampled_from([0, 100, 200, 400, 10**9])),
         "call": data.draw(st.sampled_from([0.0, 1e-6, 1.0])),
         "step": data.draw(st.sampled_from([0.0, 1e-6])),
+        "message": data.draw(st.sampled_from([0.0, 1.0])),
         "memory": data.draw(st.sampled_from([0, 100, 10**9])),
     }
     with pytest.MonkeyPatch.context() as patch:  # loops as short as these would have no blocks
@@ -521,6 +533,27 @@ graph (%x: f32[4,3]) -> (f32[3,3]) {{
     after = distribute_loops(graph)
     assert [node.op.name for node in after.nodes].count("add") == additions
     assert not loops(after)
+    assert_same(graph, after, arguments_for(graph, 3))
+
+
+@pytest.mark.parametrize(("message", "left"), [(0.0, 1), (1.0, 0)])
+def test_a_sum_over_lanes_leaves_where_it_takes_a_message(message, left):
+    graph = parse("""
+graph (%x: f32[4,5,3], %v: f32[5,3], %b: f32[3]) -> (f32[5,3], f32[3]) {
+  %r, %t = for_loop carry(%u = %v, %c = %b) over(%a = %x) {length=4} do {
+    %y = tanh %u
+    %n = mul %y, %a
+    %one = reshape %n {shape=(5, 1, 3)}
+    %s = reduce_sum %one {axes=(0,)}
+    %f = reduce_sum %s {axes=(0,)}
+    %d = add %c, %f
+    yield %n, %d
+  }
+  return %r, %t
+}""")
+    after = distribute_loops(graph, message=message)
+    inside = [node.op.name for loop in loops(after) for node in loop.regions[0].nodes]
+    assert ("reduce_sum" in inside) == bool(left)
     assert_same(graph, after, arguments_for(graph, 3))
 
 

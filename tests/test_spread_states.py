@@ -1,4 +1,4 @@
-"""States that are spread over the devices of a mesh, of one process and of two."""
+"""States that are spread over the devices of a mesh, of one process and of more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 import brainir
 
@@ -33,15 +37,63 @@ def test_states_stay_spread_and_all_is_as_on_one_device() -> None:
     assert "all agree on 4 devices of 1 processes" in output, output
 
 
-def test_two_processes_do_what_one_does() -> None:
+@pytest.fixture
+def address() -> str:
+    """An address that is free."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{found.getsockname()[1]}"
-    processes = [start(2, address, str(i)) for i in range(2)]
+        return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("count", [2, 4])
+def test_many_processes_do_what_one_does(address: str, count: int) -> None:
+    processes = [start(4 // count, address, str(count), str(i)) for i in range(count)]
     try:
         for process in processes:
             output = process.communicate(timeout=120)[0]
-            assert "all agree on 4 devices of 2 processes" in output, output
+            assert f"all agree on 4 devices of {count} processes" in output, output
     finally:
         for process in processes:
             process.kill()
+
+
+@pytest.mark.parametrize(("there", "missing"), [((0, 1, 2), ""), ((0, 2), "1"), ((1,), "0")])
+def test_processes_that_are_missing_are_told(
+    address: str, there: tuple[int, ...], missing: str
+) -> None:
+    def come(number: int) -> str:
+        try:
+            brainir.tools.await_processes(address, 3, number, timeout=20 if not missing else 1)
+        except TimeoutError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as threads:
+        for said in threads.map(come, there):
+            assert bool(said) == bool(missing)
+            assert not missing or f"of 3 processes, {missing} did not come to {address}" in said
+
+
+def test_what_is_no_process_is_refused_and_no_guest_counts(address: str) -> None:
+    await_processes = brainir.tools.await_processes
+    with pytest.raises(ValueError, match="no process 2 of 2"):
+        await_processes(address, 2, 2)
+    with pytest.raises(ValueError, match="a host and a port"):
+        await_processes("localhost", 2, 0)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(await_processes, address, 2, 0)
+        host, port = address.split(":")
+        with connected(host, int(port)) as guest:
+            guest.sendall(b"GET / HTTP")
+        await_processes(address, 2, 1)
+        first.result()
+
+
+def connected(host: str, port: int) -> socket.socket:
+    """Return a connection to who may not be there yet."""
+    while True:
+        try:
+            return socket.create_connection((host, port))
+        except OSError:
+            time.sleep(0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import jax
 import numpy as np
 
 from ...backends import to_jax, to_numpy, type_of
@@ -16,7 +17,21 @@ MOST_AXES = 32
 
 
 def array_bytes(array: Any) -> bytes:
-    """Return an array as the bytes of an ``.npy`` file."""
+    """Return an array as the bytes of an ``.npy`` file.
+
+    Raises
+    ------
+    ArtifactError
+        If other processes have parts of it.
+    """
+    if isinstance(array, jax.Array) and not (
+        array.is_fully_addressable or array.is_fully_replicated
+    ):
+        raise ArtifactError(
+            f"other processes have parts of an array of type {type_of(array)}: before saving, "
+            "assign jax.experimental.multihost_utils.process_allgather(state.value, tiled=True) to "
+            "States, and gather arrays that the function closes over, in all processes"
+        )
     held = to_numpy(array)
     words, shape = _held_as(type_of(held))
     return _header(words, shape) + np.ascontiguousarray(held).tobytes()

@@ -187,7 +187,8 @@ def _plain(leaf: Any) -> jax.Array | np.ndarray:
 def _in_place_of(leaf: Any, array: Any) -> Any:
     """Return an array as a leaf of the same kind as one that is there, and where that is."""
     if _is_key(leaf):
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+        words = _in_place_of(jax.random.key_data(leaf), array)
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
     if _is_quantity(leaf):
         return u.Quantity(_in_place_of(leaf.mantissa, array), unit=leaf.unit)
     if isinstance(leaf, bool | int | float | complex):

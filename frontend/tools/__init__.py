@@ -12,6 +12,7 @@ from .costs import (
     xla_statistics,
 )
 from .graph_data import graph_data
+from .processes import await_processes
 from .scripts import ScriptRun, run_script
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ValidationReport",
     "XlaStatistics",
     "annotated_text",
+    "await_processes",
     "communication",
     "graph_data",
     "run_script",

@@ -188,6 +188,13 @@ MUTANTS = (
         ("tests/test_distributions.py",),
     ),
     Mutant(
+        "processes that wait are not told who is missing",
+        "frontend/tools/processes.py",
+        'guest.sendall(f"{said}\\n".encode())',
+        'guest.sendall(b"\\n")',
+        ("tests/test_spread_states.py",),
+    ),
+    Mutant(
         "the page that follows a script answers by any name",
         "frontend/tools/explore/serving.py",
         'if self.headers.get("Host") not in self.server.hosts:',

@@ -74,6 +74,13 @@ MUTANTS = (
         GRAPH,
     ),
     Mutant(
+        "random keys that are read come to one device",
+        "frontend/graph/arrays.py",
+        "words = _in_place_of(jax.random.key_data(leaf), array)",
+        "words = jnp.asarray(array)",
+        ("tests/test_spread_states.py",),
+    ),
+    Mutant(
         "arrays of another unit fit a model",
         "frontend/graph/arrays.py",
         'return "" if leaf.unit.is_unitless else f" [{leaf.unit}]"',

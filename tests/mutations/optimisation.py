@@ -186,6 +186,20 @@ MUTANTS = (
         ("tests/test_passes_distribute_loops.py",),
     ),
     Mutant(
+        "sums of all steps at once are taken along the axes of one step",
+        "passes/loop_stages.py",
+        'axes = (0, *(axis + 1 for axis in attrs["axes"]))',
+        'axes = (0, *attrs["axes"])',
+        ("tests/test_passes_distribute_loops.py",),
+    ),
+    Mutant(
+        "devices add up the gradient of a weight in every step",
+        "passes/loop_costs.py",
+        "return self.call + self.message + moved / self.near",
+        "return self.call + moved / self.near",
+        ("tests/test_spread_states.py",),
+    ),
+    Mutant(
         "a loop is distributed around a rule that is to run in each step",
         "passes/distribute_loops.py",
         "if not all(has_linear_reverse(n) or step.varying.issuperset(n.results)",
