@@ -256,14 +256,14 @@ def kernels(
     >>> from brainir.passes import kernels
     >>> graph = parse('''graph @f(%x: f32[3,8]) -> (f32[3,8]) {
     ...   %y = for_loop over(%a = %x) {length=3} do {
-    ...     %b = cumsum %a {axis=0, reverse=false}
+    ...     %b = sort %a {dimension=0, is_stable=true, num_keys=1}
     ...     yield %b
     ...   }
     ...   return %y
     ... }''')
     >>> [(_, refusal)] = kernels(graph)
     >>> str(refusal)
-    'cumsum: it goes along an axis'
+    'sort: it puts elements in order'
     """
     processor = Processor(rate, cores, dense)
     return list(_told(_spelled_out(graph), processor))
