@@ -82,8 +82,8 @@ class Network(brainir.nn.Module):
         super().__init__()
         self.size, self.excitatory = size, size * 4 // 5
         self.neurons = Neurons(size)
-        self.excite = connections(self.excitatory, size, targets, np.float32(6.0) * u.nS)
-        self.inhibit = connections(size - self.excitatory, size, targets, np.float32(67.0) * u.nS)
+        self.excite = connections(self.excitatory, size, targets, 6.0 * u.nS)
+        self.inhibit = connections(size - self.excitatory, size, targets, 67.0 * u.nS)
 
     def init_state(self, **kwargs):
         self.spikes = brainir.HiddenState(jnp.zeros(self.size, bool))

@@ -245,7 +245,10 @@ class Refusal:
 def kernels(
     graph: Graph, rate: float = RATE, cores: float = CORES, dense: bool = False
 ) -> list[tuple[Node, Refusal | None]]:
-    """Return the outermost loops of a graph, and why each is no kernel; None if it becomes one.
+    """Return the loops of a graph, and why each is no kernel; None if it becomes one.
+
+    The loops inside one that becomes a kernel are parts of it, and are not told of; those inside
+    one that does not follow it.
 
     Examples
     --------
@@ -253,26 +256,29 @@ def kernels(
     >>> from brainir.passes import kernels
     >>> graph = parse('''graph @f(%x: f32[3,8]) -> (f32[3,8]) {
     ...   %y = for_loop over(%a = %x) {length=3} do {
-    ...     %b = cumsum %a {axis=0, reverse=false}
+    ...     %b = sort %a {dimension=0, is_stable=true, num_keys=1}
     ...     yield %b
     ...   }
     ...   return %y
     ... }''')
     >>> [(_, refusal)] = kernels(graph)
     >>> str(refusal)
-    'cumsum: it goes along an axis'
+    'sort: it puts elements in order'
     """
     processor = Processor(rate, cores, dense)
-    return [(node, why_not(node, processor)) for node in _outermost(_spelled_out(graph))]
+    return list(_told(_spelled_out(graph), processor))
 
 
-def _outermost(graph: Graph) -> Iterator[Node]:
+def _told(graph: Graph, processor: Processor) -> Iterator[tuple[Node, Refusal | None]]:
     for node in graph.nodes:
         if node.op.name in LOOPS:
-            yield node
-        elif node.op.name != "kernel":
+            refusal = why_not(node, processor)
+            yield node, refusal
+            if refusal is None:
+                continue
+        if node.op.name != "kernel":
             for region in node.regions:
-                yield from _outermost(region)
+                yield from _told(region, processor)
 
 
 def why_not(loop: Node, processor: Processor) -> Refusal | None:

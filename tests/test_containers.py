@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -276,6 +277,17 @@ def test_parts_that_come_from_step_to_step_are_refused() -> None:
     with pytest.raises(TypeError, match=r"must leave an unnamed State alike.*test_containers.py"):
         transform.cond(XS[0] > 0, model.grow, lambda x: x, 1.0)
     assert set(model.flat.value) == {"v"}
+
+
+def test_a_quantity_without_a_unit_is_told_from_an_array() -> None:
+    weight = brainir.ParamState(jnp.ones(3))
+
+    def step(x: Any) -> None:
+        weight.value = weight.value - x * u.get_unit(weight.value)
+
+    parts = r"enters as float32\[3\] and leaves as Quantity\(float32\[3\]\) without a unit"
+    with pytest.raises(ValueError, match=parts):
+        transform.for_loop(step, XS)
 
 
 # --- what cannot take effect ----------------------------------------------------------------------

@@ -35,6 +35,12 @@ def parts(kind: type, dense: Any) -> tuple[Any, Any]:
     return kind.fromdense(dense), dense
 
 
+def test_a_weight_may_be_a_python_number_in_a_unit():
+    matrix = FixedNumPerPre((6.0 * u.nS, np.array([[0, 1], [1, 2]])), shape=(2, 3))
+    assert (np.array([True, False]) @ matrix).to_decimal(u.nS).tolist() == [6, 6, 0]
+    assert (matrix @ np.array([True, False, True])).to_decimal(u.nS).tolist() == [6, 6]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(30, 50), (1, 7), (0, 4)])
 def test_products_are_those_of_the_dense_matrix(kind, shape):

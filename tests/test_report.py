@@ -207,6 +207,20 @@ brainir.transform.jit(lambda xs: brainir.transform.for_loop(jnp.sort, xs))(jnp.o
     assert "define" in data["functions"][0]["code"][0]
 
 
+def test_the_report_tells_of_kernels_inside_loops_that_are_none(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("""
+import brainir, jax.numpy as jnp
+v = brainir.State(jnp.ones(8))
+def step(i): v.value = v.value * 0.9
+loop = lambda: brainir.transform.for_loop(step, jnp.arange(1000), pbar=100)
+brainir.transform.jit(loop)()
+""")
+    (fn,) = report_data(str(path), run_script(str(path)).programs, measure_xla=False)["functions"]
+    found = [(row["kernel"], row["why"]) for row in fn["kernels"]]
+    assert found == [(False, "for_loop: it talks to the host"), (True, "")]
+
+
 def test_a_state_that_the_gradient_keeps_is_called_by_its_name(tmp_path):
     path = tmp_path / "model.py"
     path.write_text("""

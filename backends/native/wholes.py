@@ -8,6 +8,7 @@ from ...ir import Node, Windows, corners
 from .blocks import Block, Lower, inputs_of
 from .loops import CONTROL
 from .products import write_product
+from .running import RUNNING
 from .seeded import SEEDED
 from .sources import Buffer, Source, squeezed
 from .sparse import SPARSE
@@ -77,6 +78,7 @@ WHOLES: dict[str, Lower] = {
     "dot_general": write_product,
     "dynamic_update_slice": write_update,
     **dict.fromkeys(_SCATTERED, write_scatter),
+    **RUNNING,
     **SPARSE,
     **SEEDED,
 }

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import brainunit as u
 import jax
 
 
@@ -44,9 +45,21 @@ def describe_tree(tree: Any, avals: Sequence[Any]) -> str:
     """Spell a pytree of array types, units included, for an error message."""
     strings = [f"{a.dtype}{list(a.shape)}" for a in avals]
     try:
-        return str(jax.tree.unflatten(tree, [_Spelled(s) for s in strings]))
+        held = jax.tree.unflatten(tree, [_Spelled(s) for s in strings])
+        return str(jax.tree.map(_with_holder, held, is_leaf=_is_quantity))
     except (TypeError, ValueError, AttributeError):
         return f"{tree} of {', '.join(strings)}"
+
+
+def _is_quantity(held: Any) -> bool:
+    return isinstance(held, u.Quantity)
+
+
+def _with_holder(held: Any) -> Any:
+    """Tell a Quantity without a unit, which prints as its array, from that array."""
+    if _is_quantity(held) and held.unit.is_unitless:
+        return _Spelled(f"Quantity({held.mantissa}) without a unit")
+    return held
 
 
 class _Spelled:

@@ -42,7 +42,8 @@ def primitive_of(name: str) -> Any:
         return op.lax(jax, *arrays, **attrs)
 
     def compiled(*arrays: Any, **attrs: Any) -> Any:
-        return jax.jit(lambda *inner: primitive.bind(*inner, **attrs))(*arrays)
+        with jax.disable_jit(False):  # otherwise binding it would come back to here
+            return jax.jit(lambda *inner: primitive.bind(*inner, **attrs))(*arrays)
 
     def jvp(primals: Any, tangents: Any, **attrs: Any) -> Any:
         full = [ad.instantiate_zeros(tangent) for tangent in tangents]

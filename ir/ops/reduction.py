@@ -14,7 +14,7 @@ import numpy as np
 from ..builder import Builder
 from ..derivative import ZERO, Cotangents, Derivative, Linear, Rules
 from ..dtypes import numpy_dtype, type_of_array
-from ..element import NO_ELEMENT, WHOLE
+from ..element import WHOLE
 from ..graph import Node
 from ..op import PURE, define
 from ..types import Operand, Scalar, Type
@@ -207,7 +207,7 @@ def _arg(name: str, what: str, numpy: Callable[..., Array]) -> None:
         derivative=ZERO,
         effects=PURE,
         cost=heavy,
-        element=NO_ELEMENT("it compares places"),
+        element=WHOLE,
     )
 
 
@@ -376,7 +376,7 @@ def _cumulative(name: str, what: str, domain: str, ufunc: np.ufunc, derivative: 
         derivative=derivative,
         effects=PURE,
         cost=heavy,
-        element=NO_ELEMENT("it goes along an axis"),
+        element=WHOLE,
     )
 
 

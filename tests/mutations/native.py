@@ -10,6 +10,13 @@ EVENTS = ("tests/test_event.py",)
 
 MUTANTS = (
     Mutant(
+        "nan is as extreme as its bits say",
+        "backends/native/running.py",
+        'return machine("select", machine("ne", element, element), most, rank)',
+        "return rank",
+        OPS,
+    ),
+    Mutant(
         "the last connection of a row is left out",
         "backends/native/sparse.py",
         'writer.up_to(machine("sub", end, first))',
