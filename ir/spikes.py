@@ -14,9 +14,12 @@ from .views import Loop
 
 _LAYOUTS = (
     *("reshape", "squeeze", "expand_dims", "broadcast_in_dim", "transpose", "copy", "rev"),
-    *("slice", "dynamic_slice", "split", "convert_element_type"),
+    *("slice", "dynamic_slice", "gather", "split", "convert_element_type"),
 )
 """What gives some elements of its first operand, or all."""
+
+_UPDATES = {"dynamic_update_slice": 1, "scatter": 2}
+"""What writes into its first operand, and which operand it writes."""
 
 
 def spikes(graph: Graph) -> set[Value]:
@@ -79,6 +82,10 @@ def _is_made(
 ) -> bool:
     if name in _LAYOUTS:
         return is_spikes(operands[0], found)
+    if name in _UPDATES:
+        # Of a buffer that goes from step to step, all is written some time.
+        written = is_spikes(operands[_UPDATES[name]], found)
+        return written and (operands[0] not in made or is_spikes(operands[0], found))
     if name == "concatenate":
         return all(is_spikes(operand, found) for operand in operands)
     if name == "mul":

@@ -344,6 +344,21 @@ def test_products_with_spikes_add_the_rows_of_ones() -> None:
     check(SPIKES, numbers(40, 24), numbers(3, 40), rtol=1e-5)
 
 
+def test_a_buffer_that_spikes_are_written_to_holds_spikes() -> None:
+    text = """graph @f(%ring: f32[6,4], %other: f32[6,4], %v: f32[1,4]) -> (f32[6,4], f32[6,4]) {
+      %fired = gt %v, 0.0:f32
+      %s = convert_element_type %fired {new_dtype=f32}
+      %a, %b = for_loop carry(%r = %ring, %o = %other, %i = 0:i32) {length=5} do {
+        %next = add %i, 1:i32
+        %x = dynamic_update_slice %r, %s, %i, 0:i32
+        %y = dynamic_update_slice %o, %v, %i, 0:i32
+        yield %x, %y, %next
+      }
+      return %a, %b
+    }""".replace("%a, %b =", "%a, %b, %last =")
+    assert {value.hint for value in spikes(parse(text))} == {"s", "x", "r", "a"}
+
+
 def test_zeros_times_infinity_are_left_out_unless_products_are_dense() -> None:
     weight = np.full((40, 24), np.inf, np.float32)
     v = np.zeros((3, 40), np.float32)
