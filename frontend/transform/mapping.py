@@ -45,7 +45,8 @@ def vmap(
     axis_size : int, optional
         How many lanes; needed where no argument and no State tells.
     spmd_axis_name
-        Accepted for JAX's sake: a hint on where arrays lie, which changes no number.
+        Accepted for JAX's sake, and not used: arguments say on which devices lanes lie. Rather than
+        a `shard_map` of which this is to place the lanes, map inside of one.
     in_states, out_states : State, collection of States, or {axis: States}, optional
         States that hold one value a lane, at axis 0 or the axis given; one in ``in_states`` is in
         ``out_states`` too.
