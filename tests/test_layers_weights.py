@@ -8,6 +8,7 @@ import pytest
 
 import brainir
 from brainir import nn
+from brainir.passes import kernels
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)
 
@@ -140,6 +141,27 @@ def test_connections_are_products_with_the_dense_matrix(settings, weight):
     expected = fired @ dense_of(events, events.weight.value)
     for spikes in (fired, fired > 0, fired.astype(np.int32), x):
         np.testing.assert_allclose(events(jnp.asarray(spikes)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"efferent_target": "pre"}, {"afferent_ratio": 0.5}])
+def test_loops_over_connections_are_kernels(settings):
+    layer = nn.EventFixedNumConn(30, 20, 4, brainir.init.Normal(0.0, 1.0), seed=1, **settings)
+    total = brainir.HiddenState(jnp.zeros(20))
+    spikes = np.random.default_rng(0).random((9, 30)) < 0.3
+
+    @brainir.transform.jit
+    def run(spikes):
+        def step(fired):
+            total.value = 0.5 * total.value + layer(fired)
+
+        brainir.transform.for_loop(step, spikes)
+
+    ((_, refusal),) = kernels(run.trace(spikes).graph("dead-code"))
+    assert refusal is None
+    run(spikes)
+    sent = spikes @ dense_of(layer, layer.weight.value)
+    expected = (sent * 0.5 ** np.arange(9)[::-1, None]).sum(0)
+    np.testing.assert_allclose(total.value, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_events_pass_gradients_as_products_do():

@@ -72,3 +72,14 @@ def test_special_values_are_those_of_the_reference(dtype: str) -> None:
         graph = builder.graph(params, [builder(name, *params)])
         (result,), (expected,) = run_native(graph, left, right), reference.run(graph, left, right)
         np.testing.assert_array_equal(result, expected, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumlogsumexp", "cummax", "argmax", "argmin"])
+def test_what_goes_along_an_axis_does_so_in_float64(name: str) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 40))
+    x[1, 5:9] = np.inf, -np.inf, np.nan, np.nan
+    attrs = (
+        {"axes": (1,), "index_dtype": "int32"} if "arg" in name else {"axis": 1, "reverse": True}
+    )
+    graph = graph_of([Sample(name, (x,), attrs)])
+    compare(run_native(graph, x, checked=True), reference.run(graph, x), 1e-13, 0.0)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import random
+from ...event import BinaryArray, FixedNumPerPost, FixedNumPerPre
 from ...random.parameters import with_unit
 from ...state import ParamState
 from ...transform import vmap
@@ -146,6 +147,8 @@ class FixedNumConn(Module):
     ((100, 3), 150.0)
     """
 
+    _by_events = False
+
     def __init__(
         self,
         in_size: Size,
@@ -187,8 +190,16 @@ class FixedNumConn(Module):
         if afferent_ratio < 1:
             rows = np.flatnonzero(generator.random(near) < afferent_ratio)
         self.rows = rows.astype(np.int32)
-        self.indices = np.asarray(indices, np.int32)[rows]
+        kind, shape = FixedNumPerPost, (inputs, outputs)
+        if efferent_target == "post":
+            kind, shape = FixedNumPerPre, (len(rows), outputs)
+        self._connected = kind((1.0, np.asarray(indices, np.int32)[rows]), shape=shape)
         self.weight = param_type(self._weights(conn_weight, near))
+
+    @property
+    def indices(self) -> Any:
+        """The neurons of the other side that each is connected with, of shape ``(n, conn_num)``."""
+        return self._connected.indices
 
     def _weights(self, initial: Any, near: int) -> Any:
         """Make the weights; an array may also be given for all neurons, the silent ones too."""
@@ -206,25 +217,22 @@ class FixedNumConn(Module):
                 f"{type(self).__name__} takes arrays of shape {self.in_size}, after any batch "
                 f"axes, not {shape}"
             )
-        join = self._scattered if self.efferent_target == "post" else self._gathered
         flat = u.math.reshape(self._driven(x), (*batch, math.prod(known(self.in_size))))
-        y = product(join, flat, self.weight.value)
+        if self.efferent_target == "post" and len(self.rows) < flat.shape[-1]:
+            flat = flat[..., self.rows]
+        rows = u.math.reshape(flat, (math.prod(batch), flat.shape[-1])) if len(batch) > 1 else flat
+        y = (BinaryArray(rows) if self._by_events else rows) @ self._matrix(self.weight.value)
         return u.math.reshape(y, (*batch, *known(self.out_size)))
 
     def _driven(self, x: Any) -> Any:
         """Return what the connections carry."""
         return x
 
-    def _scattered(self, x: jax.Array, weight: jax.Array) -> jax.Array:
-        """Add what each input sends to the outputs that it reaches."""
-        sent = x[..., self.rows, None]
-        sent = jnp.broadcast_to(sent * weight, (*sent.shape[:-2], *self.indices.shape))
-        outputs = jnp.zeros((*sent.shape[:-2], math.prod(known(self.out_size))), sent.dtype)
-        return outputs.at[..., self.indices].add(sent)
-
-    def _gathered(self, x: jax.Array, weight: jax.Array) -> jax.Array:
-        """Add up, for each output, the inputs that reach it."""
-        return jnp.sum(x[..., self.indices] * weight, axis=-1)
+    def _matrix(self, weight: Any) -> FixedNumPerPre | FixedNumPerPost:
+        """Return the matrix of the connections with their weights."""
+        if u.math.size(weight) != 1:
+            weight = u.math.broadcast_to(weight, self.indices.shape)
+        return self._connected.with_data(weight)
 
 
 class EventFixedNumConn(FixedNumConn):
@@ -239,6 +247,8 @@ class EventFixedNumConn(FixedNumConn):
     >>> layer(jnp.arange(100) < 4).sum()
     Quantity(4., "mS")
     """
+
+    _by_events = True
 
     def _driven(self, x: Any) -> Any:
         return _events(x)
