@@ -319,11 +319,12 @@ class Entry(Captured):
 
 
 def _numbers_left(slots: Sequence[Slot], written: Container[Handle]) -> list[tuple[int, View]]:
-    """Return the slots of States that a program writes and that may hold numbers."""
+    """Return slots of States that a program writes and that may hold numbers, or are weak."""
     return [
         (i, slot.before)
         for i, slot in enumerate(slots)
-        if slot.handle in written and any(aval.shape == () for aval in slot.before.avals)
+        if slot.handle in written
+        and any(aval.shape == () or aval.weak_type for aval in slot.before.avals)
     ]
 
 
