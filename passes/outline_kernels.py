@@ -225,7 +225,7 @@ class Refusal:
     ----------
     why : str
         In words.
-    node : Node or None
+    node : brainir.ir.Node or None
         What it is about, if that is a part of the loop.
 
     Examples
