@@ -18,6 +18,8 @@ _LAYOUTS = (
 )
 """What gives some elements of its first operand, or all."""
 
+Makers = Mapping[Operand, Node]
+
 _UPDATES = {"dynamic_update_slice": 1, "scatter": 2}
 """What writes into its first operand, and which operand it writes."""
 
@@ -39,7 +41,7 @@ def spikes(graph: Graph) -> set[Value]:
     ['s']
     """
     nodes = list(walk(graph))
-    made = {result: node for node in nodes for result in node.results}
+    made: Makers = {result: node for node in nodes for result in node.results}
     found, before = set[Value](), -1
     while len(found) != before:
         before = len(found)
@@ -58,9 +60,6 @@ def is_spikes(operand: Operand, found: Set[Value]) -> bool:
     (True, False)
     """
     return operand.type.dtype == "bool" or operand in found
-
-
-Makers = Mapping[Operand, Node]
 
 
 def _made(node: Node, found: set[Value], made: Makers) -> list[Value]:

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import prod
 
-from ..ir import Graph, Node, Operand, Pointwise, Weight, is_spikes, spikes
+from ..ir import Graph, Node, Operand, Pointwise, Value, Weight, is_spikes, spikes
 
 RATE, CORES = 10e9, 2
 """Elements that one core of a CPU computes in a second by an op such as a sum; and its cores."""
@@ -67,7 +67,7 @@ class Processor:
             return f"a step would take {own:.2g} s in place of {xla:.2g} s"
         return None
 
-    def _seconds(self, node: Node, rare: AbstractSet[Operand]) -> tuple[float, float]:
+    def _seconds(self, node: Node, rare: AbstractSet[Value]) -> tuple[float, float]:
         """Return the seconds of a node in a kernel, and in a program of XLA."""
         if node.regions:
             times = node.attrs.get("length", 1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
 
 from ..ir import (
     Builder,
@@ -140,7 +140,8 @@ def turn_matrices(graph: Graph, rows: int = ROWS, cache: int = CACHE) -> Graph:
 Rewrite = Callable[[Builder, Node, tuple[Operand, ...], Replacements], "Sequence[Operand] | None"]
 
 
-class _Product(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Product:
     """A product of rows with a matrix, over the last axis of that."""
 
     rows: Operand
