@@ -5,6 +5,7 @@ from . import native as native
 from . import reference as reference
 from . import xla as xla
 from .arrays import describe, jax_dtype, literal_array, shape_struct, to_jax, to_numpy, type_of
+from .collection import without_garbage_collection
 from .protocol import Around, Backend, Cost, Executable, Flat, Memory
 from .registry import BACKENDS, backend_named
 
@@ -27,5 +28,6 @@ __all__ = [
     "to_jax",
     "to_numpy",
     "type_of",
+    "without_garbage_collection",
     "xla",
 ]

@@ -53,7 +53,7 @@ from .ops import manual_axes as manual_axes
 from .ops.contraction import sum_of_products
 from .ops.convolution import sum_of_convolutions
 from .ops.indexing import corners, default_fill
-from .ops.reduction import linear_recurrence
+from .ops.reduction import highest, linear_recurrence, lowest
 from .ops.rules import move_axis, repeat
 from .ops.seeded import row_keys, target_gap
 from .ops.windows import Windows
@@ -171,6 +171,7 @@ __all__ = [
     "fresh",
     "get_op",
     "going_round",
+    "highest",
     "inline",
     "is_pure",
     "is_spikes",
@@ -178,6 +179,7 @@ __all__ = [
     "keys_of_words",
     "leaving",
     "linear_recurrence",
+    "lowest",
     "manual_axes",
     "mapped",
     "move_axis",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import hashlib
 import os
 import sys
 import threading
-from collections.abc import Generator, Hashable
-from contextlib import contextmanager
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import llvmlite
 from llvmlite import binding
 
 from ...ir import Graph
+from ..collection import without_garbage_collection
 from . import compile
 from .lower import lower
 
@@ -66,7 +65,7 @@ class Kernels:
             return self._kernels[key]
 
     def _made(self, region: Graph, dense: bool) -> Kernel:
-        with _without_garbage_collection():
+        with without_garbage_collection():
             code = lower(region, dense)
         name = f"brainir_{_digest(code.text)}"
         if name not in self._named:
@@ -78,18 +77,6 @@ class Kernels:
 
 
 KERNELS = Kernels()
-
-
-@contextmanager
-def _without_garbage_collection() -> Generator[None]:
-    """Put off garbage collection, which would go through all that JAX holds."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _digest(text: str) -> str:

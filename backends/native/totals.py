@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from llvmlite import ir
 
-from ...ir import Node, Scalar, Type, numpy_dtype
+from ...ir import Node, Scalar, Type, highest, lowest
 from .blocks import Block, inputs_of
 from .machine import FLOATS, Machine, Number, llvm_type
 from .sources import Buffer, Register, Source
@@ -30,18 +30,6 @@ def combining(word: str) -> Combine:
     return combine
 
 
-def _lowest(type: Type) -> Scalar:
-    if type.dtype == "bool":
-        return False
-    return -np.inf if type.is_float else int(np.iinfo(numpy_dtype(type.dtype)).min)
-
-
-def _highest(type: Type) -> Scalar:
-    if type.dtype == "bool":
-        return True
-    return np.inf if type.is_float else int(np.iinfo(numpy_dtype(type.dtype)).max)
-
-
 def _ones(type: Type) -> Scalar:
     return True if type.dtype == "bool" else int(np.invert(np.zeros((), type.dtype)))
 
@@ -49,8 +37,8 @@ def _ones(type: Type) -> Scalar:
 REDUCTIONS: Mapping[str, tuple[str, Callable[[Type], Scalar]]] = {
     "sum": ("add", lambda type: 0),
     "prod": ("mul", lambda type: 1),
-    "max": ("max", _lowest),
-    "min": ("min", _highest),
+    "max": ("max", lowest),
+    "min": ("min", highest),
     "and": ("and", _ones),
     "or": ("or", lambda type: 0),
     "xor": ("xor", lambda type: 0),

@@ -1,6 +1,6 @@
 """Captured programs: the executables they become, and running them on real States."""
 
-from .collection import without_garbage_collection
+from ...backends import without_garbage_collection
 from .executables import (
     Compiled,
     Listener,

@@ -14,7 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...backends import Around, Backend, Executable, backend_named
+from ...backends import (
+    Around,
+    Backend,
+    Executable,
+    backend_named,
+    without_garbage_collection,
+)
 from ...ir import Const, Graph, NotDifferentiable
 from ...passes import (
     FOREIGN_PIPELINE,
@@ -32,7 +38,6 @@ from ...passes import (
 from ..errors import BatchAxisError
 from ..options import in_force, pipeline_for
 from ..state import in_foreign_trace
-from .collection import without_garbage_collection
 from .homes import Homes, keep_homes
 from .programs import Program, is_sharded
 

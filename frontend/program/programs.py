@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from ...backends import backend_named, shape_struct, type_of
+from ...backends import backend_named, shape_struct, type_of, without_garbage_collection
 from ...ir import Graph, StateVar, fingerprint, manual_axes, touched_by
 from ...passes import Options
 from .. import environ
@@ -31,7 +31,6 @@ from ..capture import (
 )
 from ..options import in_force
 from ..state import in_foreign_trace
-from .collection import without_garbage_collection
 from .homes import Homes, homes_of
 
 FOREIGN_ORDER = 2

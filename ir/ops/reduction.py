@@ -35,15 +35,29 @@ Axes = tuple[int, ...]
 Weights = Callable[[Builder, Node], Operand]
 
 
-def _lowest(type: Type) -> Scalar:
-    """Return what no element is below."""
+def lowest(type: Type) -> Scalar:
+    """Return what no element is below.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, lowest
+    >>> lowest(Type("int8")), lowest(Type("float32"))
+    (-128, -inf)
+    """
     if type.dtype == "bool":
         return False
     return -np.inf if type.is_float else int(np.iinfo(numpy_dtype(type.dtype)).min)
 
 
-def _highest(type: Type) -> Scalar:
-    """Return what no element is above."""
+def highest(type: Type) -> Scalar:
+    """Return what no element is above.
+
+    Examples
+    --------
+    >>> from brainir.ir import Type, highest
+    >>> highest(Type("uint8")), highest(Type("bool"))
+    (255, True)
+    """
     if type.dtype == "bool":
         return True
     return np.inf if type.is_float else int(np.iinfo(numpy_dtype(type.dtype)).max)
@@ -131,11 +145,11 @@ def _product(x: Array, axes: Axes) -> Array:
 
 
 def _max(x: Array, axes: Axes) -> Array:
-    return np.maximum.reduce(x, axes, initial=np.array(_lowest(type_of_array(x)), x.dtype))
+    return np.maximum.reduce(x, axes, initial=np.array(lowest(type_of_array(x)), x.dtype))
 
 
 def _min(x: Array, axes: Axes) -> Array:
-    return np.minimum.reduce(x, axes, initial=np.array(_highest(type_of_array(x)), x.dtype))
+    return np.minimum.reduce(x, axes, initial=np.array(highest(type_of_array(x)), x.dtype))
 
 
 def _and(x: Array, axes: Axes) -> Array:

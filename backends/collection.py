@@ -13,6 +13,14 @@ def without_garbage_collection() -> Iterator[None]:
 
     Tracing, passes and lowering to XLA make objects by the hundred thousand. Collecting among them
     took a third of the first call of a small model, and found nothing.
+
+    Examples
+    --------
+    >>> import gc
+    >>> from brainir.backends import without_garbage_collection
+    >>> with without_garbage_collection():
+    ...     gc.isenabled()
+    False
     """
     enabled = gc.isenabled()
     gc.disable()
