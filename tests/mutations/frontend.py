@@ -28,7 +28,7 @@ MUTANTS = (
     ),
     Mutant(
         "garbage is never collected again after a first call",
-        "frontend/program/collection.py",
+        "backends/collection.py",
         "        if enabled:\n",
         "        if not enabled:\n",
         ("tests/test_first_call.py",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from .exponential import clamped, minus_one, nan_of, reduced, safe, scaled
+from .exponential import clamped, minus_one, nan_of, reduced, scaled
 from .logarithm import log
 from .maths import Maths
 
@@ -61,7 +61,7 @@ def _tail(m: Maths, x: Any) -> Any:
     if not m.short:
         total_lost = m.fma(series, t, m.sub(first, total))
         small = m.fma(total_lost, over, m.fma(total, over, m.neg(factor)))
-    return scaled(m, m.add(factor, m.fma(factor, less, small)), safe(m, n))
+    return scaled(m, m.add(factor, m.fma(factor, less, small)), n)
 
 
 def erf_inv(m: Maths, x: Any) -> Any:

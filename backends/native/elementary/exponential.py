@@ -9,11 +9,24 @@ from .maths import LOG_2, Maths
 
 
 def reduced(m: Maths, x: Any) -> tuple[Any, Any]:
-    """Return n and r with x = n log 2 + r, for an x of which the exponential is no overflow."""
-    n = m.intrinsic("rint", m.mul(x, m.number(float(1 / LOG_2))))
+    """Return n and r with x = n log 2 + r, for an x of which the exponential is no overflow.
+
+    n is an integer; of nan it is any, and r is nan.
+    """
+    n, whole = rounded(m, m.fma, x, m.number(float(1 / LOG_2)))
     high, low = m.halves(LOG_2, 12 if m.single else 20)
     minus = m.neg(n)
-    return n, m.fma(minus, low, m.fma(minus, high, x))
+    return whole, m.fma(minus, low, m.fma(minus, high, x))
+
+
+def rounded(m: Maths, add: Any, *terms: Any) -> tuple[Any, Any]:
+    """Return a sum rounded to a whole number, and the integer that it is.
+
+    With a large number added, the last bits are those of the integer.
+    """
+    large = 1.5 * 2.0**m.mantissa
+    moved = add(*terms, m.number(large))
+    return m.sub(moved, m.number(large)), m.build.sub(m.bits_of(moved), m.bits_of(m.number(large)))
 
 
 def clamped(m: Maths, x: Any, low: float, high: float) -> Any:
@@ -31,7 +44,6 @@ def minus_one(m: Maths, r: Any) -> Any:
 
 def scaled(m: Maths, x: Any, n: Any) -> Any:
     """Return x times 2 to the power of n, in two steps, as the power may be no normal number."""
-    n = m.build.fptosi(n, m.bits)
     half = m.build.ashr(n, m.integer(1))
     rest = m.build.sub(n, half)
     return m.mul(m.mul(x, m.power_of_two(half)), m.power_of_two(rest))
@@ -40,36 +52,28 @@ def scaled(m: Maths, x: Any, n: Any) -> Any:
 def exp(m: Maths, x: Any, halved: bool = False) -> Any:
     bounds = (-105.0, 90.0) if m.single else (-750.0, 711.0)
     n, r = reduced(m, clamped(m, x, *bounds))
-    n = m.sub(n, m.number(1)) if halved else n
-    result = scaled(m, m.add(m.number(1), minus_one(m, r)), safe(m, n))
-    return nan_of(m, x, result)
+    n = m.build.sub(n, m.integer(1)) if halved else n
+    return scaled(m, m.add(m.number(1), minus_one(m, r)), n)
 
 
 def exp2(m: Maths, x: Any) -> Any:
     bounds = (-151.0, 129.0) if m.single else (-1076.0, 1025.0)
     near = clamped(m, x, *bounds)
-    n = m.intrinsic("rint", near)
+    n, whole = rounded(m, m.add, near)
     r = m.mul(m.sub(near, n), m.number(float(LOG_2)))
-    result = scaled(m, m.add(m.number(1), minus_one(m, r)), safe(m, n))
-    return nan_of(m, x, result)
+    return scaled(m, m.add(m.number(1), minus_one(m, r)), whole)
 
 
 def expm1(m: Maths, x: Any) -> Any:
     """2**n (exp(r) - 1) + (2**n - 1), halved first so that 2**n is no overflow."""
     near = clamped(m, x, -50.0, 89.0 if m.single else 710.0)
     n, r = reduced(m, near)
-    whole = m.build.fptosi(safe(m, n), m.bits)
-    half = m.power_of_two(m.build.sub(whole, m.integer(1)))
+    half = m.power_of_two(m.build.sub(n, m.integer(1)))
     offset = m.sub(half, m.number(0.5))
     result = m.mul(m.fma(half, minus_one(m, r), offset), m.number(2))
     # Half of the least numbers is none; where x is that small, x**2 is not felt.
     itself = m.less(m.size(x), m.number(2.0 ** -(m.mantissa + 2)))
-    return nan_of(m, x, m.select(itself, x, result))
-
-
-def safe(m: Maths, n: Any) -> Any:
-    """Return n, but 0 for nan, which no integer stands for."""
-    return m.select(m.build.fcmp_ordered("==", n, n), n, m.number(0))
+    return m.select(itself, x, result)
 
 
 def nan_of(m: Maths, x: Any, result: Any) -> Any:
