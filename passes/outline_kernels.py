@@ -161,7 +161,8 @@ class _Outline:
         # What is only laid out anew goes nowhere else.
         gone = {operand for node in self.after for operand in node.operands}
         results = [r for n in (self.loop, *self.after) for r in n.results if r not in gone]
-        region = inside.graph([*params.values()], mapped(results, inner), self.loop.op.name)
+        name = self.loop.regions[-1].name or self.loop.op.name
+        region = inside.graph([*params.values()], mapped(results, inner), name)
         hints = [result.hint for result in results]
         attrs = {"dense": dense}
         made = builder.emit("kernel", [*params], attrs, [region], loc=self.loop.loc, hints=hints)

@@ -48,7 +48,7 @@ def long(x):
     return x
 
 xs = jnp.ones((6, 4))
-simulate(xs), train(xs), long(xs)
+simulate(xs), train(xs), long(xs), train(xs), train(xs)
 """
 
 
@@ -60,15 +60,20 @@ def script(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def programs(script):
-    run = run_script(str(script))
-    assert run.error is None
+def run(script):
+    found = run_script(str(script), timed=True)
+    assert found.error is None
+    return found
+
+
+@pytest.fixture(scope="module")
+def programs(run):
     return run.programs
 
 
 @pytest.fixture(scope="module")
-def data(script, programs):
-    return report_data(str(script), programs, measure_xla=False)
+def data(script, run):
+    return report_data(str(script), run.programs, measure_xla=False, timings=run.timings)
 
 
 @pytest.fixture(scope="module")
@@ -504,7 +509,22 @@ def test_tables_show_states_costs_memory_and_time(page):
     page.locator("#view-memory tbody .link").first.click()
     assert page.inner_text("#details h2")
     page.click("#tab-time")
-    assert page.locator("#view-time tbody tr").count() == len(PASSES)
+    assert page.locator("#view-time table").last.locator("tbody tr").count() == len(PASSES)
+
+
+def test_the_time_of_a_loop_leads_to_its_box(page):
+    page.select_option("#function", label=page.locator("#function option").nth(1).inner_text())
+    page.click("#tab-time")
+    assert "each later call" in page.locator("#view-time table").nth(0).inner_text()
+    link = page.locator("#view-time table").nth(1).locator(".link").first
+    title = link.inner_text()
+    link.click()
+    assert page.inner_text("#details h2").startswith(title.split()[0])
+    assert "when the script ran it" in page.inner_text("#details")
+    page.select_option("#shade", "m")
+    page.click("#tab-memory")
+    page.click("#tab-graph")
+    assert page.inner_text("#details h2").startswith(title.split()[0])
 
 
 def test_a_reload_shows_the_same(page):

@@ -216,11 +216,14 @@ def refusals() -> Iterator[None]:
         raise (*kinds, NotImplementedError)[0](str(error)) from None
 
 
-Listener = Callable[[Program], None]
+Listener = Callable[[Program], Backend | None]
 
 
 listeners: list[Listener] = []
-"""Told of every program that is about to be compiled; how tools look on."""
+"""Told of every program that is about to be compiled; how tools look on.
+
+One that wants to look on while it runs, too, returns a backend that is to run it.
+"""
 
 
 def compile_program(program: Program, apart: Collection[int] | None = None) -> Compiled:
@@ -229,8 +232,9 @@ def compile_program(program: Program, apart: Collection[int] | None = None) -> C
     Small States that are computed alike are packed, but for those of the slots that are to stand
     ``apart``; if that is None, all of them are.
     """
+    backend = backend_named(program.options.backend)
     for listener in tuple(listeners):
-        listener(program)
+        backend = listener(program) or backend
     positions = {slot.var: i for i, slot in enumerate(program.slots)}
     with without_garbage_collection():
         graph = optimise_graph(program.graph, program.foreign, options=program.options)
@@ -245,7 +249,6 @@ def compile_program(program: Program, apart: Collection[int] | None = None) -> C
     places = {const.value: i for i, const in enumerate(program.graph.consts)}
     used = tuple(places[const.value] for const in graph.consts)
     graph = graph.with_(consts=tuple(Const(const.value) for const in graph.consts))
-    backend = backend_named(program.options.backend)
     io, foreign = program.has_io, program.foreign
     homes = _homes_left(program, written, len(graph.results))
     return Compiled(graph, written, held, tuple(packs), used, io, foreign, backend, homes)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import jax
 
+from ...backends import Backend, backend_named
 from ...ir import Graph, GraphError, Loc, fingerprint
 from ...passes import DEFAULTS, Options
 from ..capture import is_users
@@ -21,6 +22,7 @@ from ..options import options
 from ..program import Listener, Program, executables, listeners, optimise
 from .command import Problem, UsageError
 from .graph_files import selected
+from .timings import Timed, Timings
 
 NOTHING = (
     "the script compiled nothing: it never called what brainir.transform makes (jit, for_loop, "
@@ -42,6 +44,8 @@ class ScriptRun:
         The last line of the user's own that was at work then.
     files : tuple of str
         The script, and the modules from its folder that it imported.
+    timings : tuple of Timings
+        How long calls of each program took; empty unless that was asked for.
 
     Examples
     --------
@@ -59,6 +63,7 @@ class ScriptRun:
     error: str | None
     place: Loc | None = None
     files: tuple[str, ...] = ()
+    timings: tuple[Timings, ...] = ()
 
 
 def run_script(
@@ -66,13 +71,15 @@ def run_script(
     arguments: Sequence[str] = (),
     asked: Options = DEFAULTS,
     library: str | None = None,
+    timed: bool = False,
 ) -> ScriptRun:
     """Run a script as Python would, and note every graph that it compiles.
 
     What it prints goes to the standard error, so that the standard output is free for graphs.
     Graphs of one name that compute the same, under the same options, count once. The script may
     have options of its own, beside those that are asked for here. It may be written for another
-    library, see ``brainir.as_brainstate``.
+    library, see ``brainir.as_brainstate``. Where it is ``timed``, every call waits for its results,
+    and the first one of each graph runs its parts one by one before, to find how long they take.
 
     Raises
     ------
@@ -95,18 +102,22 @@ def run_script(
     check_is_there(path)
     if path.endswith(".bir"):
         raise UsageError(f"{path} is a graph, not a script; stats, opt, run and diff read graphs")
-    found: dict[Hashable, Program] = {}
+    found: dict[Hashable, tuple[Program, Timings]] = {}
 
-    def note(program: Program) -> None:
+    def note(program: Program) -> Backend | None:
         key = program.graph.name, fingerprint(program.graph), program.options
-        found.setdefault(key, program)
+        _, timings = found.setdefault(key, (program, Timings()))
+        return Timed(backend_named(program.options.backend), timings) if timed else None
 
     executables.clear()  # what is kept from before would not be compiled again
     path = os.path.abspath(path)
     with options(asked), _listening(note), as_main(path, arguments, library), _output_to_stderr():
         error, place = _run(path)
         jax.effects_barrier()
-    return ScriptRun(tuple(found.values()), error, place, _files_of(path))
+    executables.clear()  # what is timed is nothing for others
+    programs = tuple(program for program, _ in found.values())
+    timings = tuple(timings for _, timings in found.values()) if timed else ()
+    return ScriptRun(programs, error, place, _files_of(path), timings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,12 @@ def _configure(parser: ArgumentParser) -> None:
         help="also compile each graph, each time, and tell what XLA says",
     )
     parser.add_argument(
+        "--time",
+        action=BooleanOptionalAction,
+        default=False,
+        help="also time the calls of the script, and at the first one each loop by itself",
+    )
+    parser.add_argument(
         "--port", type=int, default=0, metavar="N", help="the port; one that is free by default"
     )
 
@@ -47,7 +53,8 @@ def _execute(options: Namespace) -> int:
 def report_command(options: Namespace, output: str) -> list[str]:
     """Return the command that writes the data of the page into a file."""
     command = [sys.executable, "-m", "brainir", "report", options.script, "--format=json"]
-    command += ["--xla" if options.xla else "--no-xla", f"--output={output}"]
+    command += ["--xla" if options.xla else "--no-xla"]
+    command += ["--time" if options.time else "--no-time", f"--output={output}"]
     for name, values in {
         "--select": options.select,
         "--option": options.option,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import sys
 import time
@@ -31,6 +32,7 @@ from ...export import annotated_text, node_title
 from ...program import Program, optimise
 from ..costs import statistics, statistics_of_executable
 from ..residuals import computed_again, residuals
+from ..timings import Timings
 from .alignment import aligned_texts
 from .drawn import Drawn
 from .tracks import carried_results, state_of, state_tracks
@@ -63,9 +65,9 @@ class Collector:
             "functions": self.functions,
         }
 
-    def add(self, program: Program) -> None:
+    def add(self, program: Program, timings: Timings | None = None) -> None:
         """Add a function: run its passes, one by one, and compile it."""
-        function = _Function(self, program)
+        function = _Function(self, program, timings)
         self.functions.append(function.data(self._measure_xla))
 
     def place(self, loc: Loc | None) -> int:
@@ -85,8 +87,8 @@ def _source(path: str) -> list[str]:
 
 
 class _Function:
-    def __init__(self, collector: Collector, program: Program) -> None:
-        self._collector, self._program = collector, program
+    def __init__(self, collector: Collector, program: Program, timings: Timings | None) -> None:
+        self._collector, self._program, self._timings = collector, program, timings
         self._graphs: list[tuple[str, Graph, float]] = [(CAPTURE, program.graph, 0.0)]
         self._problem: str | None = None
         self._numbers: dict[str, int] = {}
@@ -130,6 +132,7 @@ class _Function:
             "kernels": [self._kernel(node, refusal) for node, refusal in self._kernels],
             "code": self._code(last),
             "xla": tables,
+            "timed": self._timed(last),
         }
 
     def _stages(self) -> list[Data]:
@@ -216,6 +219,36 @@ class _Function:
                 texts.append(f"; it runs with XLA, because of {type(error).__name__}: {error}")
         return texts
 
+    def _timed(self, graph: Graph) -> Data | None:
+        """Return how long it took when the script ran; the boxes of its parts say it, too."""
+        timings = self._timings
+        if timings is None or timings.first is None:
+            return None
+        rows: list[Data] = []
+        rest = iter(graph.nodes)  # which stand in the order of the parts
+        for part in timings.parts:
+            main = part.main
+            row: Data = {
+                "title": node_title(main) if main.regions else main.op.name,
+                "others": len(part.nodes) - 1,
+                "place": self._collector.place(main.loc),
+                "seconds": part.seconds,
+                "flops": part.flops,
+            }
+            alike = (n for n in rest if (n.op, n.loc) == (main.op, main.loc))
+            if part.alone and (node := next(alike, None)) is not None:
+                row["item"] = self._last.item_of[node]
+                self._last.items[row["item"]]["m"] = round(part.seconds * 1e6, 1)
+            rows.append(row)
+        return {
+            "first": timings.first,
+            "later": len(timings.later),
+            "usual": timings.usual,
+            "total": sum(timings.later),
+            "why": timings.why,
+            "parts": rows,
+        }
+
     def _residuals(self, graph: Graph) -> list[Data]:
         rows: list[Data] = []
         tracks = state_tracks(graph)
@@ -280,11 +313,12 @@ def report_data(
     error: str | None = None,
     measure_xla: bool = True,
     place: Loc | None = None,
+    timings: Sequence[Timings] = (),
 ) -> Data:
     """Return what the report of a script shows, as plain data; how it failed, and where."""
     collector = Collector(measure_xla)
-    for program in programs:
-        collector.add(program)
+    for program, timed in itertools.zip_longest(programs, timings):
+        collector.add(program, timed)
     _tell_apart(collector.functions)
     return collector.data(Path(path).name, error, place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
@@ -32,6 +33,12 @@ def _configure(parser: ArgumentParser) -> None:
         help="also compile each graph, and tell how long that takes and what XLA says",
     )
     parser.add_argument(
+        "--time",
+        action=BooleanOptionalAction,
+        default=True,
+        help="also time the calls of the script, and at the first one each loop by itself",
+    )
+    parser.add_argument(
         "--format",
         choices=("page", "json"),
         default="page",
@@ -40,14 +47,17 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _execute(options: Namespace) -> int:
-    run = run_script(options.script, options.arguments, asked_options(options), options.library)
-    graphs = selected([program.graph for program in run.programs], options.select)
-    chosen = [program for program in run.programs if program.graph in set(graphs)]
+    asked = asked_options(options)
+    run = run_script(options.script, options.arguments, asked, options.library, options.time)
+    graphs = set(selected([program.graph for program in run.programs], options.select))
+    chosen = [program for program in run.programs if program.graph in graphs]
+    pairs = itertools.zip_longest(run.programs, run.timings)
+    timings = [timed for program, timed in pairs if timed and program.graph in graphs]
     if run.error is not None:
         print(f"{run.error}\nbrainir: {options.script} failed", file=sys.stderr)
     if not chosen and options.format == "page":
         raise Problem(NOTHING)
-    data = report_data(options.script, chosen, run.error, options.xla, run.place)
+    data = report_data(options.script, chosen, run.error, options.xla, run.place, timings)
     if options.format == "json":
         text = json.dumps({**data, "files_of_script": run.files})
     else:

@@ -287,7 +287,7 @@ function graphStyle(heat) {
     { selector: "node.state", style: { shape: "barrel" } },
     { selector: "node.closed", style: { "border-width": 3, "border-style": "double" } },
     { selector: "node.open", style: {
-      "background-color": soft, "background-opacity": 0.09, "text-valign": "top",
+      "background-color": heat ?? soft, "background-opacity": heat ? 0.4 : 0.09, "text-valign": "top",
       "text-margin-y": 20, "text-margin-x": "data(inset)", color: soft } },
     { selector: "node.marked", style: { "background-color": colour("mark"), "background-opacity": 1 } },
     { selector: "node.open.marked", style: { "background-opacity": 0.25 } },

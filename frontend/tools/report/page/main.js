@@ -68,7 +68,7 @@ function showTab(name) {
   } else if (name === "states") fill(statesTable(fnNow(), findState));
   else if (name === "cost") fill(costTable(fnNow(), stageNow(), selectInGraph));
   else if (name === "memory") fill(memoryTables(fnNow(), selectInLast));
-  else fill(timeTable(fnNow(), (stage) => { showTab("diff"); showStage(stage); }));
+  else fill(timeTables(fnNow(), (stage) => { showTab("diff"); showStage(stage); }, selectInLast));
   remember();
 }
 

@@ -29,7 +29,8 @@ function bytes(number) {
 }
 
 function duration(seconds) {
-  return seconds >= 1 ? `${seconds.toFixed(2)} s` : `${(seconds * 1000).toFixed(1)} ms`;
+  if (seconds >= 1) return `${seconds.toFixed(2)} s`;
+  return seconds >= 1e-4 ? `${(seconds * 1e3).toFixed(1)} ms` : `${(seconds * 1e6).toFixed(1)} µs`;
 }
 
 function place(item) {

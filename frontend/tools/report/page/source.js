@@ -75,6 +75,7 @@ function details(drawing, id, onSelect) {
       add(`${count(times)} runs`, `${count((item.f ?? 0) * times)} flops, ${bytes((item.b ?? 0) * times)}`);
     }
   }
+  if (item.m) add("measured", `${duration(item.m / 1e6)} when the script ran it`);
   if (where) add("source", where.name);
   const ends = (title, links, end) => {
     if (!links.length) return;

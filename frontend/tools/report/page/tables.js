@@ -208,7 +208,48 @@ function memoryTables(fn, onLast) {
   return parts;
 }
 
-function timeTable(fn, onStage) {
+function timeTables(fn, onStage, onLast) {
+  return [...runTables(fn, onLast), ...compileTable(fn, onStage)];
+}
+
+// How long calls took while the script ran.
+function runTables({ timed }, onLast) {
+  if (!timed) return [];
+  const calls = [["the first call, which compiles", 1, timed.first]];
+  if (timed.later) calls.push(["each later call, the median", timed.later, timed.usual]);
+  const parts = [
+    heading("Time to run"),
+    makeTable([
+      ["", (row) => row[0]],
+      ["calls", (row) => count(row[1]), true],
+      ["time", (row) => duration(row[2]), true],
+    ], calls),
+  ];
+  if (timed.later) parts.push(note(`${duration(timed.total)} in all later calls, until their results were there.`));
+  if (timed.why) parts.push(note(`How long its parts take is not known: ${timed.why}.`));
+  if (timed.parts.length) {
+    const total = timed.parts.reduce((sum, row) => sum + row.seconds, 0);
+    const most = Math.max(...timed.parts.map((row) => row.seconds));
+    const title = (row) => `${row.title}${row.others ? ` and ${row.others} other${row.others > 1 ? "s" : ""}` : ""}`;
+    parts.push(
+      makeTable([
+        ["part", (row) => (row.item === undefined ? title(row) : link(title(row), () => onLast(row.item)))],
+        ["time", (row) => duration(row.seconds), true],
+        ["of all", (row) => `${((100 * row.seconds) / total).toFixed(1)} %`, true],
+        ["", (row) => gauge(row.seconds, most)],
+        ["flops", (row) => count(row.flops), true],
+        ["each second", (row) => count(Math.round(row.flops / row.seconds)), true],
+        ["source", (row) => place({ c: row.place + 1 })?.name],
+      ], timed.parts),
+      note(`${duration(total)} in all: each part compiled by itself and run on what the first call was given. `
+        + "Together they can take less, where XLA fuses over their edges, or more, where they drive each "
+        + "other's data out of the caches."),
+    );
+  }
+  return parts;
+}
+
+function compileTable(fn, onStage) {
   const rows = fn.stages.slice(1).map((stage, i) => ({
     name: stage.name, stage: i + 1, seconds: stage.seconds, nodes: stage.nodes,
     before: fn.stages[i].nodes, same: stage.same,
