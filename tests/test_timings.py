@@ -56,9 +56,10 @@ def test_calls_and_parts_of_a_training_step_are_timed(timed):
     run, timings = timed(TRAINING)
     assert run.error is None
     train = timings["train"]
+    usual = train.usual
     assert train.first is not None
-    assert train.usual is not None
-    assert train.first > train.usual > 0
+    assert usual is not None
+    assert train.first > usual > 0
     assert len(train.later) == 2
     assert train.why == ""
     titles = [part.main.op.name for part in train.parts]
