@@ -172,6 +172,7 @@ def test_a_call_that_fails_is_not_counted(timed):
         f(0.0), f(1.0), f(2.0)
         """
     )
+    assert run.error is not None
     assert "too large" in run.error
     assert len(timings["f"].later) == 1
 
