@@ -46,6 +46,25 @@ def test_a_compiled_loop_is_a_call_of_machine_code() -> None:
     close(run(XS), brainir.transform.jit(potentials, options=WITHOUT)(XS))
 
 
+@pytest.mark.parametrize("divisor", [5.0, -3.0, 0.1, 1e30, 3e38, 0.0, jnp.inf, jnp.nan])
+@pytest.mark.parametrize("turned", [False, True])
+def test_quotients_by_numbers_are_those_of_xla(divisor: float, turned: bool) -> None:
+    xs = jnp.sin(jnp.arange(2000.0)).at[:3].set(jnp.array([0.0, jnp.inf, jnp.nan]))
+
+    def divide(xs: Any) -> Any:
+        return brainir.transform.for_loop(lambda x: divisor / x if turned else x / divisor, xs)
+
+    run, plain = brainir.transform.jit(divide), brainir.transform.jit(divide, options=WITHOUT)
+    assert any(node.op.name == "kernel" for node in walk(run.trace(xs).graph()))
+    np.testing.assert_array_equal(run(xs), plain(xs))
+
+
+def test_a_quotient_by_a_number_without_a_reciprocal_stays_one() -> None:
+    xs, smallest = jnp.sin(jnp.arange(2000.0)), 1e-38  # of which XLA makes infinities
+    run = brainir.transform.jit(lambda: brainir.transform.for_loop(lambda x: x / smallest, xs))
+    np.testing.assert_array_equal(run(), np.asarray(xs) / np.float32(smallest))
+
+
 def test_one_kernel_may_be_called_from_several_places() -> None:
     def twice(xs: Any) -> Any:
         return potentials(xs)[0] + potentials(2 * xs)[0]

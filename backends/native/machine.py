@@ -27,6 +27,9 @@ FORESEEN = (1, 2000)
 FUSED = ("contract",)
 """A product and a sum may be rounded once, as XLA's own code does."""
 
+TURNED = (*FUSED, "arcp")
+"""A quotient by a number may be a product with its reciprocal, which XLA's own code makes of it."""
+
 
 def llvm_type(dtype: str) -> Any:
     """Return the LLVM type of an element, as registers hold it."""
@@ -154,7 +157,9 @@ class Machine:
     def _of_floats(self, word: str, values: Sequence[Any], dtype: str) -> Any:
         build, kind = self.builder, llvm_type(dtype)
         if word in _FLOAT_INSTRUCTIONS:
-            return getattr(build, _FLOAT_INSTRUCTIONS[word])(*values, flags=FUSED)
+            by_number = word == "div" and isinstance(values[1], ir.Constant)
+            flags = TURNED if by_number else FUSED
+            return getattr(build, _FLOAT_INSTRUCTIONS[word])(*values, flags=flags)
         if word in ("rem",):
             return build.frem(*values)
         if word in ("max", "min"):

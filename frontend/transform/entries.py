@@ -154,6 +154,8 @@ class Entry(Captured):
         touched = [program.slots[i] for i in self._touched]
         self._homes = [(slot.handle.reference, slot.homes) for slot in touched if slot.final]
         self._several = jax.device_count() > 1
+        special = self._packs, self._io, self._adopted, self._watched, self._in_place, self._several
+        self._simple = self._left is None and not any(special)
         self._fresh = _numbers_left(self._slots, {slot.handle for slot in slots})
         self._numbers = [(i, view) for i, view in self._fresh if is_one_array(view)]
         # Flat arguments, since every container costs JAX time: States, consts, then the user's own.
@@ -167,7 +169,35 @@ class Entry(Captured):
         self._outer = self._ready if self._io else self._compiling
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run on the present States, and give them their new values after all has succeeded."""
+        """Run on the present States, and give them their new values after all has succeeded.
+
+        Most programs have States that stand by themselves, and nothing to do but that. For them
+        it is written out, with one check of what comes out, since small models are called often.
+        """
+        if not self._simple or self._fresh or self._numbers or recording.stack:
+            return self._run(args, kwargs)
+        if self._custom and self._others_differentiate(args, kwargs):
+            raise Mismatch
+        held = [state()._value for state in self._held]  # pyright: ignore
+        try:
+            results = self._outer(*held, *self._consts, *args, **kwargs)
+        except (ValueError, TypeError):
+            return self._run(args, kwargs)
+        if self._waits:
+            jax.block_until_ready(results)
+        given_back = self._given_back
+        if given_back:
+            array = self._array
+            for value in results[:-1]:
+                if type(value) is not array:
+                    self._check_writable(results[:-1])
+                    break
+            for state, value in zip(given_back, results):  # noqa: B905 - the result is the last
+                state()._value = value  # pyright: ignore
+        return results[-1]
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run, with all that may have to be seen to."""
         if self._several and not self._at_home():
             raise Mismatch
         if self._packs and not self._put_in():
