@@ -59,10 +59,10 @@ def test_quotients_by_numbers_are_those_of_xla(divisor: float, turned: bool) -> 
     np.testing.assert_array_equal(run(xs), plain(xs))
 
 
-def test_a_quotient_by_a_number_without_a_reciprocal_stays_one() -> None:
+def test_quotients_by_the_smallest_numbers_are_finite() -> None:
     xs, smallest = jnp.sin(jnp.arange(2000.0)), 1e-38  # of which XLA makes infinities
     run = brainir.transform.jit(lambda: brainir.transform.for_loop(lambda x: x / smallest, xs))
-    np.testing.assert_array_equal(run(), np.asarray(xs) / np.float32(smallest))
+    np.testing.assert_allclose(run(), np.asarray(xs) / np.float32(smallest), rtol=3e-7)
 
 
 def test_one_kernel_may_be_called_from_several_places() -> None:
