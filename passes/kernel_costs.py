@@ -26,7 +26,10 @@ PRODUCTS, OF_A_ROW, OF_ROWS = 8, 6, 9
 """Operations in products of matrices for each element of other work: in a kernel; in XLA's library,
 of one row, and of many rows on each core."""
 
-FIRES = 0.75
+SHARED = 2**21
+"""Bytes of a matrix from which on XLA's library shares the product of one row with it."""
+
+FIRES = 0.4
 """The part of a product's time that one with spikes takes: more than is usual, since a net may fire
 much, and since branches that nobody can predict take time."""
 
@@ -84,7 +87,8 @@ class Processor:
             rows, count = rows_of(node)
             own = work / PRODUCTS * (FIRES if is_spikes(rows, rare) and not self.dense else 1)
             if count == 1:
-                return own, CALL + work / OF_A_ROW
+                shared = self.cores if _largest(node) >= SHARED else 1
+                return own, CALL + work / OF_A_ROW / shared
             return own, 2 * CALL + work / OF_ROWS / self.cores
         if isinstance(node.op.element, Pointwise):
             # XLA fuses elementwise work: what it calls is a part of a program.
@@ -95,6 +99,10 @@ class Processor:
 
 def _size(node: Node) -> int:
     return max((prod(result.type.shape) for result in node.results), default=1)
+
+
+def _largest(node: Node) -> int:
+    return max(operand.type.nbytes for operand in node.operands)
 
 
 def rows_of(product: Node) -> tuple[Operand, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...ir import Node
 from .blocks import Block, inputs_of
@@ -15,6 +15,9 @@ TOGETHER, FEW = 8, 4
 """Rows that are added to a result at a time, so that it is read and written less often; and of
 those of spikes."""
 
+DOTS = 4
+"""Elements of a result that are summed at a time, so that none of them waits for its own terms."""
+
 Index = Sequence[Number]
 
 
@@ -24,7 +27,7 @@ def write_product(block: Block, node: Node) -> None:
     writer, result = block.writer, node.result
     if result.type.size == 1:
         one = writer.machine.index(0)
-        number = product.dot([one] * len(product.outer), [one] * len(product.inner))
+        (number,) = product.dots([one] * len(product.outer), [[one] * len(product.inner)])
         writer.sources[result] = Register(number, result.type)
         return
     home = block.place_for(result, block.roots(inputs_of(node)))
@@ -32,8 +35,7 @@ def write_product(block: Block, node: Node) -> None:
         if product.has_rows:
             product.write_by_rows(home, fixed)
         else:
-            with writer.each(product.inner) as free:
-                home.store((*fixed, *free), product.dot(fixed, free))
+            product.write_by_dots(home, fixed)
     writer.sources[result] = home
 
 
@@ -88,21 +90,45 @@ class _Product:
         index = (*fixed[: self.batches], *free, *along)
         return self._element(self.right, self.right_axes, index)
 
-    def dot(self, fixed: Index, free: Index) -> Number:
-        """Return one element of the result."""
+    def dots(self, fixed: Index, places: Sequence[Index]) -> Sequence[Number]:
+        """Return some elements of a row of the result."""
         add = combining("add")
 
-        def one_more(along: Index, total: Number) -> Number:
+        def one_more(along: Index, totals: Sequence[Number]) -> Sequence[Number]:
             machine = self.writer.machine
-            factor = self._of_right(fixed, free, along)
-            return add(machine, total, machine("mul", self._of_left(fixed, along), factor))
+            scale = self._of_left(fixed, along)
+            factors = [self._of_right(fixed, free, along) for free in places]
+            terms = [machine("mul", scale, factor) for factor in factors]
+            return [add(machine, *pair) for pair in zip(totals, terms, strict=True)]
 
-        return accumulate(self.writer, self.summed, self.zero, one_more)
+        return accumulate(self.writer, self.summed, [self.zero] * len(places), one_more)
+
+    def write_by_dots(self, home: Buffer, fixed: Index) -> None:
+        """Write the elements of a row of the result, some at a time, each along what is summed."""
+        *others, last = self.inner or [1]
+        with self.writer.each(others) as before:
+
+            def write(numbers: Sequence[Number]) -> None:
+                places = [(*before, i) if self.inner else () for i in numbers]
+                for free, total in zip(places, self.dots(fixed, places), strict=True):
+                    home.store((*fixed, *free), total)
+
+            self._by_groups(last, DOTS, write)
+
+    def _by_groups(self, length: int, together: int, write: Callable[[Index], None]) -> None:
+        """Write something for all numbers below a length, so many at a time, and for the rest."""
+        writer, machine = self.writer, self.writer.machine
+        whole = length // together
+        if whole:
+            with writer.each([whole]) as (group,):
+                first = machine("mul", group, machine.index(together))
+                write([machine("add", first, machine.index(k)) for k in range(together)])
+        if length % together:
+            write([machine.index(k) for k in range(whole * together, length)])
 
     def write_by_rows(self, home: Buffer, fixed: Index) -> None:
         """Write the elements of a row of the result: rows of the right operand, each times one."""
         writer = self.writer
-        machine = writer.machine
         with writer.nest(self.inner) as free:
             home.store((*fixed, *free), self.zero)
         *others, last = self.summed or [1]
@@ -110,15 +136,7 @@ class _Product:
             if self.rare:
                 self._write_rare(home, fixed, before)
                 return
-            whole = last // TOGETHER
-            if whole:
-                with writer.each([whole]) as (group,):
-                    first = machine("mul", group, machine.index(TOGETHER))
-                    rows = [machine("add", first, machine.index(k)) for k in range(TOGETHER)]
-                    self._add_rows(home, fixed, before, rows)
-            if last % TOGETHER:
-                rest = [machine.index(k) for k in range(whole * TOGETHER, last)]
-                self._add_rows(home, fixed, before, rest)
+            self._by_groups(last, TOGETHER, lambda rows: self._add_rows(home, fixed, before, rows))
 
     def _write_rare(self, home: Buffer, fixed: Index, before: Index) -> None:
         """Add the rows of the right operand that entries of the left one are set for."""

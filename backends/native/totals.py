@@ -68,12 +68,11 @@ def write_reduction(block: Block, node: Node) -> None:
         if len(axes) == 1 and (row := _row(source, axes[0], word)) is not None:
             return _total_of_row(machine, word, row, element_index(fixed), lengths[0])
 
-        def add(index: Sequence[Number], so_far: Number) -> Number:
-            return combine(
-                machine, so_far, element({**fixed, **dict(zip(axes, index, strict=True))})
-            )
+        def add(index: Sequence[Number], so_far: Sequence[Number]) -> Sequence[Number]:
+            now = element({**fixed, **dict(zip(axes, index, strict=True))})
+            return [combine(machine, *so_far, now)]
 
-        return accumulate(writer, lengths, start, add)
+        return accumulate(writer, lengths, [start], add)[0]
 
     if result.type.size == 1:
         writer.sources[result] = Register(total({}), result.type)
@@ -133,15 +132,17 @@ def _total_of_row(
 def accumulate(
     writer: Writer,
     lengths: Sequence[int],
-    start: Number,
-    add: Callable[[Sequence[Number], Number], Number],
+    starts: Sequence[Number],
+    add: Callable[[Sequence[Number], Sequence[Number]], Sequence[Number]],
     before: tuple[Number, ...] = (),
-) -> Number:
-    """Write loops along axes that go through all elements with a total; return it."""
+) -> Sequence[Number]:
+    """Write loops along axes that go through all elements with some totals; return those."""
     if not lengths:
-        return add(before, start)
-    with writer.counted(lengths[0], independent=len(lengths) == 1) as counter:
-        going = counter.carry(start)
-        total = accumulate(writer, lengths[1:], going.number, add, (*before, counter.number))
-        going.becomes(total)
-    return total
+        return add(before, starts)
+    with writer.counted(lengths[0], independent=len(lengths) == 1, rolled=True) as counter:
+        going = [counter.carry(start) for start in starts]
+        so_far = [carry.number for carry in going]
+        totals = accumulate(writer, lengths[1:], so_far, add, (*before, counter.number))
+        for carry, total in zip(going, totals, strict=True):
+            carry.becomes(total)
+    return totals

@@ -144,13 +144,18 @@ class Writer:
 
     @contextmanager
     def counted(
-        self, length: int | Number, independent: bool = False, small: bool = False
+        self,
+        length: int | Number,
+        independent: bool = False,
+        small: bool = False,
+        rolled: bool = False,
     ) -> Iterator[Counter]:
         """Write a loop of so many steps, of which there is at least one.
 
         Steps that are ``independent`` read nothing that others write, so that some of them may be
         one instruction. A ``small`` loop stays as it is: what takes no time is to take none to
-        compile, either.
+        compile, either. One that is ``rolled`` stays a loop: without its steps in a row, of which
+        LLVM would make one sum that waits for each of its terms.
         """
         build = self.machine.builder
         counter = Counter(self, build.block, self.function.append_basic_block())
@@ -166,12 +171,12 @@ class Writer:
         end = self.function.append_basic_block()
         branch = build.cbranch(more, counter.head, end)
         if independent or small:
-            branch.set_metadata("llvm.loop", self._loop_mark(independent))
+            branch.set_metadata("llvm.loop", self._loop_mark(independent, small or rolled))
         self._group, self.machine.alone = around, around is None
         counter.close(build.block, following)
         build.position_at_end(end)
 
-    def _loop_mark(self, independent: bool) -> Any:
+    def _loop_mark(self, independent: bool, rolled: bool) -> Any:
         """Return what tells LLVM of a loop, see `counted`."""
         module = self.machine.builder.module
         self._loops += 1
@@ -179,8 +184,9 @@ class Writer:
         if independent:
             accesses = ir.MetaDataString(module, "llvm.loop.parallel_accesses")
             told.append(module.add_metadata([accesses, self._group]))
-        else:
+        if rolled:
             told.append(metadata(module, "llvm.loop.unroll.disable"))
+        if not independent:
             width = ir.MetaDataString(module, "llvm.loop.vectorize.width")
             told.append(module.add_metadata([width, ir.Constant(ir.IntType(32), 1)]))
         return module.add_metadata(told)
