@@ -37,7 +37,7 @@ def advice() -> Mapping[str, float]:
 
 @functools.cache
 def kernels() -> Mapping[str, float]:
-    """Return the options of `outline_kernels` for this processor."""
+    """Return the options of passes that make kernels, for this processor."""
     return {"rate": advice()["flops"] / cores() / FLOPS * ELEMENTS, "cores": cores()}
 
 

@@ -26,7 +26,10 @@ By default, XLA's CPU compiler sets the arrays that loops fill aside at the star
 that one loop after the other takes the memory of all of them.
 """
 
-NO_KERNELS: Mapping[str, Mapping[str, Any]] = {"outline-kernels": {"rate": 0.0}}
+NO_KERNELS: Mapping[str, Mapping[str, Any]] = {
+    "outline-kernels": {"rate": 0.0},
+    "sort-out-zeros": {"rate": 0.0},
+}
 """What to ask of passes where there is no machine code of our own."""
 
 STEP = 8e-6
@@ -104,7 +107,8 @@ class Xla:
             # All of them wait for a message, in which time each would have done its part.
             message = devices * MESSAGE
             return {"distribute-loops": {**processor.advice(), "message": message}, **NO_KERNELS}
-        kernels = {"outline-kernels": processor.kernels()} if native.AVAILABLE else NO_KERNELS
+        known = processor.kernels()
+        kernels = dict.fromkeys(NO_KERNELS, known) if native.AVAILABLE else NO_KERNELS
         return {"distribute-loops": processor.advice(), **kernels}
 
     def compile(

@@ -37,6 +37,7 @@ from .pipelines import (
 from .pullback import pullback
 from .purify import purify
 from .simplify import simplify
+from .sort_out_zeros import sort_out_zeros
 from .turn_matrices import turn_matrices
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "purify",
     "run_pipeline",
     "simplify",
+    "sort_out_zeros",
     "stages",
     "turn_matrices",
 ]

@@ -55,7 +55,7 @@ def insert(step: Pass | Callable[[Graph], Graph], *, after: str) -> Insertion:
     ...     return simplify(graph)
     >>> options = Options(insert=(insert(simplify_again, after="dead-code"),))
     >>> [step.name for step in options.pipeline()][-3:]
-    ['pack-alike', 'outline-kernels', 'purify']
+    ['outline-kernels', 'sort-out-zeros', 'purify']
     """
     forms = {"capture": "any", **{name: known.form for name, known in PASSES.items()}}
     _check_names([after], forms)

@@ -23,6 +23,7 @@ from .pack_alike import pack_alike
 from .parallel_scan import parallel_scan
 from .purify import purify
 from .simplify import simplify
+from .sort_out_zeros import sort_out_zeros
 from .turn_matrices import turn_matrices
 
 PIPELINE: tuple[Pass, ...] = (
@@ -63,6 +64,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("pack-alike", pack_alike, "expanded", optional=True),
     # Loops that gain by it become machine code of their own.
     Pass("outline-kernels", outline_kernels, "expanded", optional=True),
+    # Large products with spikes look whether few are set.
+    Pass("sort-out-zeros", sort_out_zeros, "expanded", optional=True),
     # States at the edge become parameters and results: what backends emit.
     Pass("purify", purify, "pure"),
 )
@@ -74,7 +77,7 @@ _SHARING = ("expand-vmap", "hoist-invariant", "common-subexpressions")
 FOREIGN_PIPELINE = tuple(
     step.with_options(differentiable=True) if step.name in _SHARING else step
     for step in PIPELINE
-    if step.name not in ("forget-derivatives", "pack-alike", "outline-kernels")
+    if step.name not in ("forget-derivatives", "pack-alike", "outline-kernels", "sort-out-zeros")
 )
 """For what somebody else's ``jax.grad`` may differentiate: rules of derivatives stay, and each user
 of what is not linear in the cotangent has one of its own. `pack-alike` stays out, since it was only

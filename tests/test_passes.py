@@ -63,7 +63,7 @@ def drawn(data: st.DataObject, **options) -> tuple[Graph, Inputs]:
 
 HARDLY_MET = (
     *("group-steps", "expand-grad", "expand-jvp", "distribute-loops"),
-    *("parallel-scan", "turn-matrices", "pack-alike"),
+    *("parallel-scan", "turn-matrices", "pack-alike", "sort-out-zeros"),
 )
 """Passes of what random graphs hardly have: groups of steps, gradients, large products, many alike
 carries, loops of nothing but affine recurrences. Their own tests draw it."""

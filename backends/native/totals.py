@@ -70,7 +70,7 @@ def write_reduction(block: Block, node: Node) -> None:
 
         def add(index: Sequence[Number], so_far: Sequence[Number]) -> Sequence[Number]:
             now = element({**fixed, **dict(zip(axes, index, strict=True))})
-            return [combine(machine, *so_far, now)]
+            return [combine(machine, so_far[0], now)]
 
         return accumulate(writer, lengths, [start], add)[0]
 
