@@ -41,7 +41,7 @@ def sort_out_zeros(
 
     That is what is left outside of loops when a spiking net is trained: products of all steps with
     the matrix of the next layer, and the gradient of each matrix, a product of what came back with
-    all spikes of the layer before. Where at most a ``share`` of the spikes is set, and all they meet
+    all spikes of the layer before. Where at most a ``share`` of them is set, and all that they meet
     is finite (or else ``0 * inf`` would be missed), a `kernel` goes through those that are set and
     adds up rows; where more are, the product stays what it is.
 
