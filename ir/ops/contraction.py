@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -126,13 +127,44 @@ def _lax(
     precision: Precision,
     preferred_element_type: str | None,
 ) -> Any:
-    return jax.lax.dot_general(
+    shape = None
+    if not any(dimension_numbers[1]) and max(lhs.ndim, rhs.ndim) > 2 and jax.device_count() == 1:
+        lhs, rhs, dimension_numbers, shape = _as_matrices(lhs, rhs, *dimension_numbers[0])
+    found = jax.lax.dot_general(
         lhs,
         rhs,
         dimension_numbers,
         precision=lax_precision(jax, precision),
         preferred_element_type=preferred_element_type,
     )
+    return found if shape is None else found.reshape(shape)
+
+
+def _as_matrices(
+    lhs: Any, rhs: Any, left: Axes, right: Axes
+) -> tuple[Any, Any, Dimensions, Axes | None]:
+    """Return a product as one of matrices, and the shape of its result, if nothing need be moved.
+
+    XLA's CPU compiler moves elements where several axes are summed, or have length 1. Arrays that
+    are spread over devices stay as they are, since axes that become one cannot be spread alone.
+    """
+    free = [without(axes, x.ndim) for axes, x in ((left, lhs), (right, rhs))]
+    if not all(map(_adjacent, (left, right, *free))):
+        return lhs, rhs, ((left, right), ((), ())), None
+    shape = (*(lhs.shape[d] for d in free[0]), *(rhs.shape[d] for d in free[1]))
+    inner = prod(lhs.shape[d] for d in left)
+    summed: list[Axes] = []
+    matrices: list[Any] = []
+    for x, axes, others in ((lhs, left, free[0]), (rhs, right, free[1])):
+        first = not others or (bool(axes) and axes[0] < others[0])
+        rest = prod(x.shape[d] for d in others)
+        matrices.append(x.reshape((inner, rest) if first else (rest, inner)))
+        summed.append((0,) if first else (1,))
+    return *matrices, ((summed[0], summed[1]), ((), ())), shape
+
+
+def _adjacent(axes: Axes) -> bool:
+    return all(b == a + 1 for a, b in pairwise(axes))
 
 
 def _batch(
