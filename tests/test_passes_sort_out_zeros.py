@@ -79,6 +79,20 @@ def test_the_product_is_what_it_was(product: tuple[Graph, list[Any]]) -> None:
     event(f"finite {np.isfinite(arguments[1]).all()}")
 
 
+@settings(max_examples=4 * settings().max_examples)
+@given(products())
+def test_a_kernel_is_chosen_where_few_are_set_and_all_they_meet_is_finite(
+    product: tuple[Graph, list[Any]],
+) -> None:
+    graph, (x, m) = product
+    after = sort_out_zeros(graph, rate=SLOW)
+    (choice,) = (node for node in after.nodes if node.op.name == "cond")
+    (chosen,) = reference.run(after.with_(results=choice.operands), x, m)
+    few = (x > 0).sum() <= x.size / 8
+    assert bool(chosen) == bool(few and np.isfinite(m).all())
+    event(f"chosen {bool(chosen)}")
+
+
 def gradient(w: Any, xs: Any) -> Any:
     """A product of all steps with spikes, made the way a training step makes it."""
     fired = (xs > 0).astype(xs.dtype)

@@ -7,8 +7,37 @@ from .mutant import Mutant
 LOOPS, OPS = ("tests/test_native_loops.py",), ("tests/test_native_ops.py",)
 CALLS, FUNCTIONS = ("tests/test_native_calls.py",), ("tests/test_native_functions.py",)
 EVENTS = ("tests/test_event.py",)
+ZEROS = ("tests/test_passes_sort_out_zeros.py",)
 
 MUTANTS = (
+    Mutant(
+        "elements beyond whole groups of a product are left out",
+        "backends/native/products.py",
+        "        if length % together:\n",
+        "        if not length // together:\n",
+        LOOPS,
+    ),
+    Mutant(
+        "zeros are left out, though what they meet is not finite",
+        "passes/sort_out_zeros.py",
+        'builder("and", _few(builder, rows, share), _finite(builder, matrix))',
+        "_few(builder, rows, share)",
+        ZEROS,
+    ),
+    Mutant(
+        "few are many",
+        "passes/sort_out_zeros.py",
+        'return builder("le", builder("reduce_sum", numbers, axes=(0, 1)), most)',
+        'return builder("le", most, builder("reduce_sum", numbers, axes=(0, 1)))',
+        ZEROS,
+    ),
+    Mutant(
+        "the result of a product lies as if the spikes came first",
+        "passes/sort_out_zeros.py",
+        "        if mine == 0:\n",
+        "        if mine in (0, 1):\n",
+        ZEROS,
+    ),
     Mutant(
         "nan is as extreme as its bits say",
         "backends/native/running.py",
