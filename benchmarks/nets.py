@@ -37,6 +37,8 @@ class Net:
         Whether all layers but the last drive themselves.
     gain : float
         What weights are multiplied by: with 2, a quarter of the neurons or more spike in a step.
+    flags : bool
+        Whether the input is booleans, which steps make numbers of.
     """
 
     steps: int
@@ -44,6 +46,7 @@ class Net:
     sizes: tuple[int, ...]
     recurrent: bool = False
     gain: float = 2.0
+    flags: bool = False
 
     def __str__(self) -> str:
         kind = "recurrent" if self.recurrent else "feed-forward"
@@ -69,7 +72,8 @@ class Net:
     def spikes(self) -> Any:
         """Return the input."""
         shape = (self.steps, self.rows, self.sizes[0])
-        return (jax.random.uniform(jax.random.key(1), shape) < 0.1).astype(jnp.float32)
+        fired = jax.random.uniform(jax.random.key(1), shape) < 0.1
+        return fired if self.flags else fired.astype(jnp.float32)
 
     def work(self, times: int) -> Work:
         """Return the work of so many products with each matrix in a step, and of their steps."""
@@ -94,6 +98,7 @@ def with_states(library: Any, net: Net, **how: Any) -> tuple[Any, Any]:
         before = [library.HiddenState(z) for z in zeros]
 
         def step(x: Any) -> Any:
+            x = x.astype(jnp.float32)
             for V, S, weight, recurrent in zip(potentials, before, between, within, strict=True):
                 v = V.value * DECAY + x @ weight.value
                 if recurrent is not None:
@@ -136,6 +141,7 @@ def by_hand(net: Net) -> tuple[Any, Any]:
     def simulate(weights: Any, xs: Any) -> Any:
         def step(carry: Any, x: Any) -> Any:
             after: list[Any] = []
+            x = x.astype(jnp.float32)
             for i, (v, s) in enumerate(carry):
                 v = v * DECAY + x @ weights[i]
                 if net.recurrent and i < layers - 1:
@@ -181,9 +187,11 @@ def rows() -> Iterator[Row]:
         yield Row(f"{net}: training step", partial(ways, net, 1), 1e-3, net.work(3), 9)
     for net in (deep[1], deep[3], many[1], driven[1]):
         yield Row(f"{net}: simulation", partial(ways, net, 0), 1e-3, net.work(1), 9)
-    rare = replace(driven[1], gain=1.1)
-    name = f"{rare}, of 256 one in twenty spikes: training step"
-    yield Row(name, partial(ways, rare, 1), 1e-3, rare.work(3), 9)
+    for net, flags in ((driven[0], False), (driven[0], True), (driven[1], False)):
+        rare = replace(net, gain=1.1, flags=flags)
+        given = ", input as booleans" if flags else ""
+        name = f"{rare}, of 256 one in twenty spikes{given}: training step"
+        yield Row(name, partial(ways, rare, 1), 1e-3, rare.work(3), 9)
     long = Net(1000, 16, (100, 256, 20), True)
     yield Row(f"{long}: training step", partial(ways, long, 1), 1e-3, long.work(3), 5)
     name = f"{long}: training step with a tenth of the memory"
