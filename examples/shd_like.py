@@ -55,6 +55,8 @@ class RecurrentNet(brainir.nn.Module):
         kept = u.math.exp(-brainir.environ.get_dt() / (20.0 * u.ms))
 
         def step(inputs):
+            # Of booleans it is known that they are spikes, of which few may be set.
+            inputs = inputs.astype(jnp.float32)
             current = inputs @ self.weight_in.value + spikes.value @ self.weight.value
             spikes.value = neurons(current * u.nA)
             leaky.value = kept * leaky.value + spikes.value @ self.weight_out.value
@@ -100,9 +102,8 @@ class SpikeTrains:
         labels = self.random.integers(0, self.classes, rows)
         moved = self.random.normal(0, self.jitter, (rows, self.channels))
         times = np.clip(np.round(self.times[labels] + moved), 0, self.steps - 1).astype(int)
-        trains = np.zeros((self.steps, rows, self.channels), np.float32)
-        trains[times, np.arange(rows)[:, None], np.arange(self.channels)] = 1.0
-        trains = np.maximum(trains, self.random.random(trains.shape) < 0.01)  # and at random
+        trains = self.random.random((self.steps, rows, self.channels)) < 0.01  # at random
+        trains[times, np.arange(rows)[:, None], np.arange(self.channels)] = True
         return trains, labels
 
 
