@@ -26,6 +26,8 @@ from ..ir import (
     replay_graph,
     walk,
 )
+from .dead_code import dead_code
+from .hoist_invariant import hoist_invariant
 from .kernel_costs import CORES, RATE, Processor
 from .splicing import inputs_of, outside_values
 
@@ -117,7 +119,7 @@ def outline_kernels(
 
 
 def _spelled_out(graph: Graph) -> Graph:
-    """Spell out the ops in loops that can be spelled out in others."""
+    """Spell out the ops in loops that can be spelled out in others, of which steps keep little."""
     loops = [n for n in graph.nodes if n.regions]
     if not any(isinstance(n.op.element, Spelled) for n in walk(Graph("", (), tuple(loops), ()))):
         return graph
@@ -130,7 +132,7 @@ def _spelled_out(graph: Graph) -> Graph:
             return None
         return rule.rule(builder, *operands, **node.attrs)
 
-    return replay_graph(graph, rewrite)
+    return dead_code(hoist_invariant(replay_graph(graph, rewrite)))
 
 
 _NOBODY_ASKS = Literal(False, Type("bool"))

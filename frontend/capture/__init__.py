@@ -13,7 +13,7 @@ from .gathering import Sites, gather_checks
 from .importer import Imported, import_jaxpr, import_traced, unit_name
 from .naming import describe_tree, name_of, parameter_names
 from .op_primitives import primitive_of
-from .opaque import PREFIX, resolve_opaque
+from .opaque import PREFIX, meanings, resolve_opaque
 from .regions import Region, bind_here, bind_region, evaluate_by, leave, region_p
 from .state_primitives import (
     create,
@@ -61,6 +61,7 @@ __all__ = [
     "is_container",
     "is_users",
     "leave",
+    "meanings",
     "merge",
     "name_of",
     "new_frame",

@@ -199,12 +199,18 @@ def _traced_into(
     return _importing.function(builder, function, operands)
 
 
+meanings: dict[str, Callable[..., Sequence[Any]]] = {}
+"""What primitives of somebody else compute, as JAX functions of their operands and parameters, by
+name: of those whose own implementation cannot be traced."""
+
+
 def _spelled(primitive: Any) -> Callable[..., list[Operand] | None]:
-    """Return what builds a primitive of somebody else, who made it of what JAX has."""
+    """Return what builds a primitive of somebody else, of what it means or is made of."""
 
     def spelled(builder: Builder, *operands: Operand, **params: Any) -> list[Operand] | None:
         def meaning(*arrays: Any) -> Any:
-            return primitive.impl(*arrays, **params)
+            computed: Any = meanings.get(primitive.name, primitive.impl)
+            return computed(*arrays, **params)
 
         inside = Builder(builder.loc)
         try:

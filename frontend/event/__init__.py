@@ -16,6 +16,7 @@ Names and meaning are those of brainevent.
 [0.0, 1.0, 2.0]
 """
 
+from . import meanings as _meanings  # noqa: F401  # so that kernels know them
 from .fixed import FixedNumConn, FixedNumPerPost, FixedNumPerPre
 from .matrices import CSC, CSR
 from .seeded import JITCScalarC, JITCScalarMatrix, JITCScalarR
