@@ -34,7 +34,9 @@ def test_a_meaning_is_a_product_with_the_dense_matrix(
     lengths = np.full(PRE, EACH) if "csr" not in name else rng.integers(0, POST, PRE)
     rows = np.repeat(np.arange(PRE), lengths)
     indices = rng.integers(0, POST, rows.size).astype(np.int32)
-    weights = np.full(1, 0.5, np.float32) if shared else rng.normal(size=rows.size).astype(np.float32)
+    weights = (
+        np.full(1, 0.5, np.float32) if shared else rng.normal(size=rows.size).astype(np.float32)
+    )
     shape = (PRE if transpose else POST, *((MANY,) if name.endswith("mm") else ()))
     vector = rng.normal(size=shape).astype(np.float32)
     if kind == "bool" and name in ("csrmv", "csrmm"):

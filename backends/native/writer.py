@@ -20,6 +20,10 @@ STACK = 2**15
 ALIGNED = 64
 """Bytes at multiples of which arrays begin."""
 
+LONG_STEP, CALLED = 100, 20
+"""From so many instructions on, each call counted as some, a processor does not see the next step
+of a loop before it is done with one, so that two are written in turns."""
+
 
 class Writer:
     """One kernel that is being written.
@@ -171,14 +175,27 @@ class Writer:
         end = self.function.append_basic_block()
         branch = build.cbranch(more, counter.head, end)
         if independent or small:
-            branch.set_metadata("llvm.loop", self._loop_mark(independent, small or rolled))
+            in_turns = 2 if independent and self._is_long(counter.head) else None
+            mark = self._loop_mark(independent, small or rolled, in_turns)
+            branch.set_metadata("llvm.loop", mark)
         self._group, self.machine.alone = around, around is None
         counter.close(build.block, following)
         build.position_at_end(end)
 
-    def _loop_mark(self, independent: bool, rolled: bool) -> Any:
+    def _is_long(self, head: Any) -> bool:
+        """Whether the steps of a loop that was just written are, which begin with a block."""
+        blocks = self.function.blocks
+        written = (i for block in blocks[blocks.index(head) :] for i in block.instructions)
+        return sum(CALLED if i.opname == "call" else 1 for i in written) >= LONG_STEP
+
+    def _loop_mark(self, independent: bool, rolled: bool, in_turns: int | None) -> Any:
         """Return what tells LLVM of a loop, see `counted`."""
         module = self.machine.builder.module
+
+        def number(name: str, value: int) -> Any:
+            said = ir.MetaDataString(module, f"llvm.loop.{name}")
+            return module.add_metadata([said, ir.Constant(ir.IntType(32), value)])
+
         self._loops += 1
         told: list[Any] = [ir.MetaDataString(module, f"{LOOP} {self._loops}")]
         if independent:
@@ -187,8 +204,9 @@ class Writer:
         if rolled:
             told.append(metadata(module, "llvm.loop.unroll.disable"))
         if not independent:
-            width = ir.MetaDataString(module, "llvm.loop.vectorize.width")
-            told.append(module.add_metadata([width, ir.Constant(ir.IntType(32), 1)]))
+            told.append(number("vectorize.width", 1))
+        if in_turns is not None:
+            told.append(number("interleave.count", in_turns))
         return module.add_metadata(told)
 
     @contextmanager
