@@ -1,7 +1,8 @@
 """Programs whose States and arguments are spread over devices, and the same on one device.
 
 Run by `test_spread_states.py`, as a script on four devices; with three arguments, an
-address, a count and a number, as one of so many processes that have four of them together.
+address, a count and a number, as one of so many processes that have four of them together. With a
+folder before those, it is about checkpoints there alone: who comes first writes one, and all read.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ def gradients_are_added_up_once(mesh: Any) -> None:
         assert found.bytes == 4 * (size**2 + size), (rows, found)
 
 
-def states_of(mesh: Any, seed: int) -> list[Any]:
+def states_of(mesh: Any, seed: int, keys: bool = True) -> list[Any]:
     """Return States with weights, activity, units and random keys, spread over a mesh."""
 
     def put(array: Any, spec: Any) -> Any:
@@ -202,8 +203,10 @@ def states_of(mesh: Any, seed: int) -> list[Any]:
     net, key = Net(put), jax.random.key(seed)
     net.h.value = put(jnp.full((4, 8), float(seed)), P("data"))
     potential = brainir.HiddenState(u.Quantity(put(jnp.full(4, 2.0 + seed), P("model")), u.mV))
-    keys = [put(key, P()), put(jax.random.split(key, 4), P("data"))]
-    return [*net.states, potential, *map(brainir.State, keys)]
+    if not keys:  # which JAX does not put where others have parts
+        return [*net.states, potential]
+    several = [put(key, P()), put(jax.random.split(key, 4), P("data"))]
+    return [*net.states, potential, *map(brainir.State, several)]
 
 
 def checkpoints_go_where_states_lie(mesh: Any) -> None:
@@ -251,13 +254,41 @@ def a_file_holds_whole_arrays(mesh: Any) -> None:
             np.testing.assert_allclose(loaded(xs), whole(run(spread)), rtol=2e-5, atol=1e-7)
 
 
+def a_checkpoint_is_of_all_processes(mesh: Any, folder: Path) -> None:
+    """Write what is spread over processes, by all of them, and read it by as many as there are."""
+    import orbax.checkpoint as ocp
+
+    wanted = brainir.graph.state_arrays(states_of(mesh, 1, keys=False))
+    with ocp.CheckpointManager(folder / "run") as files:
+        if files.latest_step() is None:
+            files.save(0, args=ocp.args.StandardSave(wanted))
+            files.wait_until_finished()
+        here = states_of(mesh, 0, keys=False)
+        arrays = brainir.graph.state_arrays(here)
+        read = files.restore(0, args=ocp.args.StandardRestore(arrays))
+    brainir.graph.set_state_arrays(here, read)
+    for name, array in brainir.graph.state_arrays(here).items():
+        assert array.sharding == arrays[name].sharding, name
+        np.testing.assert_array_equal(whole(array), whole(wanted[name]), name)
+
+
 def main() -> None:
     """Run everything on a mesh of two by two devices."""
-    if len(sys.argv) == 4:
-        address, count, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-        brainir.tools.await_processes(address, count, number)
-        jax.distributed.initialize(address, num_processes=count, process_id=number)
+    *folder, address, count, number = (
+        sys.argv[1:] if len(sys.argv) > 2 else (*sys.argv[1:], "", 1, 0)
+    )
+    if int(count) > 1:
+        brainir.tools.await_processes(address, int(count), int(number))
+        jax.distributed.initialize(address, num_processes=int(count), process_id=int(number))
     mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    if folder:
+        a_checkpoint_is_of_all_processes(mesh, Path(folder[0]))
+    else:
+        everything(mesh)
+    print("all agree on", jax.device_count(), "devices of", jax.process_count(), "processes")
+
+
+def everything(mesh: Any) -> None:
     all_is_as_on_one_device(mesh)
     a_file_holds_whole_arrays(mesh)
     if jax.process_count() == 1:
@@ -266,7 +297,6 @@ def main() -> None:
         messages_are_counted(mesh)
         gradients_are_added_up_once(mesh)
         checkpoints_go_where_states_lie(mesh)
-    print("all agree on", jax.device_count(), "devices of", jax.process_count(), "processes")
 
 
 if __name__ == "__main__":

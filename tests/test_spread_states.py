@@ -39,7 +39,11 @@ def test_states_stay_spread_and_all_is_as_on_one_device() -> None:
 
 @pytest.fixture
 def address() -> str:
-    """An address that is free."""
+    return free_address()
+
+
+def free_address() -> str:
+    """Return an address that nobody has."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{found.getsockname()[1]}"
@@ -48,7 +52,12 @@ def address() -> str:
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("count", [2, 4])
 def test_many_processes_do_what_one_does(address: str, count: int) -> None:
-    processes = [start(4 // count, address, str(count), str(i)) for i in range(count)]
+    run_together(address, count)
+
+
+def run_together(address: str, count: int, *folder: str) -> None:
+    """Run the script in so many processes, and see that all agree."""
+    processes = [start(4 // count, *folder, address, str(count), str(i)) for i in range(count)]
     try:
         for process in processes:
             output = process.communicate(timeout=120)[0]
@@ -56,6 +65,16 @@ def test_many_processes_do_what_one_does(address: str, count: int) -> None:
     finally:
         for process in processes:
             process.kill()
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize(("count", "others"), [(2, 4), (4, 1), (1, 2)])
+def test_a_checkpoint_of_some_processes_is_read_by_others(
+    tmp_path: Path, count: int, others: int
+) -> None:
+    pytest.importorskip("orbax.checkpoint")
+    for each in (count, others):
+        run_together(free_address(), each, str(tmp_path))
 
 
 @pytest.mark.parametrize(("there", "missing"), [((0, 1, 2), ""), ((0, 2), "1"), ((1,), "0")])
