@@ -19,6 +19,7 @@ from ..ir import (
     is_spikes,
     replay_graph,
     spikes,
+    walk,
 )
 from .kernel_costs import CORES, OF_ROWS, RATE
 
@@ -115,6 +116,9 @@ def sort_out_zeros(
     """
     if not rate or not share:
         return graph
+    least = LEAST * OF_ROWS * rate * cores
+    if not any(n.op.name == "dot_general" and n.cost.flops >= least for n in walk(graph)):
+        return graph
     rare = spikes(graph)
 
     def rewrite(
@@ -122,7 +126,7 @@ def sort_out_zeros(
     ) -> Sequence[Operand] | None:
         if node.op.name == "kernel":
             return copy_node(builder, node, operands, node.regions)
-        if node.op.name != "dot_general" or node.cost.flops < LEAST * OF_ROWS * rate * cores:
+        if node.op.name != "dot_general" or node.cost.flops < least:
             return None
         sides = [i for i in (0, 1) if is_spikes(node.operands[i], rare)]
         product = _Product.of(node, operands, sides[0]) if sides else None

@@ -18,7 +18,7 @@ from brainir.frontend.tools.report.page import embedded_json
 from brainir.frontend.tools.residuals import residuals
 from brainir.frontend.tools.scripts import run_script
 from brainir.ir import walk
-from brainir.passes import PASSES
+from brainir.passes import PASSES, sort_out_zeros
 
 SCRIPT = """
 import brainunit as u, jax, jax.numpy as jnp, brainir
@@ -224,6 +224,30 @@ brainir.transform.jit(loop)()
     (fn,) = report_data(str(path), run_script(str(path)).programs, measure_xla=False)["functions"]
     found = [(row["kernel"], row["why"]) for row in fn["kernels"]]
     assert found == [(False, "for_loop: it talks to the host"), (True, "")]
+
+
+def test_stages_that_look_the_same_may_have_other_nodes(tmp_path):
+    script = tmp_path / "copied.py"
+    script.write_text(
+        "import brainir, jax.numpy as jnp\n"
+        "def step(v, x):\n"
+        "    v = jnp.sort(jnp.tanh(v * x))\n"  # no kernel
+        "    return v, v\n"
+        "def loss(w, xs):\n"
+        "    return brainir.transform.scan(step, jnp.ones(128), xs @ w)[1].sum()\n"
+        "train = brainir.transform.grad(loss)\n"
+        "brainir.transform.jit(train, name='train')(jnp.ones((128, 128)), jnp.ones((900, 128)))\n"
+    )
+    run = run_script(str(script), timed=True)
+    assert run.error is None
+    graph = optimise(run.programs[0], until="outline-kernels")
+    after = sort_out_zeros(graph)  # which looks at a large product, and leaves it
+    assert str(after) == str(graph)
+    assert not set(after.nodes) & set(graph.nodes)
+    data = report_data(str(script), run.programs, measure_xla=False, timings=run.timings)
+    fn = function(data, "train")
+    assert fn["residuals"]
+    assert any("item" in part for part in fn["timed"]["parts"])
 
 
 def test_a_state_that_the_gradient_keeps_is_called_by_its_name(tmp_path):

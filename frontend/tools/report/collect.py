@@ -126,13 +126,13 @@ class _Function:
             "stages": stages,
             "states": self._states(),
             "costs": costs,
-            "residuals": self._residuals(last),
-            "again": self._again(last),
+            "residuals": self._residuals(self._shown),
+            "again": self._again(self._shown),
             "split": [self._loop(node, choice) for node, choice in self._split],
             "kernels": [self._kernel(node, refusal) for node, refusal in self._kernels],
             "code": self._code(last),
             "xla": tables,
-            "timed": self._timed(last),
+            "timed": self._timed(self._shown),
         }
 
     def _stages(self) -> list[Data]:
@@ -149,7 +149,7 @@ class _Function:
                 stage["text"] = [self._collector.line(line) for line in text]
                 stage["diff"] = aligned_texts(texts[-1], text) if texts else []
                 stage["whole"] = aligned_texts(texts[0], text) if texts else []
-                self._last = drawn
+                self._last, self._shown = drawn, graph  # stages that look the same have other nodes
             texts.append(text)
             stages.append(stage)
         return stages
