@@ -139,7 +139,7 @@ def accumulate(
     """Write loops along axes that go through all elements with some totals; return those."""
     if not lengths:
         return add(before, starts)
-    with writer.counted(lengths[0], independent=len(lengths) == 1, rolled=True) as counter:
+    with writer.counted(lengths[0], independent=len(lengths) == 1) as counter:
         going = [counter.carry(start) for start in starts]
         so_far = [carry.number for carry in going]
         totals = accumulate(writer, lengths[1:], so_far, add, (*before, counter.number))

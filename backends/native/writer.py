@@ -148,18 +148,13 @@ class Writer:
 
     @contextmanager
     def counted(
-        self,
-        length: int | Number,
-        independent: bool = False,
-        small: bool = False,
-        rolled: bool = False,
+        self, length: int | Number, independent: bool = False, small: bool = False
     ) -> Iterator[Counter]:
         """Write a loop of so many steps, of which there is at least one.
 
         Steps that are ``independent`` read nothing that others write, so that some of them may be
         one instruction. A ``small`` loop stays as it is: what takes no time is to take none to
-        compile, either. One that is ``rolled`` stays a loop: without its steps in a row, of which
-        LLVM would make one sum that waits for each of its terms.
+        compile, either.
         """
         build = self.machine.builder
         counter = Counter(self, build.block, self.function.append_basic_block())
@@ -175,9 +170,7 @@ class Writer:
         end = self.function.append_basic_block()
         branch = build.cbranch(more, counter.head, end)
         if independent or small:
-            in_turns = 2 if independent and self._is_long(counter.head) else None
-            mark = self._loop_mark(independent, small or rolled, in_turns)
-            branch.set_metadata("llvm.loop", mark)
+            branch.set_metadata("llvm.loop", self._loop_mark(independent, counter.head))
         self._group, self.machine.alone = around, around is None
         counter.close(build.block, following)
         build.position_at_end(end)
@@ -188,8 +181,8 @@ class Writer:
         written = (i for block in blocks[blocks.index(head) :] for i in block.instructions)
         return sum(CALLED if i.opname == "call" else 1 for i in written) >= LONG_STEP
 
-    def _loop_mark(self, independent: bool, rolled: bool, in_turns: int | None) -> Any:
-        """Return what tells LLVM of a loop, see `counted`."""
+    def _loop_mark(self, independent: bool, head: Any) -> Any:
+        """Return what tells LLVM of a loop that begins with a block, see `counted`."""
         module = self.machine.builder.module
 
         def number(name: str, value: int) -> Any:
@@ -201,12 +194,11 @@ class Writer:
         if independent:
             accesses = ir.MetaDataString(module, "llvm.loop.parallel_accesses")
             told.append(module.add_metadata([accesses, self._group]))
-        if rolled:
+            if self._is_long(head):
+                told.append(number("interleave.count", 2))
+        else:
             told.append(metadata(module, "llvm.loop.unroll.disable"))
-        if not independent:
             told.append(number("vectorize.width", 1))
-        if in_turns is not None:
-            told.append(number("interleave.count", in_turns))
         return module.add_metadata(told)
 
     @contextmanager
