@@ -37,7 +37,7 @@ class Net:
         Whether all layers but the last drive themselves.
     gain : float
         What weights are multiplied by: with 2, a quarter of the neurons or more spike in a step.
-    flags : bool
+    booleans : bool
         Whether the input is booleans, which steps make numbers of.
     """
 
@@ -46,7 +46,7 @@ class Net:
     sizes: tuple[int, ...]
     recurrent: bool = False
     gain: float = 2.0
-    flags: bool = False
+    booleans: bool = False
 
     def __str__(self) -> str:
         kind = "recurrent" if self.recurrent else "feed-forward"
@@ -73,7 +73,7 @@ class Net:
         """Return the input."""
         shape = (self.steps, self.rows, self.sizes[0])
         fired = jax.random.uniform(jax.random.key(1), shape) < 0.1
-        return fired if self.flags else fired.astype(jnp.float32)
+        return fired if self.booleans else fired.astype(jnp.float32)
 
     def work(self, times: int) -> Work:
         """Return the work of so many products with each matrix in a step, and of their steps."""
@@ -177,6 +177,17 @@ def optimized(net: Net) -> dict[str, Way]:
     return {MINE: Way(brainir.optimize(gradient), args), BY_HAND: Way(jax.jit(gradient), args)}
 
 
+def of_all_steps(share: float) -> dict[str, Way]:
+    """Return the product that is the gradient of a matrix, of which a share of the input spikes."""
+    fired = jax.random.uniform(jax.random.key(0), (800, 512)) < share
+    args = (fired, jax.random.normal(jax.random.key(1), (800, 512)))
+
+    def product(fired: Any, back: Any) -> Any:
+        return fired.astype(back.dtype).T @ back
+
+    return {MINE: Way(brainir.optimize(product), args), BY_HAND: Way(jax.jit(product), args)}
+
+
 def rows() -> Iterator[Row]:
     """Yield the rows."""
     deep = [Net(100, rows, (700, 256, 256, 20)) for rows in (1, 8, 32, 128)]
@@ -187,9 +198,9 @@ def rows() -> Iterator[Row]:
         yield Row(f"{net}: training step", partial(ways, net, 1), 1e-3, net.work(3), 9)
     for net in (deep[1], deep[3], many[1], driven[1]):
         yield Row(f"{net}: simulation", partial(ways, net, 0), 1e-3, net.work(1), 9)
-    for net, flags in ((driven[0], False), (driven[0], True), (driven[1], False)):
-        rare = replace(net, gain=1.1, flags=flags)
-        given = ", input as booleans" if flags else ""
+    for net, booleans in ((driven[0], False), (driven[0], True), (driven[1], False)):
+        rare = replace(net, gain=1.1, booleans=booleans)
+        given = ", input as booleans" if booleans else ""
         name = f"{rare}, of 256 one in twenty spikes{given}: training step"
         yield Row(name, partial(ways, rare, 1), 1e-3, rare.work(3), 9)
     long = Net(1000, 16, (100, 256, 20), True)
@@ -199,3 +210,7 @@ def rows() -> Iterator[Row]:
     for net in (deep[1], driven[1]):
         name = f"{net}: training step of plain JAX through brainir.optimize"
         yield Row(name, partial(optimized, net), 1e-3, net.work(3), 9)
+    for name, share in (("one in twenty", 1 / 20), ("one in ten", 1 / 10), ("one in four", 1 / 4)):
+        name = f"product of 800 steps of 512, {name} set, with what came back"
+        work = Work(2.0 * 800 * 512 * 512 * share)
+        yield Row(name, partial(of_all_steps, share), 1e-3, work, 15)

@@ -50,7 +50,7 @@ from .op import (
     traffic,
 )
 from .ops import manual_axes as manual_axes
-from .ops.contraction import sum_of_products
+from .ops.contraction import permute, sum_of_products
 from .ops.convolution import sum_of_convolutions
 from .ops.indexing import corners, default_fill
 from .ops.reduction import highest, linear_recurrence, lowest
@@ -187,6 +187,7 @@ __all__ = [
     "numpy_dtype",
     "parse",
     "part_of",
+    "permute",
     "print_graph",
     "register",
     "repeat",

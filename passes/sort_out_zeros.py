@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 from ..ir import (
@@ -17,6 +18,7 @@ from ..ir import (
     Value,
     copy_node,
     is_spikes,
+    permute,
     replay_graph,
     spikes,
     walk,
@@ -24,9 +26,9 @@ from ..ir import (
 from .kernel_costs import CORES, OF_ROWS, RATE
 
 SHARE = 1 / 8
-"""The part of spikes that may be set where a product is to leave out the others. On two cores, the
-library's product of all took 0.8 to 1.7 times as long when a quarter was set, and 2.4 to 3.5 times
-when a twentieth was."""
+"""The part of spikes that may be set where a product is to leave out the others: adding rows then
+takes at most as long as the library's product of all does on two cores, which
+``python -m benchmarks product`` shows."""
 
 LEAST = 5e-5
 """Seconds that a product takes at least: it takes some microseconds to count."""
@@ -42,9 +44,9 @@ def sort_out_zeros(
 
     That is what is left outside of loops when a spiking net is trained: products of all steps with
     the matrix of the next layer, and the gradient of each matrix, a product of what came back with
-    all spikes of the layer before. Where at most a ``share`` of them is set, and all that they meet
-    is finite (or else ``0 * inf`` would be missed), a `kernel` goes through those that are set and
-    adds up rows; where more are, the product stays what it is.
+    all spikes of the layer before. A `kernel` looks whether at most a ``share`` of them is set and
+    all that they meet is finite (or else ``0 * inf`` would be missed). If so, another one goes
+    through those that are set and adds up rows; if not, the product stays what it is.
 
     Parameters
     ----------
@@ -72,30 +74,33 @@ def sort_out_zeros(
 
         graph @f(%fired: bool[900,256], %g: f32[900,512]) -> (f32[256,512]) {
           %s = convert_element_type %fired {new_dtype=f32} : f32[900,256]
-          %rows = transpose %s {permutation=(1, 0)} : f32[256,900]
-          %zeros = broadcast_in_dim 0.0:f32 {shape=(256, 900), dims=()} : f32[256,900]
-          %set = ne %rows, %zeros : bool[256,900]
-          %ones = convert_element_type %set {new_dtype=i32} : i32[256,900]
-          %count = reduce_sum %ones {axes=(0, 1)} : i32[]
-          %few = le %count, 28800:i32 : bool[]
-          %finite = is_finite %g : bool[900,512]
-          %all = reduce_and %finite {axes=(0, 1)} : bool[]
-          %rare = and %few, %all : bool[]
+          %rare = kernel (%spikes = %s, %others = %g) : bool[] do @few {
+            %zeros = broadcast_in_dim 0.0:f32 {shape=(900, 256), dims=()} : f32[900,256]
+            %set = ne %spikes, %zeros : bool[900,256]
+            %ones = convert_element_type %set {new_dtype=i32} : i32[900,256]
+            %count = reduce_sum %ones {axes=(0, 1)} : i32[]
+            %few = le %count, 28800:i32 : bool[]
+            %finite = is_finite %others : bool[900,512]
+            %all = reduce_and %finite {axes=(0, 1)} : bool[]
+            %both = and %few, %all : bool[]
+            yield %both
+          }
           %y = cond %rare : f32[256,512] do {
             %y1 = dot_general %s, %g {
-              dimension_numbers=(((0,), (0,)), ((), ())),
-              precision=none, preferred_element_type=none
+              dimension_numbers=(((0,), (0,)), ((), ())), precision=none,
+              preferred_element_type=none
             } : f32[256,512]
             yield %y1
           } and {
-            %y2 = kernel (%rows1 = %rows, %matrix = %g) : f32[256,512] do @product {
+            %turned = transpose %s {permutation=(1, 0)} : f32[256,900]
+            %y2 = kernel (%rows = %turned, %matrix = %g) : f32[256,512] do @product {
               %zeros1 = broadcast_in_dim 0.0:f32 {shape=(256, 900), dims=()} : f32[256,900]
-              %set1 = ne %rows1, %zeros1 : bool[256,900]
+              %set1 = ne %rows, %zeros1 : bool[256,900]
               %ones1 = convert_element_type %set1 {new_dtype=f32} : f32[256,900]
-              %spikes = mul %rows1, %ones1 : f32[256,900]
-              %y3 = dot_general %spikes, %matrix {
-                dimension_numbers=(((1,), (0,)), ((), ())),
-                precision=none, preferred_element_type=none
+              %fired1 = mul %rows, %ones1 : f32[256,900]
+              %y3 = dot_general %fired1, %matrix {
+                dimension_numbers=(((1,), (0,)), ((), ())), precision=none,
+                preferred_element_type=none
               } : f32[256,512]
               yield %y3
             }
@@ -112,7 +117,7 @@ def sort_out_zeros(
     ...     return (x > 0).astype(float).T @ g
     >>> graph = brainir.optimize(product).trace(jnp.ones((900, 256)), jnp.ones((900, 512)))
     >>> [node.op.name for node in sort_out_zeros(graph.graph("dead-code")).nodes][-3:]
-    ['reduce_and', 'and', 'cond']
+    ['transpose', 'kernel', 'cond']
     """
     if not rate or not share:
         return graph
@@ -170,77 +175,85 @@ class _Product:
             for rank, axes in zip(ranks, summed, strict=True)
         ]
         found = cls(node, operands, side, tuple(stays), tuple(map(tuple, summed)))
-        return found if found._length(1 - side, stays[1 - side]) >= ROW else None
+        return found if prod(found._lengths(1 - side, stays[1 - side])) >= ROW else None
 
     def chosen(self, builder: Builder, share: float) -> Operand:
         """Write both ways, and the choice between them."""
         builder.loc = self.node.loc
-        mine, other = self.side, 1 - self.side
-        rows = self._laid_out(builder, mine, (*self.stays[mine], *self.summed[mine]))
-        matrix = self._laid_out(builder, other, (*self.summed[other], *self.stays[other]))
-        few = builder("and", _few(builder, rows, share), _finite(builder, matrix))
-        (found,) = builder.emit("cond", [few], regions=[self._whole(), _rare(rows, matrix)])
-        shapes = [[self.operands[i].type.shape[a] for a in self.stays[i]] for i in (mine, other)]
-        shape = (*shapes[0], *shapes[1])
-        if found.type.shape != shape:
-            found = builder("reshape", found, shape=shape)
-        if mine == 0:
+        spikes, others = self.operands[self.side], self.operands[1 - self.side]
+        (rare,) = _kernel(builder, "few", [spikes, others], partial(_is_rare, share))
+        ways = [self._of_all(spikes, others), self._of_few()]
+        (found,) = builder.emit("cond", [rare], regions=ways)
+        if self.side == 0:
             return found
-        first = len(shapes[0])
-        turned = (*range(first, len(shape)), *range(first))
-        return builder("transpose", found, permutation=turned)
+        # Out here, since the gradient of a matrix is turned once more, which takes away both.
+        first, rank = len(self.stays[1]), found.type.rank
+        return permute(builder, found, (*range(first, rank), *range(first)))
 
-    def _length(self, side: int, axes: Sequence[int]) -> int:
-        return prod(self.operands[side].type.shape[axis] for axis in axes)
-
-    def _laid_out(self, builder: Builder, side: int, axes: tuple[int, ...]) -> Operand:
-        """Return a factor as a matrix, with axes in an order in which each kind stays together."""
-        operand = self.operands[side]
-        if axes != tuple(range(len(axes))):
-            operand = builder("transpose", operand, permutation=axes)
-        shape = tuple(self._length(side, kind[side]) for kind in (self.stays, self.summed))
-        shape = shape if side == self.side else shape[::-1]
-        return operand if operand.type.shape == shape else builder("reshape", operand, shape=shape)
-
-    def _whole(self) -> Graph:
-        """Return the product as it was, but for the order of its axes, which is that of `_rare`."""
-        inside = Builder(self.node.loc)
-        (found,) = inside.emit(self.node.op, self.operands, self.node.attrs)
-        lengths = tuple(self._length(i, self.stays[i]) for i in (0, 1))
-        if found.type.shape != lengths:
-            found = inside("reshape", found, shape=lengths)
+    def _of_all(self, spikes: Operand, others: Operand) -> Graph:
+        """Return the product as it was, with the spikes first."""
+        inside, attrs = Builder(self.node.loc), dict(self.node.attrs)
         if self.side:
-            found = inside("transpose", found, permutation=(1, 0))
-        return inside.graph([], [found])
+            attrs["dimension_numbers"] = (self.summed[::-1], ((), ()))
+            if isinstance(attrs["precision"], tuple):
+                attrs["precision"] = attrs["precision"][::-1]
+        return inside.graph([], inside.emit(self.node.op, [spikes, others], attrs))
+
+    def _of_few(self) -> Graph:
+        """Return the product as one of matrices, rows of spikes with another, in a kernel."""
+        inside, mine, other = Builder(self.node.loc), self.side, 1 - self.side
+        rows = self._as_matrix(inside, mine, self.stays[mine], self.summed[mine])
+        matrix = self._as_matrix(inside, other, self.summed[other], self.stays[other])
+        (found,) = _kernel(inside, "product", [rows, matrix], _product)
+        first, last = (self._lengths(side, self.stays[side]) for side in (mine, other))
+        return inside.graph([], [_shaped(inside, found, (*first, *last))])
+
+    def _as_matrix(self, builder: Builder, side: int, *kinds: tuple[int, ...]) -> Operand:
+        """Return a factor as a matrix, of two kinds of axes."""
+        operand = permute(builder, self.operands[side], (*kinds[0], *kinds[1]))
+        return _shaped(builder, operand, tuple(prod(self._lengths(side, k)) for k in kinds))
+
+    def _lengths(self, side: int, axes: Sequence[int]) -> tuple[int, ...]:
+        return tuple(self.operands[side].type.shape[axis] for axis in axes)
 
 
-def _few(builder: Builder, rows: Operand, share: float) -> Value:
-    """Return whether a part of spikes is set at most."""
-    is_set = builder("ne", rows, builder.zeros(rows.type))
+def _shaped(builder: Builder, operand: Operand, shape: tuple[int, ...]) -> Operand:
+    return operand if operand.type.shape == shape else builder("reshape", operand, shape=shape)
+
+
+def _kernel(
+    builder: Builder, name: str, operands: Sequence[Operand], body: Callable[..., Value]
+) -> tuple[Value, ...]:
+    """Write a kernel of what a function builds of values as those given."""
+    inside, given = Builder(builder.loc), [Value(operand.type) for operand in operands]
+    region = inside.graph(given, [body(inside, *given)], name)
+    return builder.emit("kernel", operands, {"dense": False}, [region])
+
+
+def _is_rare(share: float, builder: Builder, spikes: Value, others: Value) -> Value:
+    """Return whether few are set, and zeros times what they meet are zeros."""
+    is_set = builder("ne", spikes, builder.zeros(spikes.type))
     numbers = builder("convert_element_type", is_set, new_dtype="int32")
-    most = Literal(int(rows.type.size * share), Type("int32"))
-    return builder("le", builder("reduce_sum", numbers, axes=(0, 1)), most)
+    most = Literal(int(spikes.type.size * share), Type("int32"))
+    few = builder("le", _over_all(builder, "reduce_sum", numbers), most)
+    is_finite = builder("is_finite", others)
+    return builder("and", few, _over_all(builder, "reduce_and", is_finite))
 
 
-def _finite(builder: Builder, matrix: Operand) -> Value:
-    """Return whether zeros times what they meet are zeros."""
-    return builder("reduce_and", builder("is_finite", matrix), axes=(0, 1))
+def _over_all(builder: Builder, reduction: str, x: Value) -> Value:
+    return builder(reduction, x, axes=tuple(range(x.type.rank)))
 
 
-def _rare(rows: Operand, matrix: Operand) -> Graph:
-    """Return the product of rows of spikes with a matrix as a kernel."""
-    given = Value(rows.type, "rows"), Value(matrix.type, "matrix")
-    inside, outside = Builder(), Builder()
+def _product(builder: Builder, rows: Value, matrix: Value) -> Value:
+    """Return rows of spikes times a matrix."""
     # Times whether they are set: so that a kernel knows them for spikes.
-    is_set = inside("ne", given[0], inside.zeros(rows.type))
-    ones = inside("convert_element_type", is_set, new_dtype=rows.type.dtype)
-    product = inside(
+    is_set = builder("ne", rows, builder.zeros(rows.type))
+    ones = builder("convert_element_type", is_set, new_dtype=rows.type.dtype)
+    return builder(
         "dot_general",
-        inside("mul", given[0], ones),
-        given[1],
+        builder("mul", rows, ones),
+        matrix,
         dimension_numbers=(((1,), (0,)), ((), ())),
         precision=None,
         preferred_element_type=None,
     )
-    region = inside.graph(given, [product], "product")
-    return outside.graph([], outside.emit("kernel", [rows, matrix], {"dense": False}, [region]))

@@ -274,9 +274,7 @@ def a_checkpoint_is_of_all_processes(mesh: Any, folder: Path) -> None:
 
 def main() -> None:
     """Run everything on a mesh of two by two devices."""
-    *folder, address, count, number = (
-        sys.argv[1:] if len(sys.argv) > 2 else (*sys.argv[1:], "", 1, 0)
-    )
+    *folder, address, count, number = sys.argv[1:] or ("", 1, 0)
     if int(count) > 1:
         brainir.tools.await_processes(address, int(count), int(number))
         jax.distributed.initialize(address, num_processes=int(count), process_id=int(number))
@@ -289,6 +287,7 @@ def main() -> None:
 
 
 def everything(mesh: Any) -> None:
+    """Run all but what needs a folder; what looks at whole arrays, in one process alone."""
     all_is_as_on_one_device(mesh)
     a_file_holds_whole_arrays(mesh)
     if jax.process_count() == 1:

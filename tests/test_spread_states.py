@@ -39,6 +39,7 @@ def test_states_stay_spread_and_all_is_as_on_one_device() -> None:
 
 @pytest.fixture
 def address() -> str:
+    """Return an address for processes to meet at."""
     return free_address()
 
 

@@ -3,7 +3,6 @@
 import json
 import textwrap
 
-import jax
 import pytest
 
 from brainir.frontend.program import executables
@@ -135,6 +134,7 @@ def test_every_kind_of_program_can_be_timed(timed, text):
     imports = "import jax, numpy as np, jax.numpy as jnp, brainir\njit = brainir.transform.jit\n"
     run, timings = timed(imports + f"result = {text}\nassert result is not None\n")
     assert run.error is None
+    assert timings
     assert all(found.why == "" for found in timings.values())
     if "jax.grad" not in text:
         assert all(found.first > 0 for found in timings.values())
@@ -178,7 +178,6 @@ def test_a_call_that_fails_is_not_counted(timed):
     assert len(timings["f"].later) == 1
 
 
-@pytest.mark.skipif(jax.device_count() > 1, reason="for one device")
 def test_the_command_tells_it_and_can_leave_it_out(tmp_path):
     path, output = tmp_path / "model.py", tmp_path / "out.json"
     path.write_text(textwrap.dedent(TRAINING))

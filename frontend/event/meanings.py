@@ -14,8 +14,6 @@ import jax.numpy as jnp
 from ..capture import meanings
 from .connections import Connections
 
-Product = Callable[[Any, Any, Connections], Any]
-
 
 def _numbers(spikes: Any, like: Any) -> Any:
     """Return spikes as ones and zeros: what is not positive does not count."""
@@ -38,7 +36,7 @@ def _of_fixed_number(
     begins = jnp.arange(height + 1, dtype=indices.dtype) * each
     connections = Connections(indices.reshape(-1), begins, *shape, "column")
     rows = jnp.broadcast_to(jnp.arange(height, dtype=indices.dtype)[:, None], indices.shape)
-    connections.rows = rows.reshape(-1)
+    connections.rows = rows.reshape(-1)  # of equal length: nothing to find by their beginnings
     return [_product(_numbers(spikes, weights), weights, connections, transpose)]
 
 

@@ -70,7 +70,8 @@ class Timings:
     first : float or None
         The seconds of the call that compiled it; None before it.
     later : list of float
-        Those of the other calls, until their results were there.
+        Those of the other calls, until their results were there; without those that compiled it
+        once more, for other shapes or settings.
     parts : tuple of Part
         What the parts of it took, in their order, on what the first call was given.
     why : str

@@ -20,22 +20,22 @@ MUTANTS = (
     Mutant(
         "zeros are left out, though what they meet is not finite",
         "passes/sort_out_zeros.py",
-        'builder("and", _few(builder, rows, share), _finite(builder, matrix))',
-        "_few(builder, rows, share)",
+        'builder("and", few, _over_all(builder, "reduce_and", is_finite))',
+        "few",
         ZEROS,
     ),
     Mutant(
         "few are many",
         "passes/sort_out_zeros.py",
-        'return builder("le", builder("reduce_sum", numbers, axes=(0, 1)), most)',
-        'return builder("le", most, builder("reduce_sum", numbers, axes=(0, 1)))',
+        'builder("le", _over_all(builder, "reduce_sum", numbers), most)',
+        'builder("le", most, _over_all(builder, "reduce_sum", numbers))',
         ZEROS,
     ),
     Mutant(
         "the result of a product lies as if the spikes came first",
         "passes/sort_out_zeros.py",
-        "        if mine == 0:\n",
-        "        if mine in (0, 1):\n",
+        "        if self.side == 0:\n",
+        "        if self.side in (0, 1):\n",
         ZEROS,
     ),
     Mutant(

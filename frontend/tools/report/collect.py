@@ -108,11 +108,12 @@ class _Function:
 
     def data(self, measure_xla: bool) -> Data:
         """Return everything that is known of the function."""
-        captured, last = self._program.graph, self._graphs[-1][1]
-        for graph in (captured, last):
+        captured = self._program.graph
+        for graph in (captured, self._graphs[-1][1]):
             for state in graph.states:
                 self._numbers.setdefault(state.name, len(self._numbers))
-        stages, tables, asked = self._stages(), None, self._program.options
+        stages, last = self._stages()
+        tables, asked = None, self._program.options
         costs = statistics(last).data()
         costs.pop("ops")
         if measure_xla and self._problem is None:
@@ -126,17 +127,18 @@ class _Function:
             "stages": stages,
             "states": self._states(),
             "costs": costs,
-            "residuals": self._residuals(self._shown),
-            "again": self._again(self._shown),
+            "residuals": self._residuals(last),
+            "again": self._again(last),
             "split": [self._loop(node, choice) for node, choice in self._split],
             "kernels": [self._kernel(node, refusal) for node, refusal in self._kernels],
             "code": self._code(last),
             "xla": tables,
-            "timed": self._timed(self._shown),
+            "timed": self._timed(last),
         }
 
-    def _stages(self) -> list[Data]:
-        stages: list[Data] = []
+    def _stages(self) -> tuple[list[Data], Graph]:
+        """Return the stages, and the last graph that is drawn: what follows looks the same."""
+        shown, stages = self._program.graph, list[Data]()
         texts: list[list[str]] = []
         for name, graph, seconds in self._graphs:
             text = annotated_text(graph).split("\n")
@@ -149,10 +151,10 @@ class _Function:
                 stage["text"] = [self._collector.line(line) for line in text]
                 stage["diff"] = aligned_texts(texts[-1], text) if texts else []
                 stage["whole"] = aligned_texts(texts[0], text) if texts else []
-                self._last, self._shown = drawn, graph  # stages that look the same have other nodes
+                self._last, shown = drawn, graph
             texts.append(text)
             stages.append(stage)
-        return stages
+        return stages, shown
 
     def _states(self) -> list[Data]:
         captured, last = self._graphs[0][1], self._graphs[-1][1]
