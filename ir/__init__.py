@@ -50,11 +50,11 @@ from .op import (
     traffic,
 )
 from .ops import manual_axes as manual_axes
-from .ops.contraction import permute, sum_of_products
+from .ops.contraction import sum_of_products
 from .ops.convolution import sum_of_convolutions
 from .ops.indexing import corners, default_fill
 from .ops.reduction import highest, linear_recurrence, lowest
-from .ops.rules import move_axis, repeat
+from .ops.rules import move_axis, permute, repeat
 from .ops.seeded import row_keys, target_gap
 from .ops.windows import Windows
 from .parser import ParseError, parse

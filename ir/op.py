@@ -135,7 +135,8 @@ class Op:
         A region op gets ``lax(jax, run, *arrays, regions=regions, **attrs)``.
     batch : callable
         ``batch(builder, operands, batched, size, **attrs)`` builds the op over a new leading axis
-        of length ``size`` which just the ``batched`` operands have; every result has it.
+        of length ``size`` which just the ``batched`` operands have; every result has it. One that
+        is ``opaque`` is told the ``spmd_axis_name`` of the lanes, too, if these have one.
         None for a region op: the passes know how to batch a region.
     derivative : Derivative
         See `derivative`. None for a region op, likewise.

@@ -50,9 +50,10 @@ class Batching:
         mapping: dict[Value, Operand],
         guarded: bool = False,
         axis_name: str | None = None,
+        spmd_axis_name: str | tuple[str, ...] | None = None,
     ) -> None:
         self.size, self.dependent, self.mapping = size, dependent, mapping
-        self.guarded, self.axis_name = guarded, axis_name
+        self.guarded, self.axis_name, self.spmd_axis_name = guarded, axis_name, spmd_axis_name
         self.running: Operand | None = None
         """Which lanes are in the branch or loop at hand, where they do not all run the same."""
         self.rules: dict[str, Callable[[Builder, Node], Sequence[Operand]]] = {
@@ -132,8 +133,10 @@ class Batching:
         assert node.op.batch is not None, "an op without regions can be batched"
         operands = mapped(node.operands, self.mapping)
         batched = tuple(map(self.differs, node.operands))
-        own = Builder(node.loc)
-        built = node.op.batch(own, operands, batched, self.size, **node.attrs)
+        own, attrs = Builder(node.loc), node.attrs
+        if self.spmd_axis_name is not None and node.op.opaque:
+            attrs = {**attrs, "spmd_axis_name": self.spmd_axis_name}
+        built = node.op.batch(own, operands, batched, self.size, **attrs)
         results = (built,) if isinstance(built, Value) else tuple(built)
         given, expected = [r.type for r in results], [self.lane_type(r) for r in node.results]
         if given != expected:
@@ -297,7 +300,8 @@ class Batching:
         """Return a batching for a rule, of which some parameters have lanes."""
         lanes = [*(v for v in captures(region) if self.differs(v)), *params]
         dependent = self.dependent | lane_dependent(region, lanes, self.axis_name)
-        return Batching(self.size, dependent, self.mapping, self.guarded, self.axis_name)
+        names = self.axis_name, self.spmd_axis_name
+        return Batching(self.size, dependent, self.mapping, self.guarded, *names)
 
     def backward(self, region: Graph, batched: Sequence[bool]) -> Graph:
         """Build a backward rule; the cotangent of what all lanes share is summed over them."""

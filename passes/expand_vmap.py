@@ -87,7 +87,8 @@ def in_lanes(builder: Builder, vmap: Lanes, guarded: bool) -> list[Operand]:
     lanes = [argument.param for argument in vmap.arguments if argument.axis is not None]
     name = vmap.attrs.get("axis_name")
     dependent = lane_dependent(vmap.body, lanes, name)
-    batching = Batching(vmap.size, dependent, {}, guarded, name)
+    spread = vmap.attrs.get("spmd_axis_name")
+    batching = Batching(vmap.size, dependent, {}, guarded, name, spread)
     for array, axis, param in vmap.arguments:
         batching.mapping[param] = array if axis is None else move_axis(builder, array, axis, 0)
     batching.nodes(builder, vmap.nodes)

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.other_processes import environment
+
 SCRIPT = """
 import sys
 import brainunit as u
@@ -63,9 +65,5 @@ def in_process(command, cwd):
         text=True,
         check=False,
         cwd=cwd,
-        env={
-            "PYTHONPATH": ":".join(p for p in sys.path if p),
-            "JAX_PLATFORMS": "cpu",
-            "PATH": "/usr/bin:/bin",
-        },
+        env=environment(),
     )

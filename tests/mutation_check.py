@@ -5,11 +5,13 @@
 ``--sample`` tries a few that are noticed within seconds, as `.ci/run` does; with words, those whose
 name or file has one of them; otherwise all of them, which takes an hour or so. The exit code is 1
 if a mutant survives, which means that a test is missing, or if one no longer fits its file. Each
-mutant has a process of its own, in which the file is changed as it is imported; nothing is written.
+mutant has a process of its own, in which the file is changed as it is imported, and so it is in
+those that this one starts; the file itself stays as it is.
 """
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import signal
@@ -17,9 +19,8 @@ import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType
+from tempfile import TemporaryDirectory
 
 import brainunit  # noqa: F401  # the slow imports, once for all mutants
 import jax  # noqa: F401
@@ -105,11 +106,19 @@ def run(mutant: Mutant) -> tuple[bool, str]:
 
 
 def _notice(mutant: Mutant, text: str) -> str:
-    """Run the laws of a mutant in this process; an answer with ``!`` names the one that fails."""
-    if mutant.old != mutant.new:
-        signal.alarm(SECONDS)
-        plant(ROOT / mutant.file, text.replace(mutant.old, mutant.new))
-    os.chdir(ROOT)
+    """Plant a mistake in this process, and return the verdict of its laws."""
+    with TemporaryDirectory() as folder:
+        if mutant.old != mutant.new:
+            signal.alarm(SECONDS)
+            planted = text.replace(mutant.old, mutant.new)
+            plant(str(ROOT / mutant.file), planted)
+            plant_in_children(str(ROOT / mutant.file), planted, Path(folder))
+        os.chdir(ROOT)
+        return _verdict(mutant)
+
+
+def _verdict(mutant: Mutant) -> str:
+    """Run the laws; an answer with ``!`` names the one that fails."""
     laws = _Laws(mutant.laws)
     files = list(dict.fromkeys(law.partition("::")[0] for law in mutant.laws))
     with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()):
@@ -119,16 +128,27 @@ def _notice(mutant: Mutant, text: str) -> str:
     return f" {laws.passed} tests pass" if code == 0 else f" {output.getvalue()[-2000:]}"
 
 
-def plant(path: Path, text: str) -> None:
+def plant(path: str, text: str) -> None:
     """Let a file be imported as if it had another text."""
+    import os
+    from importlib.machinery import SourceFileLoader
+
     original = SourceFileLoader.get_code
 
-    def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
-        if Path(self.get_filename(fullname)).resolve() == path:
-            return compile(text, str(path), "exec", dont_inherit=True)
+    def get_code(self, fullname):  # pyright: ignore
+        if os.path.realpath(self.get_filename(fullname)) == path:
+            return compile(text, path, "exec", dont_inherit=True)
         return original(self, fullname)
 
     SourceFileLoader.get_code = get_code  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def plant_in_children(path: str, text: str, folder: Path) -> None:
+    """Plant it in all processes that this one starts: Python runs a module of that name first."""
+    lines = inspect.getsource(plant), f"plant({path!r}, {text!r})\n"
+    (folder / "sitecustomize.py").write_text("\n\n".join(lines))
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
 
 
 class _Laws:

@@ -169,6 +169,76 @@ def messages_are_counted(mesh: Any) -> None:
     assert found == brainir.tools.Communication("all-reduce", 2, 11, 10 * 3 * 4 + 4)
 
 
+def lanes_lie_over_an_axis_of_the_mesh(mesh: Any) -> None:
+    """Map lanes over one axis that say themselves what lies over the other one."""
+
+    def put(array: Any, *axes: Any) -> Any:
+        return jax.device_put(array, NamedSharding(mesh, P(*axes)))
+
+    numbers = np.arange(3 * 8 * 4, dtype=np.float32).reshape(3, 8, 4) / 50
+    xs = put(numbers, None, "data", "model")
+    total = transform.shard_map(lambda x: jax.lax.psum(x.sum(), "model"), mesh, P("model"), P())
+
+    def kinds(name: Any) -> list[str]:
+        state = brainir.HiddenState(put(np.zeros(8, np.float32), "data"))
+
+        def step(x: Any) -> Any:
+            state.value = 0.5 * state.value + total(jnp.sin(x))
+            return state.value
+
+        lanes = transform.vmap(step, in_states=state, spmd_axis_name=name)
+
+        def loss(xs: Any) -> Any:
+            return (transform.for_loop(lanes, xs) ** 2).sum()
+
+        run = transform.jit(transform.grad(loss, return_value=True))
+        expected, kept = np.zeros((3, 8), np.float32), np.zeros(8, np.float32)
+        for i, x in enumerate(np.sin(numbers).sum(-1)):
+            expected[i] = kept = 0.5 * kept + x
+        gradient, value = run(xs)
+        np.testing.assert_allclose(value, (expected**2).sum(), rtol=1e-5)
+        back = 2 * expected + 0
+        for i in (1, 0):
+            back[i] += 0.5 * back[i + 1]
+        wanted = back[..., None] * np.cos(numbers)
+        np.testing.assert_allclose(gradient, wanted, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(state.value, expected[-1], rtol=1e-5)
+        return [found.kind for found in brainir.tools.communication(run, xs)]
+
+    assert kinds("data") == kinds(("data",)) == ["all-reduce"]
+    assert "all-gather" in kinds(None)
+
+    def spread(x: Any, *axes: Any) -> Any:
+        return jax.lax.with_sharding_constraint(x + 1, NamedSharding(mesh, P(*axes)))
+
+    inner = transform.vmap(spread, spmd_axis_name="model")
+    both = transform.jit(transform.vmap2(inner, spmd_axis_name="data"))
+    home = NamedSharding(mesh, P("data", "model"))
+    assert both(jnp.zeros((4, 6))).sharding.is_equivalent_to(home, 2)
+
+    class Cell(brainir.nn.Module):
+        def init_state(self) -> None:
+            self.v = brainir.HiddenState(spread(brainir.random.rand(6), "model"))
+
+        def update(self, x: Any) -> Any:
+            self.v.value = spread(self.v.value + x, "model")
+            return self.v.value
+
+    cells = [Cell(), Cell()]
+    transform.vmap_new_states(cells[0].init_state, axis_size=4, spmd_axis_name="data")()
+    transform.vmap2_new_states(cells[1], axis_size=4, spmd_axis_name="data")
+    mapped = brainir.nn.Map(Cell(), 4, spmd_axis_name="data")
+    mapped.init_all_states()
+    assert mapped(jnp.ones((4, 6))).sharding.is_equivalent_to(home, 2)
+    mapped_cell: Any = mapped.module
+    for cell in (*cells, mapped_cell):
+        assert cell.v.value.sharding.is_equivalent_to(home, 2)
+
+    for name, why in (("no", "its mesh has no axis 'no'"), ("model", "cannot appear")):
+        with pytest.raises(ValueError, match=f"lanes cannot lie over '{name}'.*step.*{why}"):
+            kinds(name)
+
+
 def gradients_are_added_up_once(mesh: Any) -> None:
     """Spread batches, and count how often devices add up the gradients of weight and bias."""
 
@@ -294,6 +364,7 @@ def everything(mesh: Any) -> None:
         a_state_stays_where_it_is_put(mesh)
         spread_states_do_not_stand_in_packs(mesh)
         messages_are_counted(mesh)
+        lanes_lie_over_an_axis_of_the_mesh(mesh)
         gradients_are_added_up_once(mesh)
         checkpoints_go_where_states_lie(mesh)
 

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import brainir
 from brainir import transform
 from brainir.frontend.artifact import container
 from brainir.frontend.artifact.saving import VERSION
+from tests.other_processes import environment
 
 Pair = namedtuple("Pair", "a b")
 
@@ -111,11 +111,7 @@ def test_a_process_that_never_saw_the_source_runs_it(path):
         text=True,
         check=False,
         cwd=path.parent,
-        env={
-            "PYTHONPATH": ":".join(p for p in sys.path if p),
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),  # so that it rounds alike
-        },
+        env=environment(),  # so that it rounds alike
     )
     assert done.returncode == 0, done.stderr
     unit, *numbers = done.stdout.split()

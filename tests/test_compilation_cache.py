@@ -1,9 +1,10 @@
 """JAX's cache of compiled programs on disk: what one process has compiled, the next one finds."""
 
-import os
 import subprocess
 import sys
 import textwrap
+
+from tests.other_processes import environment
 
 PROGRAM = """
     import os, sys
@@ -46,12 +47,7 @@ def test_another_process_finds_what_was_compiled(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            env={
-                "PYTHONPATH": ":".join(p for p in sys.path if p),
-                "PYTHONHASHSEED": seed,
-                "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-            },
+            env=environment(PYTHONHASHSEED=seed),
         )
         assert done.returncode == 0, done.stderr
         new.append(int(done.stdout))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import pytest
 import brainir
 from brainir import transform
 from tests import sharded_programs
+from tests.other_processes import environment
 
 Function = Callable[..., Any]
 ROOT = Path(__file__).resolve().parent.parent
@@ -331,11 +331,10 @@ def test_the_body_of_a_shard_map_may_use_all_transformations() -> None:
 
 def test_the_body_of_a_shard_map_on_four_devices_does_as_plain_jax_does() -> None:
     """In a process of its own, which believes that it has four devices."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     script = ROOT / "tests" / "sharded_programs.py"
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={**os.environ, **flags, "PYTHONPATH": str(ROOT)},
+        env=environment(4),
         capture_output=True,
         text=True,
         check=False,

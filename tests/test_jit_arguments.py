@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import brainir
+from tests.other_processes import environment
 
 jit: Any = brainir.transform.jit
 DEVICE = jax.devices()[0]
@@ -173,12 +174,6 @@ assert second(jnp.ones(2)).devices() == {jax.devices()[1]}
 
 
 def test_arrays_are_spread_over_devices() -> None:
-    environment = {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": ":".join(sys.path),
-        "PATH": "/usr/bin:/bin",
-    }
     command = [sys.executable, "-c", SHARDED]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(2), check=False)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 import brainir
 from brainir import transform
 from tests import shard_map_programs
+from tests.other_processes import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 MESH, SPLIT, X = shard_map_programs.MESH, shard_map_programs.SPLIT, shard_map_programs.X
@@ -30,10 +30,9 @@ def test_on_the_devices_that_there_are(program: Callable[[], None]) -> None:
 
 def test_on_four_devices_all_is_as_on_one() -> None:
     """In a process of its own, which believes that it has four devices."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "shard_map_programs.py")],
-        env={**os.environ, **flags, "PYTHONPATH": str(ROOT)},
+        env=environment(4),
         capture_output=True,
         text=True,
         check=False,

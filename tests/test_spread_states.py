@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -13,19 +12,16 @@ from pathlib import Path
 import pytest
 
 import brainir
+from tests.other_processes import environment
 
-ROOT = Path(__file__).resolve().parent.parent
-LIBRARY = Path(brainir.__file__).parent.parent
-SCRIPT = str(ROOT / "tests" / "spread_programs.py")
+SCRIPT = str(Path(__file__).with_name("spread_programs.py"))
 
 
 def start(devices: int, *arguments: str) -> subprocess.Popen[str]:
     """Run the script in a process that believes that it has so many devices."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         [sys.executable, SCRIPT, *arguments],
-        env={**environment, "PYTHONPATH": f"{LIBRARY}{os.pathsep}{ROOT}"},
+        env=environment(devices),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -32,6 +32,7 @@ from ...ir import (
     Type,
     Value,
     Weight,
+    at,
     equal,
     find_op,
     manual_axes,
@@ -231,16 +232,25 @@ def _batch(primitive: Any) -> Callable[..., Any]:
         operands: Sequence[Operand],
         batched: Sequence[bool],
         size: int,
+        spmd_axis_name: str | tuple[str, ...] | None = None,
         **params: Any,
     ) -> tuple[Operand, ...]:
-        axes = [0 if b else None for b in batched]
-
-        def lanes(*args: Any) -> Any:
-            return jax.vmap(
-                lambda *one: bind(primitive, params, one), in_axes=axes, out_axes=0, axis_size=size
-            )(*args)
-
-        return tuple(_traced_into(builder, lanes, operands))
+        lanes = jax.vmap(
+            lambda *one: bind(primitive, params, one),
+            in_axes=[0 if b else None for b in batched],
+            axis_size=size,
+            spmd_axis_name=spmd_axis_name,
+        )
+        try:
+            return tuple(_traced_into(builder, lanes, operands))
+        except (KeyError, ValueError) as error:
+            if spmd_axis_name is None:
+                raise
+            why = f"its mesh has no axis {error}" if isinstance(error, KeyError) else error
+            raise ValueError(
+                f"lanes cannot lie over {spmd_axis_name!r}, as spmd_axis_name says, with the "
+                f"{primitive.name} in them{at(builder.loc)}: {why}"
+            ) from error
 
     return batch
 

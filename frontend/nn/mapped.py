@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from .. import transform
@@ -252,8 +253,10 @@ class Map(Module):
         :func:`brainir.transform.vmap2_new_states`.
     state_tag : str, optional
         A label for the new States.
-    in_axes, out_axes, axis_name, spmd_axis_name
+    in_axes, out_axes, axis_name
         As for :func:`brainir.transform.vmap2`.
+    spmd_axis_name
+        As for :func:`brainir.transform.vmap2`; not for "pmap", which has a mesh of its own.
     call_state_axes : {axis: filter}, optional
         Where other States have lanes in a call; new ones have them where they were made.
     behavior : {"vmap", "pmap"}
@@ -308,9 +311,9 @@ class Map(Module):
         self, **init_kwargs: Any
     ) -> None:
         """Make the States of the module for all lanes, by its own ``init_all_states``."""
-        make: Any = transform.vmap2_new_states
-        if self.behavior == "pmap":
-            make = transform.pmap2_new_states
+        make: Any = transform.pmap2_new_states
+        if self.behavior == "vmap":
+            make = partial(transform.vmap2_new_states, spmd_axis_name=self.spmd_axis_name)
         self.dict_vmap_states = make(
             self.module,
             init_kwargs,
@@ -353,7 +356,9 @@ class Map(Module):
         others = self.call_state_axes if state_axes is None else state_axes
         for axis, chosen in (others or {}).items():
             axes.setdefault(axis, []).append(chosen)
-        mapping: Any = transform.vmap2 if self.behavior == "vmap" else transform.pmap2
+        mapping: Any = transform.pmap2
+        if self.behavior == "vmap":
+            mapping = partial(transform.vmap2, spmd_axis_name=self.spmd_axis_name)
         return mapping(
             getattr(self.module, fn) if isinstance(fn, str) else fn,
             in_axes=in_axes,

@@ -81,6 +81,8 @@ class Lanes:
         What collectives call the lanes.
     devices : Placing, optional
         Where the lanes lie, if not all of them on one device.
+    spmd_axis_name : str, or tuple of them, optional
+        Over which axes of a mesh they lie, for what says inside a lane where arrays lie.
     """
 
     what: str
@@ -91,6 +93,10 @@ class Lanes:
     axis_size: int | None = None
     axis_name: Any = None
     devices: Placing | None = None
+    spmd_axis_name: str | tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_mesh_axes(self.spmd_axis_name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run all lanes."""
@@ -219,6 +225,8 @@ class Lanes:
             "axis_name": self._name_in(body),
             **state_attributes(lanes, body, size),
         }
+        if self.spmd_axis_name is not None:
+            attrs["spmd_axis_name"] = self.spmd_axis_name
         spec = Region("vmap", attrs, (body,), len(leaves), tuple(outs), name_of(self.fn))
         results = bind_region(spec, self._placed(size, leaves, axes))
         leave(body, frame)
@@ -328,6 +336,22 @@ class Lanes:
             for column, axis in zip(columns, out_axes, strict=True)
         ]
         return jax.tree.unflatten(jax.tree.structure(results[0]), stacked)
+
+
+def check_mesh_axes(names: Any) -> None:
+    """Refuse what is no name of an axis of a mesh, nor some of them.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    parts = names if isinstance(names, tuple) else (names,)
+    if names is not None and not all(isinstance(part, str) for part in parts):
+        raise TypeError(
+            "spmd_axis_name is the name of an axis of a mesh, or a tuple of such names, "
+            f"not {names!r}"
+        )
 
 
 def _shape(leaf: Any) -> tuple[int, ...]:

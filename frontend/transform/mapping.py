@@ -14,7 +14,7 @@ from .arguments import Arguments
 from .binding import check_callable
 from .choosing import axes_of, by_filters, by_position, state_axes
 from .lane_states import Axes, Treatment
-from .lanes import Lanes, Placing, Prefix
+from .lanes import Lanes, Placing, Prefix, check_mesh_axes
 
 
 def vmap(
@@ -44,9 +44,9 @@ def vmap(
         What collectives such as ``jax.lax.psum`` call the lanes.
     axis_size : int, optional
         How many lanes; needed where no argument and no State tells.
-    spmd_axis_name
-        Accepted for JAX's sake, and not used: arguments say on which devices lanes lie. Rather than
-        a `shard_map` of which this is to place the lanes, map inside of one.
+    spmd_axis_name : str, or tuple of them, optional
+        Over which axes of a mesh the lanes lie. It is for a lane in which a `shard_map` or
+        ``jax.lax.with_sharding_constraint`` says how arrays lie over the other axes.
     in_states, out_states : State, collection of States, or {axis: States}, optional
         States that hold one value a lane, at axis 0 or the axis given; one in ``in_states`` is in
         ``out_states`` too.
@@ -88,8 +88,8 @@ def vmap(
                 f"{leaving[state]} in out_states"
             )
     named = {state: Axes(entering.get(state), axis) for state, axis in leaving.items()}
-    lanes = Lanes("vmap", fn, Treatment(named), axes_of(in_axes), out_axes, axis_size, axis_name)
-    return by_position(lanes)
+    states, names = Treatment(named), (axis_name, None, spmd_axis_name)
+    return by_position(Lanes("vmap", fn, states, axes_of(in_axes), out_axes, axis_size, *names))
 
 
 def vmap2(
@@ -132,7 +132,7 @@ def vmap2(
     >>> total.value
     Array([0., 1., 2.], dtype=float32)
     """
-    options = {k: v for k, v in locals().items() if k not in ("fn", "spmd_axis_name")}
+    options = {k: v for k, v in locals().items() if k != "fn"}
     if fn is Missing:
         return functools.partial(StatefulMapping, **options)
     return StatefulMapping(fn, **options)
@@ -159,7 +159,7 @@ class StatefulMapping:
         time.
     static_argnums, static_argnames
         Arguments that are Python values rather than arrays; a negative number counts from the end.
-    axis_size, axis_name
+    axis_size, axis_name, spmd_axis_name
         As for `vmap`.
     name : str, optional
         What messages and graphs call the function.
@@ -195,14 +195,17 @@ class StatefulMapping:
         axis_name: Any = None,
         name: str | None = None,
         devices: Placing | None = None,
+        spmd_axis_name: Any = None,
     ) -> None:
         check_callable("the function given to a mapping", fun)
+        check_mesh_axes(spmd_axis_name)
         functools.update_wrapper(self, fun, updated=())
         if name is not None:
             self.__name__ = name
         self.origin_fun = fun
         self.in_axes, self.out_axes = axes_of(in_axes), out_axes
         self.axis_size, self.axis_name = axis_size, axis_name
+        self.spmd_axis_name = spmd_axis_name
         numbers = () if static_argnums is None else static_argnums
         numbers = numbers if isinstance(numbers, Iterable) else (numbers,)
         self.static_argnums = tuple(map(operator.index, numbers))
@@ -226,7 +229,7 @@ class StatefulMapping:
 
         function.__name__ = name_of(self)
         args, kwargs = arguments.dynamic(args, kwargs)
-        rest = self.out_axes, self.axis_size, self.axis_name, self._devices
+        rest = self.out_axes, self.axis_size, self.axis_name, self._devices, self.spmd_axis_name
         return Lanes("a mapping", function, self._states, in_axes, *rest)(*args, **kwargs)
 
     def _place(self, number: int, count: int) -> int:

@@ -77,8 +77,8 @@ def vmap_new_states(
     if axis_size is not None:
         check_lanes("axis_size of vmap_new_states", axis_size)
     states = Treatment(born=kept({0: ...}, state_tag, state_to_exclude))
-    lanes = Lanes("vmap_new_states", fun, states, axes_of(in_axes), out_axes, axis_size, axis_name)
-    return by_position(lanes)
+    rest = axes_of(in_axes), out_axes, axis_size, axis_name, None, spmd_axis_name
+    return by_position(Lanes("vmap_new_states", fun, states, *rest))
 
 
 def vmap2_new_states(
@@ -127,7 +127,8 @@ def vmap2_new_states(
     (True, (3, 2))
     """
     check_lanes("axis_size of vmap2_new_states", axis_size)
-    return new_states("vmap2_new_states", module, init_kwargs, state_tag, axis_size, state_out_axes)
+    given = module, init_kwargs, state_tag, axis_size, state_out_axes
+    return new_states("vmap2_new_states", *given, spmd_axis_name=spmd_axis_name)
 
 
 def new_states(
@@ -139,6 +140,7 @@ def new_states(
     state_out_axes: Any,
     axis_name: Any = None,
     devices: Placing | None = None,
+    spmd_axis_name: Any = None,
 ) -> dict[int | None, list[State[Any]]]:
     """Make the States of a module for many lanes; return them by their axis."""
     groups = state_out_axes if is_by_axis(state_out_axes) else {0: state_out_axes}
@@ -154,7 +156,8 @@ def new_states(
         module.init_all_states(**(init_kwargs or {}))
 
     states = Treatment(born=born)
-    Lanes(what, init, states, axis_size=axis_size, axis_name=axis_name, devices=devices)()
+    lanes = Lanes(what, init, states, 0, 0, axis_size, axis_name, devices, spmd_axis_name)
+    lanes()
     return found
 
 

@@ -15,7 +15,7 @@ from ..dtypes import numpy_dtype
 from ..element import WHOLE
 from ..op import PURE, Cost, GraphError, Weight, define, traffic
 from ..types import Operand, Type
-from .rules import Array, Types, check_axes, move_axis, require, shifted
+from .rules import Array, Types, check_axes, move_axis, permute, require, shifted
 
 Axes = tuple[int, ...]
 Dimensions = tuple[tuple[Axes, Axes], tuple[Axes, Axes]]
@@ -56,13 +56,6 @@ def lax_precision(jax: Any, precision: Precision) -> Any:
 def without(axes: Sequence[int], rank: int) -> Axes:
     """Return the axes of an array that are not among those given."""
     return tuple(d for d in range(rank) if d not in axes)
-
-
-def permute(builder: Builder, operand: Operand, permutation: Axes) -> Operand:
-    """Build a transpose, unless it would change nothing."""
-    if permutation == tuple(range(len(permutation))):
-        return operand
-    return builder("transpose", operand, permutation=permutation)
 
 
 # --- dot_general ---------------------------------------------------------------------------------

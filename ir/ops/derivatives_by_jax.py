@@ -101,6 +101,7 @@ def lax_vmap(
     in_axes: Sequence[int | None],
     out_axes: Sequence[int | None],
     axis_name: str | None = None,
+    spmd_axis_name: str | tuple[str, ...] | None = None,
     **_: Any,
 ) -> tuple[Any, ...]:
     """Map a region over lanes by ``jax.vmap``."""
@@ -114,5 +115,6 @@ def lax_vmap(
         out_axes=tuple(out_axes),
         axis_size=size,
         axis_name=axis_name,
+        spmd_axis_name=spmd_axis_name,
     )
     return tuple(mapped(*arrays))

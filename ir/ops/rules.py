@@ -96,6 +96,21 @@ def move_axis(builder: Builder, array: Operand, source: int, target: int) -> Ope
     return builder("transpose", array, permutation=tuple(order))
 
 
+def permute(builder: Builder, array: Operand, permutation: tuple[int, ...]) -> Operand:
+    """Return an array with its axes in another order: itself, if that is the one that they have.
+
+    Examples
+    --------
+    >>> from brainir.ir import Builder, Type, Value, permute
+    >>> spikes = Value(Type("float32", (100, 8, 4)))
+    >>> str(permute(Builder(), spikes, (2, 0, 1)).type)
+    'f32[4,100,8]'
+    """
+    if permutation == tuple(range(len(permutation))):
+        return array
+    return builder("transpose", array, permutation=permutation)
+
+
 def repeat(builder: Builder, array: Operand, size: int) -> Value:
     """Return an array with a new leading axis along which it is always the same.
 

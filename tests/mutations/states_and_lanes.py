@@ -115,6 +115,13 @@ MUTANTS = (
         LANES,
     ),
     Mutant(
+        "what is inside of lanes does not know over which devices these lie",
+        "passes/batching.py",
+        "        if self.spmd_axis_name is not None and node.op.opaque:\n",
+        "        if False:\n",
+        ("tests/test_spread_states.py",),
+    ),
+    Mutant(
         "a lane that has left a loop goes on",
         "passes/batching.py",
         "kept = [choose(step, flags, pair, pair[0].hint) for pair in pairs]",
