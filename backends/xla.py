@@ -11,7 +11,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from ..ir import Graph, node_cost, runs, walk
+from ..ir import Graph, node_cost, runs, surely_ends, walk
 from . import native, processor
 from .arrays import shape_struct
 from .lax import emit
@@ -42,6 +42,10 @@ a CPU of two cores was made to look."""
 LONG = 200_000
 """So many runs of nodes, those in loops counted each time, may take a second: XLA takes from tenths
 of a microsecond to several microseconds for each."""
+
+UNKNOWN = 10_000
+"""How many steps a `while` may well have. A call that waits in another thread takes 20 microseconds
+more, which is much for a loop of few nodes; and such a loop seldom takes a second."""
 
 LONG_WORK = 1e9
 """So much arithmetic and traffic, in operations and bytes, may take a second on a CPU."""
@@ -123,9 +127,9 @@ class Xla:
 
         long = _is_long(graph)
 
-        def function(native: bool) -> Callable[..., Any]:
-            flat = emit(graph, native)
-            if native and long and any(n.op.name == "kernel" for n in walk(graph)):
+        def function(outermost: bool) -> Callable[..., Any]:
+            flat = emit(graph, outermost and native.AVAILABLE)
+            if outermost and long and _seems_cheap(graph):
                 flat = _in_a_thread(flat)
             return flat if around is None else around(flat)
 
@@ -137,7 +141,7 @@ class Xla:
         return XlaExecutable(
             self,
             graph,
-            jax.jit(function(native.AVAILABLE), **donated, compiler_options=asked or None),
+            jax.jit(function(True), **donated, compiler_options=asked or None),
             # JAX takes options for XLA in the outermost jit only; and what somebody else traces, to
             # differentiate, check or export it, is to be the loops themselves.
             jax.jit(function(False), **donated),
@@ -146,23 +150,29 @@ class Xla:
 
 
 def _is_long(graph: Graph) -> bool:
-    """Whether a run may take a second, where a `while` counts as one step."""
-    times = runs(graph)
+    """Whether a run may take a second."""
+    on_cpu = jax.default_backend() == "cpu"
+    # Elsewhere to wait is to keep the next call from being prepared: too much for a mere chance.
+    times = runs(graph, UNKNOWN if on_cpu else 1)
     if sum(times.values()) >= LONG:
         return True
-    if jax.default_backend() != "cpu":
+    if not on_cpu:
         return False
     costs = ((node_cost(node), n) for node, n in times.items())
     return sum(n * (cost.flops + cost.bytes) for cost, n in costs) >= LONG_WORK
 
 
+def _seems_cheap(graph: Graph) -> bool:
+    """Whether XLA may not see what takes long: machine code of ours, or how often a loop runs."""
+    return any(n.op.name == "kernel" or not surely_ends(n) for n in walk(graph))
+
+
 def _in_a_thread(flat: Flat) -> Flat:
     """Return the same function, which XLA's CPU client runs in a thread of its own.
 
-    What it takes for cheap it runs in the thread that calls, which hears of no signal then; and
-    machine code that is not its own it takes for free. So here is work that it counts, of some
-    microseconds. It chooses between an argument and zeros: always the argument, but XLA cannot
-    know.
+    What it takes for cheap it runs in the thread that calls, which hears of no signal then. So here
+    is work that it counts, of some microseconds. It chooses between an argument and zeros: always
+    the argument, but XLA cannot know.
     """
 
     def function(*arrays: Any) -> Sequence[Any]:

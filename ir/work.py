@@ -24,11 +24,11 @@ def node_cost(node: Node) -> Cost:
     return node.cost
 
 
-def runs(graph: Graph) -> dict[Node, int]:
+def runs(graph: Graph, unknown: int = 1) -> dict[Node, int]:
     """Return how often each node runs, those in regions included.
 
-    A `while` counts as one step. Of a `cond` only the most expensive branch counts, and of a
-    custom derivative only the function itself: all else runs 0 times.
+    A `while` counts as a loop of ``unknown`` steps. Of a `cond` only the most expensive branch
+    counts, and of a custom derivative only the function itself: all else runs 0 times.
 
     Examples
     --------
@@ -47,7 +47,8 @@ def runs(graph: Graph) -> dict[Node, int]:
             found[node] = times
             counted = _counted(node, works)
             for region in node.regions:
-                stack.append((region, times * _repeats(node) if region in counted else 0))
+                repeats = times * _repeats(node, unknown)
+                stack.append((region, repeats if region in counted else 0))
     return found
 
 
@@ -74,7 +75,7 @@ def _counted(node: Node, works: Mapping[Graph, tuple[int, int]]) -> Sequence[Gra
     return node.regions[: len(node.regions) - wiring.rules]
 
 
-def _repeats(node: Node) -> int:
-    """Return how often the regions of a node run; once if only running tells."""
+def _repeats(node: Node, unknown: int = 1) -> int:
+    """Return how often the regions of a node run, or a number that stands for what is unknown."""
     times = node.op.wiring(node).times if node.op.wiring is not None else 1
-    return 1 if times is None else times
+    return unknown if times is None else times

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -15,6 +16,15 @@ import pytest
 
 import brainir
 from brainir import transform
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_heard() -> Iterator[None]:
+    """Whoever started the tests may have told them to hear of none."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 WAYS: dict[str, Callable[[Any], Any]] = {"bare": lambda f: f, "jit": transform.jit}
 PASSES: dict[str, Any] = {"a kernel": {}, "no kernel": {"outline-kernels": {"rate": 0.0}}}
@@ -47,13 +57,55 @@ def test_an_interrupted_run_leaves_states_as_they_were(way: str, passes: str) ->
     jax.block_until_ready(run(xs[:2]))
 
 
+@pytest.mark.parametrize("passes", PASSES)
+def test_a_loop_without_a_known_end_is_interrupted_too(passes: str) -> None:
+    v = brainir.State(jnp.float32(1))
+
+    @transform.jit
+    def run(end: Any) -> None:
+        def step(x: Any) -> Any:
+            for _ in range(10):
+                v.value = jnp.sin(v.value) + 1e-3
+            return x + 1
+
+        transform.while_loop(lambda x: x < end, step, jnp.int32(0))
+
+    with brainir.options(passes=PASSES[passes]):
+        run(3)  # compiles
+        v.value = jnp.float32(2)
+        timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            run(30_000_000)  # seconds, and then it ends
+        assert time.monotonic() - start < 2
+        assert v.value == 2
+    timer.join()
+
+
 def test_what_takes_long_is_known() -> None:
-    def long(length: int, width: int) -> bool:
-        xs = jnp.zeros((length, width))
-        graph = transform.jit(lambda xs: transform.for_loop(jnp.sin, xs)).trace(xs).graph()
+    def long(function: Callable[[Any], Any], length: int, width: int) -> bool:
+        graph = transform.jit(function).trace(jnp.zeros((length, width))).graph()
         return brainir.backends.backend_named("xla").compile(graph).long
 
-    assert [long(10, 3), long(300_000, 1), long(20, 8_000_000)] == [False, True, True]
+    def sines(xs: Any) -> Any:
+        return transform.for_loop(jnp.sin, xs)
+
+    def until(x: Any) -> Any:
+        return transform.while_loop(lambda x: x.max() < 3, lambda x: x + 1, x)
+
+    def maybe(x: Any) -> Any:
+        def work(x: Any) -> Any:
+            return jax.lax.fori_loop(0, 30, lambda i, x: jnp.sin(x + i), x)
+
+        def loop(x: Any) -> Any:
+            return transform.while_loop(lambda x: x.max() < 3, work, x)
+
+        return transform.cond(x.sum() > 0, loop, jnp.sin, x)
+
+    found = [long(sines, 10, 3), long(sines, 300_000, 1), long(sines, 20, 8_000_000)]
+    assert found == [False, True, True]
+    assert [long(until, 2, 3), long(maybe, 2, 3), long(until, 1000, 100)] == [False, True, True]
 
 
 @pytest.mark.skipif(not brainir.backends.native.AVAILABLE, reason="there are no kernels")

@@ -26,19 +26,21 @@ def accumulating() -> tuple[Any, Any]:
     return total, step
 
 
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("every", [1, 3, 10, 99])
-def test_a_look_changes_nothing(every: int) -> None:
+def test_a_look_changes_nothing(every: int, reverse: bool) -> None:
     xs, keys = jnp.arange(20.0).reshape(10, 2), jax.random.split(jax.random.key(0), 10)
     expected_state, step = accumulating()
-    expected = transform.for_loop(step, xs, keys)
+    expected = transform.for_loop(step, xs, keys, reverse=reverse)
     state, step = accumulating()
     looks: list[int] = []
 
     def look(done: int, ys: Any) -> None:
         looks.append(done)
-        assert u.math.allclose(ys["total"][-1], state.value)
+        assert u.math.allclose(ys["total"][0 if reverse else -1], state.value)
 
-    found = transform.monitored_for_loop(step, xs, keys, every=every, callback=look)
+    how: Any = {"every": every, "callback": look, "reverse": reverse}
+    found = transform.monitored_for_loop(step, xs, keys, **how)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -61,6 +63,10 @@ def test_it_ends_and_fails_where_it_is_told_to() -> None:
 
     assert run(lambda done, ys: count.value == 4) is None
     assert count.value == 4
+    last = transform.monitored_for_loop(
+        lambda x: x, jnp.arange(10), every=4, callback=lambda done, ys: done == 8, reverse=True
+    )
+    np.testing.assert_array_equal(last, np.arange(2, 10))
     with pytest.raises(KeyboardInterrupt):
         run(fail)
     assert count.value == 4

@@ -24,6 +24,7 @@ def monitored_for_loop(
     every: int,
     callback: Callable[[int, Any], Any] | None = None,
     length: int | None = None,
+    reverse: bool = False,
     pbar: ProgressBar | int | None = None,
 ) -> Any:
     """As `for_loop`, but Python has a look after every so many steps.
@@ -35,7 +36,7 @@ def monitored_for_loop(
 
     Parameters
     ----------
-    f, xs, length
+    f, xs, length, reverse
         As for `for_loop`.
     every : int
         After how many steps Python has a look; the last time after the last step.
@@ -96,17 +97,20 @@ def monitored_for_loop(
             return jax.lax.dynamic_slice_in_dim(x, start, count)
 
         # The number beside them tells when all is done where ``f`` returns nothing.
-        return for_loop(f, *jax.tree.map(cut, xs), length=count), start + count
+        ys = for_loop(f, *jax.tree.map(cut, xs), length=count, reverse=reverse)
+        return ys, start + count
 
     def run(tick: Callable[[int, Any, Any], None]) -> Any:
         parts: list[Any] = []
-        for start in range(0, steps, every):
-            count = min(every, steps - start)
-            ys, _ = jax.block_until_ready(block(count, np.int32(start), xs))
+        for before in range(0, steps, every):
+            done = min(before + every, steps)
+            start = steps - done if reverse else before
+            ys, _ = jax.block_until_ready(block(done - before, np.int32(start), xs))
             parts.append(ys)
-            tick(start + count, None, jax.tree.map(lambda y: y[-1], ys))
-            if callback is not None and bool(callback(start + count, ys)):
+            tick(done, None, jax.tree.map(lambda y: y[0 if reverse else -1], ys))
+            if callback is not None and bool(callback(done, ys)):
                 break
+        parts = parts[::-1] if reverse else parts
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
     if bar is None:
