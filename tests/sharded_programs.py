@@ -169,7 +169,7 @@ def main() -> None:
     expected = jax.grad(lambda w: ((w * X) ** 2).sum())(W)
     for gradient in (jax.grad(loss), transform.grad(loss), transform.jit(transform.grad(loss))):
         agree("around", gradient(W), expected)
-    print("all agree")
+    print("all agree on", jax.device_count())
 
 
 if __name__ == "__main__":

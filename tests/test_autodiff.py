@@ -34,6 +34,7 @@ class Pair:
 BY_W, BY_B, BY_X, BY_Y, VALUE = [10.0, 10.0], {"x": 6.0}, 6.0, 15.0, 39.0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mode", ["compiled", "outside jit", "plain"])
 def test_gradients_have_the_structure_of_what_they_are_by(mode: str) -> None:
     m = Pair()

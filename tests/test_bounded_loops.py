@@ -25,6 +25,7 @@ def by_hand(x: float, bound: float, max_steps: int) -> tuple[float, int]:
     return x, steps
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("base", [2, 3, 16])
 @pytest.mark.parametrize("max_steps", [0, 1, 2, 3, 7, 16, 17])
 @pytest.mark.parametrize("way", WAYS)
@@ -40,6 +41,7 @@ def test_a_bounded_loop_stops_by_its_condition_or_its_bound(
         assert float(run(start)) == by_hand(start, 100.0, max_steps)[0]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("max_steps", [4, 9, 20])
 def test_gradients_and_lanes_of_a_bounded_loop(max_steps: int) -> None:
     def run(x: Any) -> Any:

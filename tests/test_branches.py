@@ -192,6 +192,7 @@ def test_strong_types_in_states_are_not_joined() -> None:
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int4", "uint4"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_an_index_of_every_integer_dtype_is_clamped(dtype: str, count: int) -> None:

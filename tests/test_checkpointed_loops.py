@@ -53,6 +53,7 @@ def test_groups_change_no_value_and_no_gradient(length: int, base: int, wrap: An
         np.testing.assert_allclose(one, two, rtol=2e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("length", [5, 9])
 def test_a_scan_in_groups_works_in_lanes_and_through_both_modes(length: int) -> None:
     def run(scan: Any, x: Any, **options: Any) -> Any:

@@ -164,6 +164,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], Any, Any, str]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_error_is_raised_at_the_call_and_only_where_a_check_fails(name: str) -> None:
     program, good, bad, shown = PROGRAMS[name]

@@ -71,6 +71,7 @@ INSIDE: dict[str, tuple[Function, float]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @everywhere
 @pytest.mark.parametrize("name", INSIDE)
 def test_a_rule_that_clips_runs_in_each_step(name: str, way: str) -> None:
@@ -191,6 +192,7 @@ CLOSING: dict[str, tuple[Callable[[Function], Any], Any]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("rule", [by_vjp, by_jvp])
 @pytest.mark.parametrize("wrap", [lambda f: f, transform.jit], ids=["bare", "jit"])
 @pytest.mark.parametrize("name", CLOSING)

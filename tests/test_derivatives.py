@@ -49,6 +49,7 @@ def net_of_jax(w: Any, xs: Any) -> Any:
 # --- values and structures ------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["jacrev", "jacfwd", "jacobian", "hessian"])
 @pytest.mark.parametrize("argnums", [0, 1, (0, 1), [1], np.int64(1), np.array([1, 0]), range(2)])
 def test_blocks_stand_where_jax_has_them(kind: str, argnums: Any) -> None:
@@ -58,12 +59,14 @@ def test_blocks_stand_where_jax_has_them(kind: str, argnums: Any) -> None:
     close(getattr(T, kind)(tree, argnums=argnums)(X, 2.0), expected)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["jacrev", "jacfwd", "hessian"])
 def test_loops_with_states_inside_have_the_derivatives_of_a_scan(kind: str) -> None:
     expected = getattr(jax, kind)(net_of_jax, argnums=(0, 1))(W, XS)
     always(getattr(T, kind)(net, argnums=(0, 1)), expected, W, XS)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["jacrev", "jacfwd", "hessian"])
 def test_holomorphic_functions_have_complex_derivatives(kind: str) -> None:
     z = X.astype(jnp.complex64) + 1j

@@ -36,6 +36,7 @@ def fails(run: Any, message: str) -> None:
         run()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["grad", "vector_grad", "jacrev", "jacfwd", "hessian", "fwd_grad"])
 def test_the_first_operation_that_makes_a_number_that_is_not_finite_is_named(kind: str) -> None:
     m = Model()

@@ -225,6 +225,7 @@ NESTED = {
 spike = brainir.surrogate.ReluGrad()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", list(NESTED))
 def test_products_nest_in_everything(name: str) -> None:
     ours, theirs = NESTED[name]

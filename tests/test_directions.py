@@ -35,6 +35,7 @@ def close(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_gradients_with_many_seeds_agree_with_jax(case):
     graph = gradient_graph(case.graph, case.wrt, case.losses, LANES)
@@ -48,6 +49,7 @@ def test_gradients_with_many_seeds_agree_with_jax(case):
     close(found[len(moving) : len(moving) + case.losses], losses)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", FORWARD, ids=lambda case: case.name)
 def test_many_tangents_agree_with_jax(case):
     graph = tangent_graph(case.graph, case.wrt, LANES)

@@ -82,6 +82,7 @@ FUNCTIONS = {  # arguments, and the distribution function in closed form
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_samples_follow_the_distribution_function(name):
     args, function = FUNCTIONS[name]

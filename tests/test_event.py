@@ -41,6 +41,7 @@ def test_a_weight_may_be_a_python_number_in_a_unit():
     assert (matrix @ np.array([True, False, True])).to_decimal(u.nS).tolist() == [6, 6]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(30, 50), (1, 7), (0, 4)])
 def test_products_are_those_of_the_dense_matrix(kind, shape):
@@ -165,6 +166,7 @@ def test_a_saved_program_has_the_same_connections(tmp_path):
 # --- transformations -----------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("grad", [jax.grad, brainir.transform.grad])
 def test_derivatives_are_those_of_the_dense_matrix(kind, grad):

@@ -28,6 +28,7 @@ OF_NUMBERS = "csrmv", "csrmm"
 """Products with any numbers; the others are with spikes."""
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

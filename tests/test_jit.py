@@ -349,6 +349,7 @@ APART: Any = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("values", APART, ids=[str(i) for i in range(len(APART))])
 @pytest.mark.parametrize("how", [{"static_argnums": 1}, {"static_argnames": "k"}])
 def test_static_arguments_are_told_apart_and_found_again(how: Any, values: tuple[Any, ...]) -> None:

@@ -60,6 +60,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("kind", "step"), CELLS)
 def test_cells_follow_their_equations(kind, step):
     cell = nn.init_all_states(kind(3, 4), batch_size=2)

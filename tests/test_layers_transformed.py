@@ -61,6 +61,7 @@ def test_layers_do_the_same_in_every_transformation(name):
         check(brainir.transform.for_loop(layer, xs))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_of_layers_are_slopes(name):
     make, xs = LAYERS[name]
@@ -97,6 +98,7 @@ def in_training(make, x):
         return make()(x)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("precision", [16, 64])
 def test_layers_have_the_precision_of_their_environment(precision):
     with brainir.environ.context(precision=precision):

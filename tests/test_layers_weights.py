@@ -126,6 +126,7 @@ CONNECTIONS = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("settings", CONNECTIONS, ids=str)
 @pytest.mark.parametrize("weight", [2.0, brainir.init.Normal(0.0, 1.0)], ids=["one", "each"])
 def test_connections_are_products_with_the_dense_matrix(settings, weight):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import brainir
 
@@ -67,6 +69,15 @@ def test_states_that_are_made_while_tracing_are_gone_with_their_trace() -> None:
         run(jnp.ones(length))
         transform.for_loop(body, jnp.ones(length))
     assert live_states() == before
+
+
+@pytest.fixture(autouse=True)
+def _frozen() -> Iterator[None]:
+    """Let collections, of which there are many here, leave out what was there before."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def test_nested_transformations_leak_no_traced_value() -> None:

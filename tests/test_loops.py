@@ -301,6 +301,7 @@ WAYS: Any = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8", "uint8", "complex64"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_chain_of_python_numbers_takes_the_types_that_its_end_is_given(

@@ -46,6 +46,7 @@ def test_a_compiled_loop_is_a_call_of_machine_code() -> None:
     close(run(XS), brainir.transform.jit(potentials, options=WITHOUT)(XS))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("divisor", [5.0, -3.0, 0.1, 1e30, 3e38, 0.0, jnp.inf, jnp.nan])
 @pytest.mark.parametrize("turned", [False, True])
 def test_quotients_by_numbers_are_those_of_xla(divisor: float, turned: bool) -> None:
@@ -268,6 +269,7 @@ FORMS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("form", FORMS)
 def test_spikes_are_known_however_they_are_written(form: str) -> None:
     spike, send = FORMS[form]

@@ -101,6 +101,7 @@ def test_whatever_stands_around_it_it_means_the_same(function, around):
             np.testing.assert_allclose(mine, theirs, rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("function", [recurrent, controlled])
 def test_forward_mode_goes_through(function):
     tangents = jnp.ones_like(W), jnp.ones_like(XS)

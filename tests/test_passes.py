@@ -83,7 +83,7 @@ def test_every_pass_by_itself_keeps_the_meaning(name):
         transformations=name != "hoist-state",
         ops=LOOKED_FOR.get(name, ()),
         may_be_idle=name in HARDLY_MET,
-        examples=2 * settings().max_examples,
+        examples=3 * settings().max_examples,
     )
 
 

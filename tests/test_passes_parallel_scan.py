@@ -126,6 +126,7 @@ def assert_same(function, *args, states=(), left=0, **options):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("length", [2, 7, 33])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_synapse_into_a_leaky_readout_with_units_and_its_gradients(length, reverse):

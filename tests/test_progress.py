@@ -84,6 +84,7 @@ LONG = ProgressBar(10)
 LOOPS = [loop, scan, grouped_loop, grouped_scan]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("pbar", [3, True, np.int64(4), LONG, ProgressBar(3), ProgressBar(count=4)])
 @pytest.mark.parametrize("make", LOOPS)
 def test_a_bar_ends_at_its_last_step(make: Any, pbar: Any, bars: list[Bar]) -> None:
@@ -248,6 +249,7 @@ def test_options_go_to_tqdm(bars: list[Bar]) -> None:
     assert (bar.total, bar.options, bar.descriptions) == (4, {"leave": False}, ["running"])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("freq", [16, 24])  # all updates are as far apart; the last is nearer
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("kind", ["for_loop", "scan"])

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MESH, SPLIT, X = shard_map_programs.MESH, shard_map_programs.SPLIT, shard_map_programs.X
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("program", shard_map_programs.PROGRAMS, ids=lambda f: f.__name__)
 def test_on_the_devices_that_there_are(program: Callable[[], None]) -> None:
     program()

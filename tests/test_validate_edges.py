@@ -98,6 +98,7 @@ def with_units(x: Any) -> Any:
     return u.math.where(potential > 0.75 * u.mV, potential, 2 * potential)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "function", [in_lanes, in_a_loop, of_a_state, of_two_states, in_a_gradient, with_units]
 )

@@ -15,8 +15,8 @@ MUTANTS = (
     Mutant(
         "long kernels run where no signal is heard",
         "backends/xla.py",
-        "            if native and long and any",
-        "            if native and not long and any",
+        "            if outermost and long and _seems_cheap(graph):\n",
+        "            if outermost and not long and _seems_cheap(graph):\n",
         ("tests/test_interrupts.py",),
     ),
     Mutant(
