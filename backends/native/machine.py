@@ -248,6 +248,22 @@ class Machine:
 
     # --- memory -----------------------------------------------------------------------------------
 
+    def copy(self, target: Any, source: Any, nbytes: int) -> Any:
+        """Copy bytes to memory that is the same or does not overlap."""
+        module, kinds = self.builder.module, [POINTER, POINTER, LONG]
+        function = module.globals.get("copy bytes")
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "copy bytes")
+            function.linkage = "internal"
+            # Many in a row would be one block, and LLVM's schedulers take a square of its length.
+            function.attributes.add("noinline")
+            kind = ir.FunctionType(ir.VoidType(), [*kinds, BIT])
+            intrinsic = module.declare_intrinsic("llvm.memcpy", kinds, kind)
+            inside = ir.IRBuilder(function.append_basic_block())
+            inside.call(intrinsic, [*function.args, ir.Constant(BIT, 0)])
+            inside.ret_void()
+        return self.builder.call(function, [target, source, ir.Constant(LONG, nbytes)])
+
     def address(self, pointer: Any, dtype: str, offset: Any) -> Any:
         """Return where an element is, from that of the first one."""
         return self.builder.gep(pointer, [offset], inbounds=True, source_etype=stored_type(dtype))

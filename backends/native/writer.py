@@ -20,6 +20,9 @@ STACK = 2**15
 ALIGNED = 64
 """Bytes at multiples of which arrays begin."""
 
+SHORT = 64
+"""Bytes that are copied where they are, in an instruction or two."""
+
 LONG_STEP, CALLED = 100, 20
 """From so many instructions on, each call counted as some, a processor does not see the next step
 of a loop before it is done with one, so that two are written in turns."""
@@ -246,6 +249,9 @@ class Writer:
     def copy(self, source: Source, target: Buffer) -> None:
         """Copy an array of one shape into memory."""
         dense = target.is_dense and (not isinstance(source, Buffer) or source.is_dense)
+        if dense and isinstance(source, Buffer) and source.type.nbytes > SHORT:
+            self._mark(self.machine.copy(target.pointer, source.pointer, source.type.nbytes))
+            return
         if dense and isinstance(source, Register | Buffer) and source.type.size > 1:
             with self.counted(target.type.size, independent=True) as counter:
                 target.write(counter.number, source.read(counter.number))
