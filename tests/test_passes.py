@@ -69,8 +69,12 @@ HARDLY_MET = (
 carries, loops of nothing but affine recurrences. Their own tests draw it."""
 
 LOOKED_FOR = {
+    "inline-calls": ["call"],
+    "expand-map": ["map"],
     "forget-derivatives": ["stop_gradient"],
+    "hoist-invariant": ["for_loop"],
     "common-subexpressions": ["neg", "exp", "add"],
+    "outline-kernels": ["for_loop"],
 }
 """Ops without which a pass has nothing to do, which graphs have seldom."""
 

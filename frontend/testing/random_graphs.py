@@ -79,8 +79,8 @@ def graphs(
     nodes : int
         How many nodes to draw at most, those of regions included; some more tame the numbers.
     ops : sequence of str
-        Ops without regions to draw more often than others; also those of your own, if their
-        attributes all have defaults.
+        Ops to draw more often than others, where they may occur; also those of your own, if they
+        have no regions and their attributes all have defaults.
     """
     options = Options(
         states, regions, transformations, differentiable, tuple(dtypes), nodes, tuple(ops)
@@ -169,10 +169,14 @@ def draw_nodes(d: Draft) -> None:
         recipes: list[dict[str, Recipe]] = [{n: RECIPES[n] for n in usable(d)}] * 4
         if d.options.states:
             recipes += [STATE_RECIPES] * 2
+        regions: dict[str, Recipe] = {}
         if d.options.regions and len(d.blocks) <= DEEPEST:
-            recipes += [{n: r for n, r in REGIONS.items() if _fits_options(d, n)}] * 2
-        if d.options.ops:
-            recipes += [{n: RECIPES.get(n, _draw_any) for n in d.options.ops}] * len(recipes)
+            regions = {n: r for n, r in REGIONS.items() if _fits_options(d, n)}
+            recipes += [regions] * 2
+        asked = [n for n in d.options.ops if n in regions or n not in REGIONS]
+        if asked:
+            known = {**RECIPES, **regions}
+            recipes += [{n: known.get(n, _draw_any) for n in asked}] * len(recipes)
         chosen = d.choose(recipes)
         name = d.choose(list(chosen))
         chosen[name](d, name)
