@@ -45,8 +45,9 @@ settings.load_profile("quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option by which golden files are written anew."""
+    """Add options: to write golden files anew, and to leave out no cases."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in golden/")
+    parser.addoption("--all-cases", action="store_true", help="also of tests marked sampled(n)")
 
 
 @pytest.hookimpl(tryfirst=True)  # before those of a mark are chosen
@@ -55,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-    asked = any("::" in argument for argument in config.args)
+    asked = config.getoption("all_cases") or any("::" in argument for argument in config.args)
     if asked or settings.get_current_profile_name() != "quick":
         return
     seen: set[str] = set()

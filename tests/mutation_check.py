@@ -121,8 +121,9 @@ def _verdict(mutant: Mutant) -> str:
     """Run the laws; an answer with ``!`` names the one that fails."""
     laws = _Laws(mutant.laws)
     files = list(dict.fromkeys(law.partition("::")[0] for law in mutant.laws))
+    how = ["-x", "-q", "-p", "no:cacheprovider", "--all-cases"]
     with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()):
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files], plugins=[laws])
+        code = pytest.main([*how, *files], plugins=[laws])
     if laws.failed is not None:
         return f"!{laws.failed}"
     return f" {laws.passed} tests pass" if code == 0 else f" {output.getvalue()[-2000:]}"
