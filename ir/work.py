@@ -39,7 +39,7 @@ def runs(graph: Graph, unknown: int = 1) -> dict[Node, int]:
     """
     found: dict[Node, int] = {}
     works: dict[Graph, tuple[int, int]] = {}
-    _weigh(graph, works)
+    _weigh(graph, works, unknown)
     stack = [(graph, 1)]
     while stack:
         body, times = stack.pop()
@@ -52,13 +52,13 @@ def runs(graph: Graph, unknown: int = 1) -> dict[Node, int]:
     return found
 
 
-def _weigh(graph: Graph, works: dict[Graph, tuple[int, int]]) -> None:
+def _weigh(graph: Graph, works: dict[Graph, tuple[int, int]], unknown: int) -> None:
     """Find out the flops and bytes of one run of a graph and of the regions in it."""
     flops = traffic = 0
     for node in graph.nodes:
         for region in node.regions:
-            _weigh(region, works)
-        cost, times = node_cost(node), _repeats(node)
+            _weigh(region, works, unknown)
+        cost, times = node_cost(node), _repeats(node, unknown)
         inside = [works[region] for region in _counted(node, works)]
         flops += cost.flops + times * sum(work[0] for work in inside)
         traffic += cost.bytes + times * sum(work[1] for work in inside)
@@ -75,7 +75,7 @@ def _counted(node: Node, works: Mapping[Graph, tuple[int, int]]) -> Sequence[Gra
     return node.regions[: len(node.regions) - wiring.rules]
 
 
-def _repeats(node: Node, unknown: int = 1) -> int:
+def _repeats(node: Node, unknown: int) -> int:
     """Return how often the regions of a node run, or a number that stands for what is unknown."""
     times = node.op.wiring(node).times if node.op.wiring is not None else 1
     return unknown if times is None else times

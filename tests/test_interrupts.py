@@ -101,7 +101,10 @@ def test_what_takes_long_is_known() -> None:
         def loop(x: Any) -> Any:
             return transform.while_loop(lambda x: x.max() < 3, work, x)
 
-        return transform.cond(x.sum() > 0, loop, jnp.sin, x)
+        def many(x: Any) -> Any:
+            return jax.lax.fori_loop(0, 100, lambda i, x: jnp.sin(x + i), x)
+
+        return transform.cond(x.sum() > 0, loop, many, x)  # of which one step of a loop is less
 
     found = [long(sines, 10, 3), long(sines, 300_000, 1), long(sines, 20, 8_000_000)]
     assert found == [False, True, True]
