@@ -44,8 +44,8 @@ LONG = 200_000
 of a microsecond to several microseconds for each."""
 
 UNKNOWN = 10_000
-"""How many steps a `while` may well have. A call that waits in another thread takes 20 microseconds
-more, which is much for a loop of few nodes; and such a loop seldom takes a second."""
+"""How many steps a `while` may well have. To wait for another thread takes longer than many a loop
+of few nodes, which seldom takes a second."""
 
 LONG_WORK = 1e9
 """So much arithmetic and traffic, in operations and bytes, may take a second on a CPU."""

@@ -130,7 +130,10 @@ def _verdict(mutant: Mutant) -> str:
 
 
 def plant(path: str, text: str) -> None:
-    """Let a file be imported as if it had another text."""
+    """Let a file be imported as if it had another text.
+
+    Its source runs in other processes, too, so what it needs is imported here.
+    """
     import os
     from importlib.machinery import SourceFileLoader
 

@@ -88,8 +88,17 @@ def vmap(
                 f"{leaving[state]} in out_states"
             )
     named = {state: Axes(entering.get(state), axis) for state, axis in leaving.items()}
-    states, names = Treatment(named), (axis_name, None, spmd_axis_name)
-    return by_position(Lanes("vmap", fn, states, axes_of(in_axes), out_axes, axis_size, *names))
+    lanes = Lanes(
+        "vmap",
+        fn,
+        Treatment(named),
+        axes_of(in_axes),
+        out_axes,
+        axis_size,
+        axis_name,
+        spmd_axis_name=spmd_axis_name,
+    )
+    return by_position(lanes)
 
 
 def vmap2(

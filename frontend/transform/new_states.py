@@ -77,8 +77,17 @@ def vmap_new_states(
     if axis_size is not None:
         check_lanes("axis_size of vmap_new_states", axis_size)
     states = Treatment(born=kept({0: ...}, state_tag, state_to_exclude))
-    rest = axes_of(in_axes), out_axes, axis_size, axis_name, None, spmd_axis_name
-    return by_position(Lanes("vmap_new_states", fun, states, *rest))
+    lanes = Lanes(
+        "vmap_new_states",
+        fun,
+        states,
+        axes_of(in_axes),
+        out_axes,
+        axis_size,
+        axis_name,
+        spmd_axis_name=spmd_axis_name,
+    )
+    return by_position(lanes)
 
 
 def vmap2_new_states(
@@ -156,7 +165,15 @@ def new_states(
         module.init_all_states(**(init_kwargs or {}))
 
     states = Treatment(born=born)
-    lanes = Lanes(what, init, states, 0, 0, axis_size, axis_name, devices, spmd_axis_name)
+    lanes = Lanes(
+        what,
+        init,
+        states,
+        axis_size=axis_size,
+        axis_name=axis_name,
+        devices=devices,
+        spmd_axis_name=spmd_axis_name,
+    )
     lanes()
     return found
 

@@ -89,11 +89,9 @@ def move_axis(builder: Builder, array: Operand, source: int, target: int) -> Ope
     >>> str(move_axis(Builder(), spikes, 1, 0).type)
     'f32[8,100,4]'
     """
-    if source == target:
-        return array
     order = [axis for axis in range(array.type.rank) if axis != source]
     order.insert(target, source)
-    return builder("transpose", array, permutation=tuple(order))
+    return permute(builder, array, tuple(order))
 
 
 def permute(builder: Builder, array: Operand, permutation: tuple[int, ...]) -> Operand:
